@@ -22,7 +22,8 @@
 - ``checks``       offline, three-valued judgements of a history
 - ``report``       what a run was, for people and pipelines: figures of its records
 - ``points``       storage calls, and what strikes at them
-- ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
+- ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%;
+  ``percentiles`` of values
 - ``reference``    what can stand in an experiment, from the registries · ``entries`` its rows
 - ``naming``       names in files
 - ``yaml_file``    the one reader of YAML, for lab files too: values with line and column

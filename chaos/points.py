@@ -125,7 +125,8 @@ class Strikes(Protocol):
 
     def arm(self, strike: Strike, fell: Callable[[str], None]) -> None:
         """Let the blow fall once. ``fell`` is called with the passage, such as
-        ``esxi-001:archive.Archive._grown:disk.append:bootbank/state.tgz:2``, in that very step."""
+        ``esxi-001:archive.Archive._append_addition:disk.append:bootbank/state.tgz:2``, in that very
+        step."""
         ...
 
     def disarm(self) -> None:

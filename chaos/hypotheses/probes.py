@@ -17,6 +17,7 @@ from chaos.observe import vsan
 from chaos.observe.guests import Guests
 from chaos.observe.look import WITHIN_S, LabLook
 from chaos.observe.recoveries import Recoveries
+from chaos.percentiles import value_at
 from chaos.workload.base import OperationCounts
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import DecryptDump, ListDumps
@@ -278,9 +279,10 @@ async def _op_p99(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     taken = sources.operations.seconds
     ops = [scope.op] if scope.op else sorted(taken)
     values = sorted(value for op in ops for value in taken.get(op, []))
-    if not values:
+    p99_s = value_at(values, 99)
+    if p99_s is None:
         return Measured(math.nan, "no operation ended well")
-    return Measured(values[math.ceil(len(values) * 0.99) - 1], f"of {len(values)}")
+    return Measured(p99_s, f"of {len(values)}")
 
 
 R, S, C = Unit.RATIO, Unit.SECONDS, Unit.COUNT

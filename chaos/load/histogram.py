@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, Final
+
+from chaos.percentiles import nearest_rank
 
 _LONGEST_US: Final = 24 * 3600 * 1_000_000
 _DIGITS: Final = 3
@@ -45,7 +46,7 @@ def value_us(made: Any, percentile: float) -> float:
     if percentile >= 100:
         return float(made.get_max_value())
     total = made.get_total_count()
-    rank = max(1, math.ceil(round(total * percentile / 100, 6)))
+    rank = nearest_rank(total, percentile)
     return float(made.get_value_at_percentile(100 * rank / total))
 
 

@@ -46,6 +46,21 @@ def fill_template(template: str, values: dict[str, Any], *, title: str) -> str:
     )
 
 
+def fill_part(template: str, macro: str, *values: Any) -> str:
+    """A part of a page: a macro of a template with these values."""
+    return str(getattr(_engine().get_template(template).module, macro)(*values))
+
+
+def fill(template: str, values: dict[str, Any]) -> str:
+    """A page whose styles and scripts are files of their own (``read_asset``)."""
+    return _engine().get_template(template).render(values)
+
+
+def read_asset(*names: str) -> str:
+    """Style sheets or scripts, one after another."""
+    return "\n".join(map(_text, names))
+
+
 def drawing(picture: Picture) -> str:
     """The picture as an SVG file of its own; it follows the light or dark theme."""
     style = _style("colours.css", "blocks.css")
@@ -64,7 +79,7 @@ def _value(value: Any) -> str:
 
 
 def _style(*names: str) -> Markup:
-    return Markup("\n".join(map(_text, names)))  # noqa: S704 - files of ours
+    return Markup(read_asset(*names))  # noqa: S704 - files of ours
 
 
 def _text(name: str) -> str:

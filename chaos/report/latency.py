@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Final
 
-from hdrh.histogram import HdrHistogram
-
 from chaos.history import Record
-from chaos.load.histogram import value_us
+from chaos.load.histogram import histogram, percentile_file, value_us
 from chaos.report.phases import RunPhase, RunPhases, phases
 
 ENDS: Final = ("ok", "fail", "info")
 PERCENTILES: Final = (50.0, 90.0, 99.0)
-_LONGEST_US: Final = 24 * 3600 * 1_000_000
-_DIGITS: Final = 3  # a figure is within a thousandth of what was measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +100,9 @@ def _figures(op: str, phase: RunPhase, taken: Sequence[OperationSample]) -> Late
     good = [s.seconds for s in taken if s.end == "ok" and s.seconds is not None]
     if not good:
         return LatencyFigures(op=op, phase=phase, ends=ends)
-    histogram = _histogram(good)
-    p50, p90, p99 = (value_us(histogram, p) / 1e6 for p in PERCENTILES)
+    made = histogram(good)
+    p50, p90, p99 = (value_us(made, p) / 1e6 for p in PERCENTILES)
     return LatencyFigures(op=op, phase=phase, ends=ends, p50=p50, p90=p90, p99=p99, max=max(good))
-
-
-def _histogram(seconds: Iterable[float]) -> HdrHistogram:
-    histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
-    for took in seconds:
-        histogram.record_value(max(1, min(_LONGEST_US, round(took * 1e6))))
-    return histogram
 
 
 def percentile_files(taken: Iterable[OperationSample]) -> dict[tuple[str, RunPhase], bytes]:
@@ -124,10 +112,4 @@ def percentile_files(taken: Iterable[OperationSample]) -> dict[tuple[str, RunPha
     for sample in taken:
         if sample.end == "ok" and sample.seconds is not None:
             groups.setdefault((sample.op, sample.phase), []).append(sample.seconds)
-    return {key: _percentiles(_histogram(groups[key])) for key in sorted(groups)}
-
-
-def _percentiles(histogram: HdrHistogram) -> bytes:
-    written = BytesIO()
-    histogram.output_percentile_distribution(written, 1.0)
-    return written.getvalue()
+    return {key: percentile_file(histogram(groups[key])) for key in sorted(groups)}

@@ -6,7 +6,7 @@ What a fault of the run touched is marked; a link that one of them was laid on i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,10 +53,44 @@ class ServerBox:
         return Role.ESXI if self.server is None else self.server.role
 
 
+@dataclass(frozen=True)
+class Mark:
+    """How a node is drawn that is not as the others: another class, and what its tip says more."""
+
+    look: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a picture of a lab shows beside the lab itself.
+
+    ``nodes`` by name; ``marked`` is said of them where they are counted only. ``broken`` gives the
+    tip of a link that is drawn broken, empty: it is whole. ``linked``: shapes lead to
+    ``#host:NAME``, ``#server:NAME`` and ``#link:A,B``.
+    """
+
+    nodes: Mapping[str, Mark]
+    broken: Callable[[ServerBox, ServerBox], str]
+    marked: str = "under faults"
+    linked: bool = False
+
+
 def topology(story: Story) -> Picture:
     """The picture of a run's lab."""
-    entries = story.directory.nodes
     faults = [band for band in bands(story.records) if not band.error]
+    struck = Counter(node for band in faults for node in band.nodes)
+
+    def broken(a: ServerBox, b: ServerBox) -> str:
+        laid = [band for band in faults if _between(band, a, b)]
+        return "; ".join(f"{band.id}: {band.summary or band.kind}" for band in laid)
+
+    nodes = {node: Mark("struck", _by(count)) for node, count in struck.items()}
+    return draw_lab(story.directory.nodes, Marks(nodes, broken))
+
+
+def draw_lab(entries: Sequence[NodeEntry], marks: Marks) -> Picture:
+    """The picture of a lab with these nodes."""
     sites = list(dict.fromkeys(entry.site for entry in entries))
     picture = Picture(0.0, 0.0, f"{len(entries)} nodes in {len(sites)} sites")
     x, places, frames = 2.0, [], []
@@ -72,10 +106,9 @@ def topology(story: Story) -> Picture:
             Rect(x=left, y=2.0, w=w, h=height, look="site"),
             Text(x=left + _PAD, y=20.0, text=f"site {site}", look="site-name"),
         )
-    _links(picture, places, faults)
-    struck = Counter(node for band in faults for node in band.nodes)
+    _links(picture, places, marks)
     for place in places:
-        _place(picture, place, struck)
+        _place(picture, place, marks)
     picture.width, picture.height = max(x - _GAP + 2.0, 240.0), height + 4.0
     return picture
 
@@ -109,15 +142,15 @@ def _size(hosts: int) -> tuple[float, float]:
     return max(across * (_HOST_W + 6.0) + 10.0, 150.0), down * (_HOST_H + 6.0) + 26.0
 
 
-def _links(picture: Picture, places: Sequence[ServerBox], faults: Sequence[Band]) -> None:
+def _links(picture: Picture, places: Sequence[ServerBox], marks: Marks) -> None:
     for a, b in _pairs(places):
-        broken = [band for band in faults if _between(band, a, b)]
+        why = marks.broken(a, b)
         (x, y), (x2, y2) = a.middle, b.middle
-        names = "; ".join(f"{band.id}: {band.summary or band.kind}" for band in broken)
-        tip = f"{a.name} – {b.name}" + (f"\n{names}" if names else "")
-        look = "link-broken" if broken else "link"
-        picture.add(ShapeLine(x=x, y=y, x2=x2, y2=y2, look=look, tip=tip))
-        if broken:
+        tip = f"{a.name} – {b.name}" + (f"\n{why}" if why else "")
+        look = "link-broken" if why else "link"
+        href = f"#link:{a.name},{b.name}" if marks.linked else ""
+        picture.add(ShapeLine(x=x, y=y, x2=x2, y2=y2, look=look, tip=tip, href=href))
+        if why:
             across, down = _gap(a, b)
             picture.add(
                 Text(x=across, y=down + 5.0, text="✂", look="cut", anchor="middle", tip=tip)
@@ -137,11 +170,11 @@ def _gap(a: ServerBox, b: ServerBox) -> tuple[float, float]:
 
 
 def _pairs(places: Sequence[ServerBox]) -> Iterator[tuple[ServerBox, ServerBox]]:
-    """Who talks to whom: vCenter with all, hosts and key servers, key servers with each other."""
+    """Who talks to whom: vCenter and key servers with all, a Trust Authority with hosts."""
     for number, a in enumerate(places):
         for b in places[number + 1 :]:
             roles = {a.role, b.role}
-            if Role.VCENTER in roles or Role.KMS in roles:
+            if roles & {Role.VCENTER, Role.KMS} or (Role.ESXI in roles and a.role is not b.role):
                 yield a, b
 
 
@@ -150,13 +183,27 @@ def _between(band: Band, a: ServerBox, b: ServerBox) -> bool:
     return any(bool(one & x.nodes) and bool(other & y.nodes) for x, y in ((a, b), (b, a)))
 
 
-def _place(picture: Picture, place: ServerBox, struck: Counter[str]) -> None:
+_ROLES: Final = {
+    Role.VCENTER: "vCenter",
+    Role.KMS: "key server",
+    Role.ATTESTATION: "attestation",
+    Role.KEYPROVIDER: "key provider",
+}
+
+
+def _place(picture: Picture, place: ServerBox, marks: Marks) -> None:
     if place.server is not None:
-        look = "server struck" if struck[place.name] else "server"
-        role = "key server" if place.role is Role.KMS else "vCenter"
-        tip = f"{role} {place.name}{_by(struck[place.name])}"
+        role, mark = _ROLES[place.role], marks.nodes.get(place.name)
         picture.add(
-            Rect(x=place.x, y=place.y, w=place.w, h=place.h, look=look, tip=tip),
+            Rect(
+                x=place.x,
+                y=place.y,
+                w=place.w,
+                h=place.h,
+                look=f"server {mark.look}" if mark else "server",
+                tip=f"{role} {place.name}{mark.tip if mark else ''}",
+                href=f"#server:{place.name}" if marks.linked else "",
+            ),
             Text(x=place.x + 8.0, y=place.y + 12.0, text=shorten(place.name, place.w - 14.0)),
             Text(x=place.x + 8.0, y=place.y + 23.0, text=role, look="quiet"),
         )
@@ -172,19 +219,30 @@ def _place(picture: Picture, place: ServerBox, struck: Counter[str]) -> None:
         ),
     )
     if hosts > MOST_HOSTS:
-        hit = sum(bool(struck[str(entry.node)]) for entry in place.hosts)
-        text = f"{hit} of them under faults"
+        hit = sum(str(entry.node) in marks.nodes for entry in place.hosts)
+        text = f"{hit} of them {marks.marked}"
         picture.add(Text(x=place.x + 8.0, y=place.y + 32.0, text=text))
         return
     for number, entry in enumerate(place.hosts):
         down, across = divmod(number, _IN_ROW)
         x, y = place.x + 8.0 + across * (_HOST_W + 6.0), place.y + 22.0 + down * (_HOST_H + 6.0)
-        name = str(entry.node)
-        look = "host struck" if struck[name] else "host"
-        picture.add(
-            Rect(x=x, y=y, w=_HOST_W, h=_HOST_H, look=look, tip=f"{name}{_by(struck[name])}"),
-            Text(x=x + 5.0, y=y + 12.5, text=shorten(name, _HOST_W - 8.0)),
-        )
+        _host(picture, str(entry.node), x, y, marks)
+
+
+def _host(picture: Picture, name: str, x: float, y: float, marks: Marks) -> None:
+    mark = marks.nodes.get(name)
+    picture.add(
+        Rect(
+            x=x,
+            y=y,
+            w=_HOST_W,
+            h=_HOST_H,
+            look=f"host {mark.look}" if mark else "host",
+            tip=f"{name}{mark.tip if mark else ''}",
+            href=f"#host:{name}" if marks.linked else "",
+        ),
+        Text(x=x + 5.0, y=y + 12.5, text=shorten(name, _HOST_W - 8.0)),
+    )
 
 
 def _by(count: int) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from inspect import BoundArguments, Signature, cleandoc
 from inspect import Parameter as Place
-from inspect import Signature, cleandoc
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Function:
 
 def function_of(kind: type[Command[Any]]) -> Function:
     """A function that cyclopts parses a command line for: it gives the command and prints what
-    came of it."""
+    came of it. Its ``made_of`` is the command alone, of arguments that were parsed."""
     arguments = arguments_of(kind)
     listing = words_of(kind).startswith("get ")
     places = [_place(one) for one in _flat(arguments)]
@@ -56,15 +56,19 @@ def function_of(kind: type[Command[Any]]) -> Function:
     places.append(_keyword("options", Options, DEFAULTS))
     signature = Signature(sorted(places, key=lambda place: place.kind), return_annotation=int)
 
+    def made_of(bound: BoundArguments) -> Command[Any]:
+        bound.apply_defaults()
+        made: Command[Any] = _build(kind, arguments, bound.arguments)
+        return made
+
     def command(*words: Any, **options: Any) -> int:
         bound = signature.bind(*words, **options)
-        bound.apply_defaults()
-        given = bound.arguments
-        made = _build(kind, arguments, given)
+        made, given = made_of(bound), bound.arguments
         if listing:
             return look(made, given["names"], given["options"], given["view"])
         return run(made, given["options"])
 
+    command.made_of = made_of  # type: ignore[attr-defined]
     command.__name__ = kind.__name__
     command.__doc__ = help_of(kind)
     command.__annotations__ = {place.name: place.annotation for place in places}

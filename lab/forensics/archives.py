@@ -20,7 +20,7 @@ from protocol.terms import CryptoKeyId, NodeName, ProtectionMode, ProviderId
 from services.esxi.configuration.archive import FILE
 from services.esxi.configuration.image import ConfigurationProtection, read_protection, unpack
 from services.esxi.configuration.recovery import parse_digits, unwrap_config_key
-from services.esxi.configuration.sealing import from_material
+from services.esxi.configuration.sealing import derive_config_key
 
 _LIST = ("system", "settings", "encryption", "recovery", "list")
 _DIGITS = re.compile(r"\b(?:\d{6}-){15}\d{6}\b")
@@ -62,7 +62,7 @@ def values_in(data: bytes, recovery_key: str = "") -> dict[bytes, str]:
 
 def _config_key(protection: ConfigurationProtection, recovery_key: str) -> KeyMaterial:
     if protection.mode is ProtectionMode.NONE:
-        return from_material(protection.material)
+        return derive_config_key(protection.material)
     digits = parse_digits(recovery_key)
     if digits is None:
         raise CryptographicFailure("the archive is sealed, and no recovery key was given")

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from chaos.load.arrivals import Arrivals
 from chaos.load.histogram import histogram, value_ms
 from chaos.load.threshold import ALL, Threshold
+from chaos.percentiles import value_at
 from lab.load.record import OK, LoadRecord
 from lab.schema.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
 
@@ -190,15 +191,14 @@ class LoadFigures:
             offered=len(begun),
             ok=sum(record.took[n] >= 0 and record.outcome[n] == OK for n in due),
             failed=sum(record.outcome[n] != OK for n in due),
-            p50_ms=_at(every, 0.5),
-            p99_ms=_at(every, 0.99),
-            max_ms=_at(every, 1.0),
-            p99_of={name: _at(sorted(by_kind[name]), 0.99) or 0.0 for name in sorted(by_kind)},
+            p50_ms=_at(every, 50.0),
+            p99_ms=_at(every, 99.0),
+            max_ms=_at(every, 100.0),
+            p99_of={name: _at(sorted(by_kind[name]), 99.0) or 0.0 for name in sorted(by_kind)},
         )
 
 
-def _at(ordered: Sequence[float], share: float) -> float | None:
-    """Milliseconds that this share took at most."""
-    if not ordered:
-        return None
-    return round(ordered[max(0, -(-int(share * 100) * len(ordered) // 100) - 1)] * 1000, 3)
+def _at(ordered: Sequence[float], percentile: float) -> float | None:
+    """Milliseconds of a percentile of seconds."""
+    value = value_at(ordered, percentile)
+    return None if value is None else round(value * 1000, 3)

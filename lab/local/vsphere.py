@@ -12,7 +12,7 @@ import gc
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,7 +182,7 @@ def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[tuple[Any, Any]]:
+async def executor_of(name: str, file: str, seed: int | None) -> AsyncIterator[tuple[Any, Any]]:
     """The executor of the lab ``name``, and the ``Lab`` when it is one that is simulated here."""
     if not file:
         running = _OfRunningLab(LabFolder(name))
@@ -201,9 +201,11 @@ async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[tup
 
 
 @contextlib.asynccontextmanager
-async def _commanded(name: str, serial: Any, server: Any, lab: Lab) -> AsyncIterator[None]:
+async def commanded(
+    name: str, serial: Any, look_again: Callable[[], Awaitable[Any]], lab: Lab
+) -> AsyncIterator[None]:
     """Let commands of other processes reach a simulated lab by its name, for the length of a
-    block; each is answered when the server has seen what it changed."""
+    block; each is answered when ``look_again`` has seen what it changed."""
     from lab.local.simulation_door import simulation_door
 
     async def call(kind: str, payload: bytes) -> bytes:
@@ -211,7 +213,7 @@ async def _commanded(name: str, serial: Any, server: Any, lab: Lab) -> AsyncIter
             answer: bytes = await serial.in_turn(lambda: lab.simulated.call(kind, payload))
             return answer
         finally:
-            await server.look_again()
+            await look_again()
 
     async with simulation_door(LabFolder(name).path, call):
         yield
@@ -237,7 +239,7 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with (
-        _executor(name, simulated, seed) as (executor, lab),
+        executor_of(name, simulated, seed) as (executor, lab),
         served(executor, name, folder, host, port, vcenter, version) as (server, where),
     ):
 
@@ -250,7 +252,7 @@ async def serve(
 
         async with contextlib.AsyncExitStack() as stack:
             if lab is not None:
-                await stack.enter_async_context(_commanded(name, executor, server, lab))
+                await stack.enter_async_context(commanded(name, executor, server.look_again, lab))
             stack.callback((folder / RECORD).unlink, missing_ok=True)
             ports: dict[str, int] = {}
             if hosts:

@@ -9,7 +9,7 @@ from chaos.matrix.scene import cluster_of
 from chaos.oracle.terms import TableEvent
 from lab.core import LabCore
 from protocol.terms import NodeName, VmName
-from services.esxi.vms.files import verify_checksum, with_check
+from services.esxi.vms.files import add_checksum, verify_checksum
 from services.esxi.vms.vmx import VmConfig, vmx_file
 from services.esxi.vsan.groups import path_of
 from services.esxi.vsan.label import DiskImage, unpack_disk
@@ -47,7 +47,7 @@ async def replace_dek(
     dek = msgspec.structs.replace(disk.dek, wrapped=theirs.dek.wrapped)
     disks = (msgspec.structs.replace(disk, dek=dek), *config.disks[1:])
     made = msgspec.msgpack.encode(msgspec.structs.replace(config, disks=disks))
-    await lab.spoil(_store(event), vm, vmx_file(vm), with_check(made))
+    await lab.spoil(_store(event), vm, vmx_file(vm), add_checksum(made))
 
 
 async def flip_vsan_bit(lab: LabCore, host: NodeName) -> None:

@@ -42,8 +42,9 @@ from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 class CallPlace(msgspec.Struct, frozen=True, order=True):
     """A place in a service that calls its storage, on one node.
 
-    ``function`` is the service's own (``archive.Archive._grown``), whatever of the runtime lies
-    between; ``call`` is ``disk.append``, ``db.commit`` and so on, ``path`` the file or database.
+    ``function`` is the service's own (``archive.Archive._append_addition``), whatever of the
+    runtime lies between; ``call`` is ``disk.append``, ``db.commit`` and so on, ``path`` the file or
+    database.
     """
 
     node: NodeName

@@ -71,7 +71,7 @@ class SimLab(LabCore):
         self.seed = seed
         self.loop = SimLoop(seed, trace=trace)
         self.broker = SimBroker(self.loop, seed, tap=tap, servers=max(topology.bus.servers, 1))
-        self.world = SimWorld(self.loop, self.broker, seed)
+        self.world = SimWorld(self.loop, self.broker, seed, topology.machine)
         self.records: list[NodeRecord] = []
         self.observers: list[Callable[[NodeRecord], None]] = [self.records.append]
         self.agent = Agent(self.world, recipe, self._observe)
@@ -158,7 +158,7 @@ class SimLab(LabCore):
         try:
             async with asyncio.timeout(within_s):
                 if isinstance(message, Ask | AskEach):  # goes on in the life of who is asked
-                    answer = await self._handled(message)
+                    answer = await self._ask(message)
                 else:
                     name = f"agent:{type(message).__name__}"
                     work = self.loop.create_task(self._handled(message), name=name)
@@ -173,6 +173,17 @@ class SimLab(LabCore):
         if isinstance(answer, ProductError):
             raise answer
         return answer  # type: ignore[return-value]
+
+    async def _ask(self, message: Ask | AskEach) -> Reply | ProductError:
+        """The client and the control plane work on a question and on its answer, if they share a
+        machine with the nodes."""
+        client = self.world.processes.get("client")
+        if client is None:
+            return await self._handled(message)
+        await client.serve("Ask", None)
+        answer = await self._handled(message)
+        await client.serve("Ask.reply", None)
+        return answer
 
     async def _handled(self, message: Request[Any]) -> Reply | ProductError:
         try:

@@ -16,11 +16,11 @@ from lab.topology.machine_plan import (
 )
 from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
-from lab.topology.service_times import service_of
+from lab.topology.service_times import machine_of, service_of
 from lab.topology.tpms import backend_at
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol import scopes
-from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
+from protocol.messages.agent import Firmware, NodeSpec, SharedMachine, TpmBackend
 from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, RootKind, VmName
 
 
@@ -100,6 +100,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[PoolPlan, ...] = ()
     shared: tuple[SharedArray, ...] = ()  # of clusters that stand where ``up`` runs
     gates: bool = False  # nodes on one machine are asked over connections by those of others
+    machine: SharedMachine | None = None  # of all processes, in the simulation
 
     @property
     def vcenter(self) -> NodeName:
@@ -163,6 +164,7 @@ def plan(file: LabFile) -> Topology:
         bus=_bus(file),
         shared=list_shared_here(file),
         gates=bool(file.machines) and "kmip" in doors.values(),
+        machine=machine_of(file.service_times),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from lab.topology.bus_references import bus_misfits
 from lab.topology.machine_references import machine_misfits
 from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
-from lab.topology.service_times import times_misfits
+from lab.topology.service_times import SHARED_PROCESSES, times_misfits
 from lab.topology.trust_nodes import pairs_of_services
 from lab.topology.trust_references import trust_misfits
 from lab.topology.version_references import cluster_misfits, provider_misfits
@@ -76,11 +76,11 @@ def _service_times(file: LabFields) -> Iterator[Misfit]:
     if file.service_times is None:
         return
     nodes = file.service_times.nodes
-    known = {*Role, *(one.name for one in (*file.kms, *file.vcenters))}
+    known = {*Role, *SHARED_PROCESSES, *(one.name for one in (*file.kms, *file.vcenters))}
     known |= {str(service) for pair in pairs_of_services(file) for service in pair}
     for name in nodes:
         if name not in known and not _OF_HOSTS.fullmatch(name):
-            roles = ", ".join(Role)
+            roles = ", ".join([*Role, *SHARED_PROCESSES])
             yield Misfit(("service_times", "nodes", name), f"no node {name}, nor a role: {roles}")
     for path, text in times_misfits(nodes):
         yield Misfit(("service_times", "nodes", *path), text)

@@ -1,7 +1,7 @@
 """The section ``service_times`` of a Lab file, and profiles (``kind: ServiceProfile``).
 
 A profile says how long nodes of each role, or of a name, work on what. What a Lab file says itself
-goes before what its profile says. Decision 103 has the model behind them.
+goes before what its profile says. Decisions 103 and 107 have the model behind them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    model_validator,
 )
 
 from chaos.text_file import text_of
@@ -26,14 +27,26 @@ from chaos.units import Seconds, format_s
 from chaos.yaml_file import read_yaml
 from lab.schema.errors import KeysteadError
 from protocol.messages import attestation, base, host, keyprovider, kms, vcenter
-from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes
+from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, SharedMachine
 from protocol.terms import NodeName, Role
 from services.runtime.tpm.latency import LATENCY_S
 
 PROFILES: Final = Path(__file__).parent / "profiles"
 
+FORMAT: Final = 2
+"""The newest format of a profile. 1 has ``nodes`` only; 2 also has ``machine``, and in ``nodes``
+the shared processes ``bus`` and ``client``."""
+
+SHARED_PROCESSES: Final = ("bus", "client")
+"""What else works on a shared machine: the broker, and the client with the control plane."""
+
+DISK_CALLS: Final = ("read", "write", "append", "sync", "replace", "sync_folder")
+DATASTORE_CALLS: Final = tuple(
+    "lock unlock holders read write read_blocks write_blocks files vms remove".split()
+)
 DEVICE_CLASSES: Final = (
-    *(f"disk.{call}" for call in ("read", "write", "append", "sync", "replace", "sync_folder")),
+    *(f"disk.{call}" for call in DISK_CALLS),
+    *(f"datastore.{call}" for call in DATASTORE_CALLS),
     *("db.transact", "db.query"),
     *(name if name.startswith("vtpm.") else f"tpm.{name}" for name in LATENCY_S),
 )
@@ -75,6 +88,18 @@ class NodeTimesModel(_Model):
     (`disk.sync`, `db.transact`, `tpm.unseal`)."""
 
 
+class SharedMachineModel(_Model):
+    """One machine for all processes of the lab, in the simulation only."""
+
+    cores: Annotated[int, Field(strict=True)] = Field(ge=1, le=256)
+    """Processor cores that nodes, broker and client share, each as much as the others."""
+    wakeup: Annotated[ServiceTimeModel, BeforeValidator(_in_short)] | None = None
+    """Time before a process that was idle begins its next piece of work."""
+    cold: Annotated[ServiceTimeModel, BeforeValidator(_in_short)] | None = None
+    """Work on top of the next piece of work of a process that was idle for 20 ms or longer, and in
+    proportion for a shorter time."""
+
+
 class ServiceTimesModel(_Model):
     """How long nodes work on what; without it a node's own work takes no lab time.
 
@@ -85,7 +110,11 @@ class ServiceTimesModel(_Model):
     """A shipped profile (`hsm`), or the path of one (`load calibrate` writes
     such files)."""
     nodes: dict[str, NodeTimesModel] = {}
-    """By role (`kms`, `vcenter`, `esxi`, `attestation`, `keyprovider`) or by node."""
+    """By role (`kms`, `vcenter`, `esxi`, `attestation`, `keyprovider`) or by node; on a shared
+    machine also `bus` (the broker: `*`) and `client` (`Ask`, `Ask.reply`)."""
+    machine: SharedMachineModel | None = None
+    """The machine that all of them share. None: as the profile says, else each node has cores of
+    its own."""
 
 
 class ProfileModel(_Model):
@@ -95,12 +124,27 @@ class ProfileModel(_Model):
     """The version of this format."""
     kind: Literal["ServiceProfile"]
     """What the file is."""
+    format: Annotated[int, Field(strict=True)] = Field(default=1, ge=1)
+    """The format of the file: 2 with a `machine`."""
     name: str
     """What the profile is called."""
     source: str = Field(min_length=1)
     """Where its figures come from: a data sheet, a measurement with its machine and date."""
     nodes: dict[str, NodeTimesModel]
-    """By role, or by node."""
+    """By role, or by node; `bus` and `client` on a shared machine."""
+    machine: SharedMachineModel | None = None
+    """The machine that all processes share; None: each node has cores of its own."""
+
+    @model_validator(mode="after")
+    def _is_known(self) -> ProfileModel:
+        if self.format > FORMAT:
+            text = f"format {self.format} is of a newer keystead; this one reads 1 to {FORMAT}"
+            raise ValueError(text)
+        new = [name for name in ("machine",) if self.machine is not None]
+        new += [f"nodes.{name}" for name in SHARED_PROCESSES if name in self.nodes]
+        if self.format == 1 and new:
+            raise ValueError(f"{', '.join(new)}: needs `format: {FORMAT}`")
+        return self
 
 
 def with_profile(data: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +164,10 @@ def with_profile(data: dict[str, Any]) -> dict[str, Any]:
         name: _merge([profile.nodes.get(name), own.get(name)]).model_dump(mode="json")
         for name in dict.fromkeys([*profile.nodes, *own])
     }
-    return data | {"service_times": {**section, "nodes": nodes}}
+    merged = {**section, "nodes": nodes}
+    if profile.machine is not None and section.get("machine") is None:
+        merged["machine"] = profile.machine.model_dump(mode="json")
+    return data | {"service_times": merged}
 
 
 def read_profile(source: str) -> ProfileModel:
@@ -161,17 +208,36 @@ def service_of(
     found = [section.nodes.get(role.value), section.nodes.get(node)]
     if not any(found):
         return None
-    merged = _merge(found)
-    times = {
-        kind: ServiceTime(
-            mean_s=time.mean,
-            distribution=time.distribution,
-            each_s=time.each,
-            spread=time.spread,
-        )
-        for kind, time in merged.times.items()
-    }
-    return ServiceTimes(cores=merged.cores or 1, times=times)
+    return _service_times(_merge(found))
+
+
+def machine_of(section: ServiceTimesModel | None) -> SharedMachine | None:
+    """The machine that all processes of the lab share; None where they do not."""
+    if section is None or section.machine is None:
+        return None
+    machine, nodes = section.machine, section.nodes
+    bus, client = (nodes.get(name, NodeTimesModel()) for name in SHARED_PROCESSES)
+    return SharedMachine(
+        cores=machine.cores,
+        wakeup=None if machine.wakeup is None else _service_time(machine.wakeup),
+        cold=None if machine.cold is None else _service_time(machine.cold),
+        bus=_service_times(bus),
+        client=_service_times(client),
+    )
+
+
+def _service_times(model: NodeTimesModel) -> ServiceTimes:
+    times = {kind: _service_time(time) for kind, time in model.times.items()}
+    return ServiceTimes(cores=model.cores or 1, times=times)
+
+
+def _service_time(model: ServiceTimeModel) -> ServiceTime:
+    return ServiceTime(
+        mean_s=model.mean,
+        distribution=model.distribution,
+        each_s=model.each,
+        spread=model.spread,
+    )
 
 
 def _merge(layers: list[NodeTimesModel | None]) -> NodeTimesModel:
@@ -205,4 +271,4 @@ def _classes() -> frozenset[str]:
         for name, one in base.messages_of(module.__name__).items()
         if issubclass(one, base.Request)
     }
-    return frozenset({"*", *DEVICE_CLASSES, *names})
+    return frozenset({"*", "Ask", *DEVICE_CLASSES, *names})

@@ -15,7 +15,7 @@
 - ``crypto_mode``     host encryption mode, pure
 - ``dumps``           core dumps, encrypted under the host key
 - ``problems``        dumps and TPM failures, reported to vCenter
-- ``trust_door``      the handlers of a trusted host
+- ``trust_handlers``  the handlers of a trusted host
 - ``claims``          VMs that a compromised host lists to vCenter without having them
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion of running VMs, outgoing and incoming

@@ -1,20 +1,17 @@
 """Who may send what to a host. Pure: one table.
 
 | | local administrator | its vCenter | cluster peer | Trust Authority | stranger |
-|---|---|---|---|---|---|
-| session | allowed | allowed | refused | refused | refused |
-| command | allowed | in session | refused | refused | refused |
-| question | allowed | allowed | refused | refused | refused |
-| console | allowed | refused | refused | refused | refused |
-| migration | allowed | refused | as announced | refused | as announced |
-| agent | allowed | refused | allowed | refused | refused |
-| replica | allowed | refused | allowed | refused | refused |
+|---|---|---|---|---|---| | session | allowed | allowed | refused | refused | refused | | command |
+allowed | in session | refused | refused | refused | | question | allowed | allowed | refused |
+refused | refused | | console | allowed | refused | refused | refused | refused | | migration |
+allowed | refused | as announced | refused | as announced | | agent | allowed | refused | allowed |
+refused | refused | | replica | allowed | refused | allowed | refused | refused |
 
-*As announced*: the migration itself judges; vCenter has named the one host that may speak in it.
+*As announced*: the migration itself decides; vCenter has named the one host that may send for it.
 
 *In session*: allowed as the next command of the session in force. Hosts of the same cluster are
-those that vCenter named with HA or vSAN. Services of a Trust Authority have no message to send
-to a host yet; the first that is made gets a kind, and with it a row.
+those that vCenter named with HA or vSAN. Services of a Trust Authority have no message to send to a
+host yet; the first that is made gets a kind, and with it a row.
 """
 
 from __future__ import annotations
@@ -57,12 +54,12 @@ from protocol.terms import NodeName
 
 
 class MessageKind(StrEnum):
-    """What a message to a host is, as far as permission goes."""
+    """What a message to a host is, for its permission."""
 
     SESSION = "session"  # vCenter takes command
     COMMAND = "command"  # a numbered command of a session
     QUESTION = "question"  # changes nothing
-    CONSOLE = "console"  # for who stands at the host itself
+    CONSOLE = "console"  # at the host's own console
     MIGRATION = "migration"  # from the host that a VM comes from
     AGENT = "agent"  # between the HA agents of a cluster
     REPLICA = "replica"  # of components of an object of vSAN
@@ -89,14 +86,15 @@ class RelationPermission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """The nodes that a host knows by relation; ``vcenter`` is empty when it has none."""
+    """The nodes that a host knows by relation. ``vcenter`` is empty when the host has none."""
 
     vcenter: NodeName
     cluster_peers: frozenset[NodeName] = frozenset()
     trust_authority: frozenset[NodeName] = frozenset()
 
     def of(self, node: NodeName, *, local: bool) -> Relation:
-        """The relation of the sender ``node``; ``local``: it came in at the host itself."""
+        """The relation of the sender ``node``; ``local``: the message came from the host's own
+        console."""
         if local:
             return Relation.LOCAL_ADMINISTRATOR
         if self.vcenter and node == self.vcenter:
@@ -125,7 +123,7 @@ _ROWS: Final[dict[MessageKind, tuple[RelationPermission, ...]]] = {
 
 
 def kind_of(message: Request[Any]) -> MessageKind:
-    """The kind of a message; one that nobody has classified is for the console only."""
+    """The kind of a message. A message without a kind is for the console only."""
     return _kind_of(type(message))
 
 
@@ -164,6 +162,6 @@ _OF_REPLICAS: Final = (FetchVsanReplica, QueryVsanComponent, ReserveVsanWrite, S
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)
 
 
-def permission(kind: MessageKind, relation: Relation) -> RelationPermission:
+def permission_for(kind: MessageKind, relation: Relation) -> RelationPermission:
     """Whether a sender of this relation may send a message of this kind."""
     return _ROWS[kind][_COLUMN[relation]]

@@ -22,18 +22,18 @@ from services.esxi.configuration.recovery import (
     parse_digits,
     unwrap_config_key,
 )
-from services.esxi.configuration.rollback import INDEX, raise_to, verdict
-from services.esxi.configuration.sealing import from_material, unseal
+from services.esxi.configuration.rollback import INDEX, find_rollback, raise_to
+from services.esxi.configuration.sealing import derive_config_key, unseal
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.crypto_manager import forget_host_key
-from services.esxi.crypto_mode import after_boot
+from services.esxi.crypto_mode import state_after_boot
 from services.esxi.first_boot import counter, first_boot, upgrade
 from services.esxi.ha.agent import HaAgent
 from services.esxi.host import EsxiHost
-from services.esxi.keys.persistence import usable
+from services.esxi.keys.persistence import usable_keys
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
-from services.esxi.providers.trusted import retrying
+from services.esxi.providers.trusted import retries
 from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, record_halt
 from services.esxi.vms import autostart, registration, workload
 from services.esxi.vsan import mounting, objects
@@ -42,33 +42,33 @@ from services.runtime.nv_counter import read_counter
 
 async def boot(host: EsxiHost) -> None:
     """B0 to B7; ``Halted`` with one of the three screens. B8 and B9 run afterwards."""
-    await _other_bank(host)
-    await _firmware(host)  # B0
-    await _measure(host)  # B1
+    await _boot_other_bank(host)
+    await _start_firmware(host)  # B0
+    await _measure_boot(host)  # B1
     image = await _read_archive(host)
     if image is None:
         if host.node.boot > 1:
             host.node.record("boot.no_archive", level="warning", boot=host.node.boot)
         await first_boot(host)
     else:
-        protection, config_key = await _config_key(host, image)  # B2
-        count = _configuration(host, image, protection, config_key)  # B3
-        await _last_archive(host, protection.mode, count)
+        protection, config_key = await _find_config_key(host, image)  # B2
+        count = _open_configuration(host, image, protection, config_key)  # B3
+        await _check_last_archive(host, protection.mode, count)
         await upgrade(host, image)
     host.datastore = await host.disk.datastore(host.config.datastore)
-    await registration.load(host)
-    await _keys(host)  # B4
-    await _encryption_mode(host)  # B5
-    await _pass_step(host, "B6", await mounting.at_boot(host))
+    await registration.load_vms(host)
+    await _load_keys(host)  # B4
+    await _set_encryption_mode(host)  # B5
+    await _record_step(host, "B6", await mounting.mount_at_boot(host))
     await _regain_host_key(host)  # B7
 
 
 async def boot_while_serving(host: EsxiHost, ha: HaAgent) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
-    await _pass_step(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
+    await _record_step(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
     host.node.background("uplink", host.uplink.keep_connected())
     await ha.begin()
-    await registration.tidy_all(host)
+    await registration.empty_all_unused_files(host)
     host.node.record("boot.step", step="B9", text="autostart")
     await autostart.start_wanted_vms(host)
 
@@ -76,12 +76,12 @@ async def boot_while_serving(host: EsxiHost, ha: HaAgent) -> None:
 def start_loops(host: EsxiHost, ha: HaAgent) -> None:
     """Start the loops that run for the rest of this life."""
     host.node.background("boot", boot_while_serving(host, ha))
-    host.node.background("config.backup", _backup(host))
+    host.node.background("config.backup", _run_backups(host))
     host.node.background("workload", workload.run_workload(host))
     if host.config.vsan is not None:
-        host.node.background("vsan.resync", objects.resync(host))
+        host.node.background("vsan.resync", objects.run_resync(host))
     if host.archive.now.trusted is not None:
-        retrying.begin(host)
+        retries.start_retries(host)
 
 
 async def shut_down_tpm(host: EsxiHost) -> None:
@@ -93,19 +93,19 @@ async def shut_down_tpm(host: EsxiHost) -> None:
             host.node.record("tpm.unusable", level="warning", reason=str(error))
 
 
-async def _other_bank(host: EsxiHost) -> None:
-    """If it was told to, boot the other boot bank; the configuration of the first one is gone
-    (UPG-02)."""
+async def _boot_other_bank(host: EsxiHost) -> None:
+    """If the administrator asked for it, boot the other boot bank. The configuration of the first
+    bank is gone then (UPG-02)."""
     if host.node.power.firmware.banks.rolled_back:
         try:
-            done = await boot_banks.take_back(host.disk, host.config.version)
+            done = await boot_banks.restore_bank(host.disk, host.config.version)
         except boot_banks.BankDamaged:
             raise record_halt(host, SCREEN_B, "the other boot bank is damaged") from None
         if done:
             host.node.record("boot.step", step="B0", text="other boot bank")
 
 
-async def _firmware(host: EsxiHost) -> None:
+async def _start_firmware(host: EsxiHost) -> None:
     """B0: power, firmware set-up, options kept by the loader and typed at it."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     kept = await load_options(host.disk)
@@ -123,7 +123,7 @@ async def _firmware(host: EsxiHost) -> None:
     )
 
 
-async def _measure(host: EsxiHost) -> None:
+async def _measure_boot(host: EsxiHost) -> None:
     """B1: measure firmware, loader, modules and options. A TPM that fails is not used in this
     life."""
     events = measurements(host.node.power.firmware, host.config.version, host.build, host.options)
@@ -134,7 +134,7 @@ async def _measure(host: EsxiHost) -> None:
         except TpmError as error:
             reason = "; ".join((str(error), *getattr(error, "__notes__", ())))
             host.node.record("tpm.unusable", level="warning", reason=reason)
-            host.problems.tpm_unusable(error)
+            host.problems.record_unusable_tpm(error)
     host.node.record("boot.step", step="B1", text="measured", events=len(events))
 
 
@@ -149,7 +149,9 @@ async def _read_archive(host: EsxiHost) -> bytes | None:
         ) from None
 
 
-async def _config_key(host: EsxiHost, image: bytes) -> tuple[ConfigurationProtection, KeyMaterial]:
+async def _find_config_key(
+    host: EsxiHost, image: bytes
+) -> tuple[ConfigurationProtection, KeyMaterial]:
     """B2: the recovery key when one was typed, else the TPM, else the material on disk."""
     try:
         protection = read_protection(image)
@@ -159,7 +161,7 @@ async def _config_key(host: EsxiHost, image: bytes) -> tuple[ConfigurationProtec
     if typed is not None:
         config_key = _recover_config_key(host, protection, typed)
     elif protection.mode is ProtectionMode.NONE:
-        config_key = from_material(protection.material)
+        config_key = derive_config_key(protection.material)
     else:
         config_key = await _unseal_config_key(host, protection)
     way = "recovery key" if typed is not None else protection.mode.value
@@ -180,8 +182,8 @@ def _recover_config_key(
 
 
 async def _unseal_config_key(host: EsxiHost, protection: ConfigurationProtection) -> KeyMaterial:
-    """The config key from the TPM. Policy not met, TPM cleared, replaced, locked out or failed:
-    message A."""
+    """The config key from the TPM. Screen A when the policy is not met, or the TPM was cleared,
+    replaced, locked out or failed."""
     if host.tpm is None:
         raise record_halt(host, SCREEN_A, "there is no TPM, but the configuration is sealed by one")
     try:
@@ -190,10 +192,10 @@ async def _unseal_config_key(host: EsxiHost, protection: ConfigurationProtection
         raise record_halt(host, SCREEN_A, str(error)) from None
 
 
-def _configuration(
+def _open_configuration(
     host: EsxiHost, image: bytes, protection: ConfigurationProtection, config_key: KeyMaterial
 ) -> int:
-    """B3: open the last saved configuration, and the number of that save (``rollback``)."""
+    """B3: open the last saved configuration. Returns the number of that save too (``rollback``)."""
     try:
         found = unpack(image, config_key)
     except CryptographicFailure as failure:
@@ -211,8 +213,8 @@ def _configuration(
     return found.count
 
 
-async def _last_archive(host: EsxiHost, mode: ProtectionMode, count: int) -> None:
-    """By the knob ``archive_counter``: stop at an archive that is not the last one.
+async def _check_last_archive(host: EsxiHost, mode: ProtectionMode, count: int) -> None:
+    """Stop at an archive that is not the last one, if the knob ``archive_counter`` says so.
 
     With the recovery key the administrator accepts the archive as it is; the next save counts it
     again.
@@ -222,7 +224,7 @@ async def _last_archive(host: EsxiHost, mode: ProtectionMode, count: int) -> Non
         return
     try:
         found = await read_counter(tpm, INDEX)
-        why = verdict(count, found)
+        why = find_rollback(count, found)
         if not why and found is not None:
             await raise_to(tpm, count)
     except TpmError as error:
@@ -231,24 +233,24 @@ async def _last_archive(host: EsxiHost, mode: ProtectionMode, count: int) -> Non
         raise record_halt(host, SCREEN_B, why)
 
 
-async def _keys(host: EsxiHost) -> None:
+async def _load_keys(host: EsxiHost) -> None:
     """B4: the cache is empty; load the persisted keys, if persistence is enabled (KP-07)."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
-    entries = usable(host.archive.now)
+    entries = usable_keys(host.archive.now)
     loaded = host.keys.load(entries)
     if loaded:
         host.node.record("keys.loaded", keys=[str(entry.key) for entry in entries])
     host.node.record("boot.step", step="B4", text="keys", loaded=loaded)
 
 
-async def _encryption_mode(host: EsxiHost) -> None:
+async def _set_encryption_mode(host: EsxiHost) -> None:
     """B5: safe if the host key is available, else prepared or unchanged."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     if host.mode is HostCryptoState.PENDING_INCAPABLE:
         forget_host_key(host)
     now = host.archive.now
-    host.host_key = _host_key_at_hand(host)
-    mode = after_boot(now.crypto_state, host_key_at_hand=host.host_key is not None)
+    host.host_key = _find_host_key(host)
+    mode = state_after_boot(now.crypto_state, host_key_at_hand=host.host_key is not None)
     if mode is not now.crypto_state:
         host.archive.change(crypto_state=mode)
         try:
@@ -258,10 +260,10 @@ async def _encryption_mode(host: EsxiHost) -> None:
     host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)
 
 
-def _host_key_at_hand(host: EsxiHost) -> KeyMaterial | None:
+def _find_host_key(host: EsxiHost) -> KeyMaterial | None:
     """The host key of the configuration: loaded at B4, or derived now (NKP-11).
 
-    A derived key with another check value is not the host key: the KDK is another one (NKP-18).
+    A derived key with another check value is not the host key: the KDK has changed (NKP-18).
     """
     now = host.archive.now
     if now.host_key is None:
@@ -269,35 +271,36 @@ def _host_key_at_hand(host: EsxiHost) -> KeyMaterial | None:
     if now.host_key in host.keys or not now.host_key_check:
         return host.keys.get(now.host_key)
     try:
-        value = native.host_key(host, now.host_key, now.host_key_check)
+        value = native.derive_host_key(host, now.host_key, now.host_key_check)
     except InvalidState as error:
         host.node.record("host_key.not_derived", level="warning", reason=str(error))
         return None
-    native.bring(host, now.host_key, KeyKind.HOST)
+    native.bring_key(host, now.host_key, KeyKind.HOST)
     return value
 
 
 async def _regain_host_key(host: EsxiHost) -> None:
-    """B7: a trusted host that needs its host key attests, and has a service unwrap it."""
+    """B7: a trusted host that needs its host key attests, and has a Key Provider Service unwrap
+    it."""
     if host.archive.now.trusted is None:
-        await _pass_step(host, "B7", "no trusted key provider on this host")
+        await _record_step(host, "B7", "no trusted key provider on this host")
         return
-    safe = await retrying.regain_host_key(host)
-    await _pass_step(host, "B7", "host key at hand" if safe else "no host key")
+    safe = await retries.regain_host_key(host)
+    await _record_step(host, "B7", "host key at hand" if safe else "no host key")
 
 
-async def _pass_step(host: EsxiHost, step: str, text: str) -> None:
+async def _record_step(host: EsxiHost, step: str, text: str) -> None:
     await host.clock.sleep(host.node.knobs.boot_step_s)
     host.node.record("boot.step", step=step, text=text)
 
 
-async def _backup(host: EsxiHost) -> None:
-    """DUR-01: the scheduled backup; if the disk fails, it is repeated at the next interval.
+async def _run_backups(host: EsxiHost) -> None:
+    """DUR-01: the scheduled backup; if the disk fails, the next interval repeats it.
 
-    What the life before wrote without a sync is made durable at once: this life reports it as
-    stored, so nobody brings it again.
+    The first one runs at once: it makes durable what the life before wrote without a sync, because
+    this life reports those keys as stored and vCenter does not send them again.
     """
-    with suppress(SaveFailed):  # the next save does it
+    with suppress(SaveFailed):  # the next save stores it
         await host.archive.save(ConfigurationSection.NOTHING)
     async for _ in host.clock.every(host.node.knobs.config_save_period_s):
         if host.archive.dirty:

@@ -1,6 +1,6 @@
-"""VMs that a host lists to vCenter without having them, to get keys of others (C28). Pure.
+"""VMs that a host reports to vCenter without having them, to get keys of other VMs (C28). Pure.
 
-The lab plays a compromised host with them. The host's own console shows the truth.
+The lab uses them to play a compromised host. The host's own console shows the truth.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from protocol.messages.host import ClaimedVm, HostSummary, VmSummary
 from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoState
 
 Missing = Callable[[tuple[CryptoKeyId, ...]], tuple[CryptoKeyId, ...]]
-"""Which of these keys the host lacks: what it says of a key of a VM of its own too."""
+"""Returns which of these keys the host lacks."""
 
 
-def with_claims(view: HostSummary, claims: Sequence[ClaimedVm], missing_of: Missing) -> HostSummary:
-    """The view as vCenter gets it, VMs by name."""
-    listed = {vm.vm: vm for vm in view.vms} | {one.vm: _listed(one, missing_of) for one in claims}
+def add_claims(view: HostSummary, claims: Sequence[ClaimedVm], missing_of: Missing) -> HostSummary:
+    """The host's view with the claimed VMs added, ordered by name, as vCenter gets it."""
+    listed = {vm.vm: vm for vm in view.vms} | {
+        one.vm: _summarize_claim(one, missing_of) for one in claims
+    }
     return msgspec.structs.replace(view, vms=tuple([listed[name] for name in sorted(listed)]))
 
 
-def _listed(claimed: ClaimedVm, missing_of: Missing) -> VmSummary:
+def _summarize_claim(claimed: ClaimedVm, missing_of: Missing) -> VmSummary:
     missing = missing_of(claimed.keys)
     return VmSummary(
         vm=claimed.vm,

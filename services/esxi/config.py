@@ -1,4 +1,4 @@
-"""What a host is installed with; everything else comes from vCenter, or the host decides it."""
+"""The installation of a host. Everything else comes from vCenter, or is decided by the host."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from protocol.terms import NodeName
 
 
 class VsanClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The disks of a host for its cluster's vSAN: so many groups of so many disks."""
+    """The disks of a host for its cluster's vSAN: how many groups, of how many disks each."""
 
     groups: int = 1
     disks: int = 2
 
 
 class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``version`` as people write it (``7.0U3``); ``build`` names the signed image.
+    """``version`` is in the product's form (``7.0U3``); ``build`` names the signed image.
 
-    ``vcenter`` is the one that may command this host (empty: none); ``datastore`` the shared
-    array of its cluster. ``vsan``: None on a host whose cluster has no vSAN.
-    ``aesni``: whether its processor has AES instructions.
+    ``vcenter`` is the node that may command this host (empty: none). ``datastore`` is the shared
+    array of its cluster. ``vsan``: None on a host whose cluster has no vSAN. ``aesni``: whether its
+    processor has AES instructions.
     """
 
     version: str = format_release(LATEST)
@@ -45,7 +45,7 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def esxi_config(values: Mapping[str, Any]) -> EsxiConfig:
-    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
+    """Settings from a node's ``config`` map; ``InvalidArgument`` names what is wrong."""
     try:
         made = msgspec.convert(dict(values), EsxiConfig)
         return msgspec.structs.replace(made, version=format_release(made.release))

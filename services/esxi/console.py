@@ -1,5 +1,5 @@
-"""What the commands of ``esxcli`` do on a host; their words are in ``esxcli``, and how what they
-give is printed in ``esxcli_output``.
+"""What the commands of ``esxcli`` do on a host. ``esxcli`` has their grammar, ``esxcli_output``
+formats their results.
 
 Each change is saved before the console prints: persistence, mode, policy, recovery key.
 """
@@ -51,11 +51,11 @@ NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode
 
 
 class CommandRefused(Exception):
-    """The command is understood and refused; the text is what the console shows."""
+    """The command is valid but refused; the text is shown on the console."""
 
 
 async def run(host: EsxiHost, arguments: Sequence[str]) -> EsxcliResult:
-    """Execute one command line; exit code 1 with the text of what is wrong."""
+    """Execute one command line. A refused one has exit code 1 and the text of the error."""
     try:
         line = parse(arguments, host.config.release)
         if isinstance(line.command, Help):
@@ -71,22 +71,22 @@ async def run(host: EsxiHost, arguments: Sequence[str]) -> EsxcliResult:
 
 
 async def _execute(host: EsxiHost, command: Command) -> Output | str:
-    """What it gives; a text of its own, often none, where ``esxcli`` has no structure."""
+    """The structured result, or a text, often empty, where ``esxcli`` has no structure."""
     match command:
         case PersistenceEnable():
-            return await _enable(host)
+            return await _enable_persistence(host)
         case PersistenceDisable(remove_all):
-            await _disable(host, remove_all=remove_all)
+            await _disable_persistence(host, remove_all=remove_all)
         case EncryptionSet():
             await _set_encryption(host, command)
         case RecoveryRotate():
-            await _rotate(host, command)
+            await _rotate_recovery_key(host, command)
         case KernelSet(name, value):
             await _set_kernel_option(host, name, value)
         case AutoBackup():
             return await back_up(host)
         case KernelList(name):
-            return await _kernel_settings(host, name)
+            return await _list_kernel_settings(host, name)
         case _:
             return _answer_query(host, command)
     return ""
@@ -101,20 +101,20 @@ def _answer_query(
     | VmProcessList
     | TrustedBootGet,
 ) -> Output:
-    """What the host knows by itself."""
+    """The result of a query that the host answers by itself."""
     match command:
         case PersistenceGet():
             return one("KeyPersistence", ("Enabled", host.archive.now.persistence))
         case EncryptionGet():
-            return _encryption(host.archive.protection)
+            return _describe_encryption(host.archive.protection)
         case RecoveryList():
-            key = _recovery_key(host)
+            key = _require_recovery_key(host)
             fields = (("Recovery ID", key.recovery_id), ("Key", key.text()))
             return Output("RecoveryKey", (OutputRecord(fields),), listed=True, table=True)
         case VersionGet():
-            return _version(host)
+            return _describe_version(host)
         case VmProcessList():
-            return _processes(host)
+            return _list_processes(host)
         case TrustedBootGet():
             # DRTM is not part of this lab.
             return one(
@@ -124,8 +124,8 @@ def _answer_query(
             assert_never(command)
 
 
-def _encryption(protection: ConfigurationProtection) -> Output:
-    """CFG-04."""
+def _describe_encryption(protection: ConfigurationProtection) -> Output:
+    """The result of ``system settings encryption get`` (CFG-04)."""
     return one(
         "ConfigEncryption",
         ("Mode", protection.mode.value),
@@ -137,7 +137,7 @@ def _encryption(protection: ConfigurationProtection) -> Output:
     )
 
 
-def _version(host: EsxiHost) -> Output:
+def _describe_version(host: EsxiHost) -> Output:
     major, minor, update = host.config.release
     return one(
         "VersionInfo",
@@ -149,7 +149,7 @@ def _version(host: EsxiHost) -> Output:
     )
 
 
-def _processes(host: EsxiHost) -> Output:
+def _list_processes(host: EsxiHost) -> Output:
     """The running VMs. World ids are the lab's own: by order of registration."""
     records = tuple(
         OutputRecord(
@@ -168,8 +168,8 @@ def _processes(host: EsxiHost) -> Output:
     return Output("VirtualMachine", records, listed=True)
 
 
-async def _kernel_settings(host: EsxiHost, name: str) -> Output:
-    """The settings that a boot can be given here: now, and for the next one."""
+async def _list_kernel_settings(host: EsxiHost, name: str) -> Output:
+    """The kernel settings that can be set here: their values now, and at the next boot."""
     if name not in ("", EXEC_OPTION):
         raise CommandRefused(f"Error: There is no kernel setting {name} on this host.")
     configured = (await load_options(host.disk) or {}).get(EXEC_OPTION, "FALSE")
@@ -191,10 +191,10 @@ async def back_up(host: EsxiHost) -> str:
     return f"Saving current state in /{FOLDER}"
 
 
-async def _enable(host: EsxiHost) -> str:
-    """KP-02. Prints a warning where no TPM seals the configuration (KP-06), else nothing.
+async def _enable_persistence(host: EsxiHost) -> str:
+    """KP-02. Returns a warning where no TPM seals the configuration (KP-06), else nothing.
 
-    ``config_save: hourly`` concerns keys only: that persistence is enabled is saved at once.
+    ``config_save: hourly`` concerns keys only: the setting itself is saved at once.
     """
     refusal = persistence.enable_refusal(
         tpm_present=host.tpm is not None,
@@ -206,7 +206,7 @@ async def _enable(host: EsxiHost) -> str:
         raise CommandRefused(f"Error: {refusal}")
     was = host.archive.now
     host.archive.now = persistence.enable_persistence(
-        was, _persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
+        was, _list_persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
     )
     await host.archive.save(ConfigurationSection.PERSISTENCE | host.key_sections())
     if not was.persistence:
@@ -216,8 +216,9 @@ async def _enable(host: EsxiHost) -> str:
     return "" if host.sealed_by_tpm else persistence.UNSEALED_WARNING
 
 
-def _persistable(host: EsxiHost) -> persistence.Storable:
-    """What the store may hold of the cache, and the host key if only memory has it."""
+def _list_persistable(host: EsxiHost) -> persistence.Storable:
+    """The entries of the cache that the store may hold, and the host key if it is only in
+    memory."""
     now, held = host.archive.now, list(host.keys.entries())
     if now.host_key is not None and host.host_key is not None and now.host_key not in host.keys:
         derived = bool(now.host_key_check)
@@ -225,8 +226,8 @@ def _persistable(host: EsxiHost) -> persistence.Storable:
     return host.storable(held)
 
 
-async def _disable(host: EsxiHost, *, remove_all: bool) -> None:
-    """KP-03. A store that is emptied leaves the disk before the console answers."""
+async def _disable_persistence(host: EsxiHost, *, remove_all: bool) -> None:
+    """KP-03. The keys have left the disk before the console answers."""
     was = host.archive.now
     host.archive.now = persistence.disable_persistence(
         was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
@@ -245,18 +246,19 @@ async def _disable(host: EsxiHost, *, remove_all: bool) -> None:
 
 
 async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
-    """CFG-02, POL-03 to POL-05: seal again to this TPM, this boot's PCRs and this policy.
+    """CFG-02, POL-03 to POL-05: seal again, to this TPM, the PCRs of this boot and this policy.
 
-    Leaving mode NONE while key persistence is on stores what is cached, as enabling does (C5).
+    A change from mode NONE to TPM while key persistence is on stores the cached keys, as enabling
+    does (C5).
     """
     old = host.archive.protection
-    secure_boot, exec_only = _policy(host, old, wish)
+    secure_boot, exec_only = _merge_policy(host, old, wish)
     if host.tpm is None:
         raise CommandRefused("Error: Mode TPM requires a TPM 2.0 device: this host has no TPM.")
     if not host.measured:
         raise CommandRefused("Error: The TPM cannot be used: this boot was not measured.")
     leaving_none = old.mode is ProtectionMode.NONE
-    # The config key of mode NONE can be made from the disk: it protects nothing from now on.
+    # Mode NONE derives its config key from the disk: that key protects nothing from now on.
     config_key = (
         KeyMaterial(host.rng.token(CONFIG_KEY_SIZE)) if leaving_none else host.archive.config_key
     )
@@ -273,17 +275,20 @@ async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
         )
     except TpmError as error:
         raise CommandRefused(f"Error: The TPM cannot be used: {error.name}.") from None
-    await _put(host, made, config_key, recovery)
+    await _save_protection(host, made, config_key, recovery)
     if leaving_none and host.node.knobs.persist_on_enable:
-        host.archive.now = persistence.with_keys(host.archive.now, _persistable(host))
+        host.archive.now = persistence.with_keys(host.archive.now, _list_persistable(host))
         await host.archive.save(host.key_sections())
-    for record in _audit(old, made):
+    for record in _audit_records(old, made):
         host.node.record("audit", record=record)
     host.node.record("config.protection", mode=made.mode.value, pcrs=list(made.pcrs))
 
 
-def _policy(host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet) -> tuple[bool, bool]:
-    """The two requirements as wished, or as they are; ``CommandRefused`` where POL-* forbids it."""
+def _merge_policy(
+    host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet
+) -> tuple[bool, bool]:
+    """The two requirements as requested, or unchanged; ``CommandRefused`` where POL-* forbids
+    it."""
     if wish.mode is ProtectionMode.NONE and old.mode is ProtectionMode.TPM:
         raise CommandRefused("Error: Mode TPM cannot be undone.")
     if wish.mode is not ProtectionMode.TPM and old.mode is ProtectionMode.NONE:
@@ -303,7 +308,7 @@ def _policy(host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet) -
     return secure_boot, exec_only
 
 
-def _audit(old: ConfigurationProtection, new: ConfigurationProtection) -> list[str]:
+def _audit_records(old: ConfigurationProtection, new: ConfigurationProtection) -> list[str]:
     """Names of the audit records of POL-05."""
     records = []
     if old.mode is not new.mode:
@@ -317,16 +322,16 @@ def _audit(old: ConfigurationProtection, new: ConfigurationProtection) -> list[s
     return records
 
 
-def _recovery_key(host: EsxiHost) -> RecoveryKey:
+def _require_recovery_key(host: EsxiHost) -> RecoveryKey:
     recovery = host.archive.now.recovery
     if recovery is None or host.archive.protection.mode is ProtectionMode.NONE:
         raise CommandRefused(NOT_TPM)
     return recovery
 
 
-async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
-    """REC-02: a new recovery key; the old one opens nothing any more."""
-    old = _recovery_key(host)
+async def _rotate_recovery_key(host: EsxiHost, wish: RecoveryRotate) -> None:
+    """REC-02: a new recovery key; the old one stops working."""
+    old = _require_recovery_key(host)
     if wish.recovery_id and canonical_id(wish.recovery_id) != old.recovery_id:
         raise CommandRefused(f"Error: There is no recovery key {wish.recovery_id}.")
     new_id = canonical_id(wish.new_id) if wish.new_id else ""
@@ -335,14 +340,14 @@ async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
     new = new_recovery_key(host.rng, new_id)
     config_key = host.archive.config_key
     made = with_recovery(host.archive.protection, new, config_key, host.rng)
-    await _put(host, made, config_key, new)
+    await _save_protection(host, made, config_key, new)
     host.node.record("recovery.rotated", recovery_id=new.recovery_id)
 
 
-async def _put(
+async def _save_protection(
     host: EsxiHost, made: ConfigurationProtection, config_key: KeyMaterial, recovery: RecoveryKey
 ) -> None:
-    """Save under the new protection; if the disk refuses, the old one stays in force."""
+    """Save under the new protection. If the disk fails, the old one stays in force."""
     archive = host.archive
     old = archive.protection, archive.config_key, archive.now.recovery
     archive.protect(made, config_key)
@@ -357,7 +362,7 @@ async def _put(
 
 
 async def _set_kernel_option(host: EsxiHost, name: str, value: str) -> None:
-    """An option the loader passes to the kernel at the next boots; measured then."""
+    """Set an option that the loader passes to the kernel at the next boots, which measure it."""
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
         raise CommandRefused(
             f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host."

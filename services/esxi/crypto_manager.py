@@ -1,7 +1,8 @@
-"""CryptoManagerHost: mode, host key and key cache of a host, and what of it is stored.
+"""CryptoManagerHost: mode, host key and key cache of a host, and what it stores of them.
 
 Every change is made in one step without waiting, then saved, then answered. The queue of such
-changes does not wait for the disk (``EsxiHost.save``): one save covers what arrives meanwhile.
+changes does not wait for the disk (``EsxiHost.save``): one save covers the changes that arrive
+meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
 from services.esxi import dumps
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.crypto_mode import Trigger, step
+from services.esxi.crypto_mode import Trigger, next_state
 from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.keys.cache import CacheAddition
@@ -35,18 +36,20 @@ KEY_SIZE: Final = 32  # bytes
 
 async def prepare(host: EsxiHost) -> None:
     """incapable -> prepared: the host may receive keys, and has no host key."""
-    await _enter(host, step(host.mode, Trigger.PREPARE))
+    await _enter_mode(host, next_state(host.mode, Trigger.PREPARE))
 
 
 async def enable(
     host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str = ""
 ) -> None:
-    """Become safe with this host key; it is persisted with the keys (KP-07), unless it is derived.
+    """Become safe with this host key. The key is persisted with the others (KP-07), unless it is
+    derived.
 
-    Without ``material`` this host derives it, and it must have that check value; of a trusted
-    provider a Key Provider Service unwraps it, or makes one when the id is empty (KEY-02).
+    Without ``material`` this host derives the key, which must have that check value. A key of a
+    trusted provider is unwrapped by a Key Provider Service, which makes one when the id is empty
+    (KEY-02).
     """
-    key, clear = await _host_key(host, key, material, check)
+    key, clear = await _get_host_key(host, key, material, check)
     same = host.host_key is None or (host.archive.now.host_key == key and host.host_key == clear)
     trigger = Trigger.ENABLE if same else Trigger.ENABLE_OTHER
     await _take_host_key(host, key, clear, check, trigger)
@@ -56,32 +59,32 @@ async def change_host_key(
     host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str = ""
 ) -> None:
     """Safe with a new host key; the old one leaves cache and store."""
-    key, clear = await _host_key(host, key, material, check)
+    key, clear = await _get_host_key(host, key, material, check)
     await _take_host_key(host, key, clear, check, Trigger.CHANGE_KEY)
 
 
-async def _host_key(
+async def _get_host_key(
     host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     if material is not None:
-        return key, _one(material)
+        return key, _reveal_one(material)
     if capability(host.management_type(key)).source is KeySource.KEY_PROVIDER_SERVICE:
-        return await trusted.host_key(host, key)
-    return key, native.host_key(host, key, check)
+        return await trusted.get_host_key(host, key)
+    return key, native.derive_host_key(host, key, check)
 
 
 async def disable(host: EsxiHost) -> None:
     """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03).
 
-    A host that was only prepared is incapable at once, and has no host key any more.
+    A prepared host becomes incapable at once; it has no host key.
     """
     here = [vm.name for vm in host.vms.values() if vm.config is not None and vm.config.encrypted]
     if here and host.mode is HostCryptoState.SAFE:
         raise ResourceInUse(f"encrypted VMs are on this host: {', '.join(sorted(here))}")
-    mode = step(host.mode, Trigger.DISABLE)
+    mode = next_state(host.mode, Trigger.DISABLE)
     if mode is HostCryptoState.INCAPABLE:
         forget_host_key(host)
-    await _enter(host, mode)
+    await _enter_mode(host, mode)
 
 
 def forget_host_key(host: EsxiHost) -> None:
@@ -99,8 +102,8 @@ async def add_keys(
 ) -> tuple[CryptoKeyResult, ...]:
     """Put keys of one kind into the cache, and into the store while persistence is on.
 
-    Results in the order of ``keys``. A key that is there already is no change (KP-17); another
-    key under a known id is refused and changes nothing.
+    The results are in the order of ``keys``. A key that is cached already is no change (KP-17);
+    another key under a known id is refused and changes nothing.
     """
     clear = material.keys
     if len(clear) != len(keys):
@@ -112,7 +115,7 @@ async def add_keys(
     results, new, held = [], [], []
     for key, secret in zip(keys, clear, strict=True):
         added = host.keys.add(StoredKey(key, secret, kind))
-        results.append(_result(key, added))
+        results.append(_key_result(key, added))
         if added is not CacheAddition.CONFLICT:
             held.append(host.keys[key])
         if added is CacheAddition.NEW:
@@ -131,9 +134,8 @@ async def remove_keys(
 ) -> tuple[CryptoKeyResult, ...]:
     """Drop keys from the cache, used or not, and by the knob from the store.
 
-    ``withhold``: those that are derived are not derived again in this life, unless another
-    KDK comes. Running VMs keep their DEKs (LOCK-04); the host key in memory stays until the next
-    boot.
+    ``withhold``: derived keys are not derived again in this life, until another KDK comes. Running
+    VMs keep their DEKs (LOCK-04); the host key in memory stays until the next boot.
     """
     results, gone = [], []
     for key in keys:
@@ -158,12 +160,12 @@ async def remove_keys(
     return tuple(results)
 
 
-async def evict(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
-    """All that this host has of a deleted provider leaves; how much left cache and store.
+async def evict_provider(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
+    """Remove all keys of a deleted provider; returns how many left cache and store.
 
-    The one place that says what an eviction takes: every key in the cache and, by the knob, every
-    entry of the store, those of the host key too. The host key in memory stays (HEM-01 knows no way
-    from safe back to prepared), so the next boot is the first without it.
+    This is the one definition of an eviction: every key in the cache and, by the knob, every entry
+    of the store, the host key's included. The host key in memory stays (HEM-01 has no way from safe
+    back to prepared), so the next boot is the first without it.
     """
     cached = [key for key in host.keys.ids() if key.provider_id == provider]
     for key in cached:
@@ -182,23 +184,23 @@ async def evict(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
 
 
 async def set_providers(
-    host: EsxiHost, providers: tuple[ProviderRef, ...], given: dict[ProviderId, KeyMaterial]
+    host: EsxiHost, providers: tuple[ProviderRef, ...], received: dict[ProviderId, KeyMaterial]
 ) -> None:
     """Replace the list of providers and the KDKs of native ones; saved before the answer.
 
-    The KDKs of providers that are not in the list any more are removed; cached keys stay until they
-    are evicted. ``InvalidArgument`` when there are more than ``max_key_providers``;
-    ``NotAvailable`` for a native one before 7.0 U2.
+    KDKs of providers that are no longer in the list are removed; cached keys stay until they are
+    evicted. ``InvalidArgument`` when there are more than ``max_key_providers``; ``NotAvailable``
+    for a native one before 7.0 U2.
     """
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
     if any(capability(p.management_type).source is KeySource.DERIVATION for p in providers):
         check(host.node.name, host.config.release, Feature.NATIVE_ON_HOST)
     now, tpm_present = host.archive.now, host.tpm is not None
-    kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)
+    kdks = native.kdks_after(now, providers, received, tpm_present=tpm_present)
     for ref in providers:
         if ref not in now.providers and native.is_excluded(ref, tpm_present=tpm_present):
-            native.tell_excluded(host, ref.provider_id)
+            native.record_exclusion(host, ref.provider_id)
     if providers != now.providers or kdks != now.kdks:
         host.archive.change(providers=providers, kdks=kdks)
         native.forget_disproved(host, now.kdks)
@@ -206,7 +208,7 @@ async def set_providers(
     await native.save_providers(host, now)
 
 
-async def _enter(host: EsxiHost, mode: HostCryptoState) -> None:
+async def _enter_mode(host: EsxiHost, mode: HostCryptoState) -> None:
     was = host.mode
     if mode is not was:
         host.archive.change(crypto_state=mode)
@@ -218,12 +220,12 @@ async def _enter(host: EsxiHost, mode: HostCryptoState) -> None:
 async def _take_host_key(
     host: EsxiHost, key: CryptoKeyId, clear: KeyMaterial, check: str, trigger: Trigger
 ) -> None:
-    mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
+    mode, was, old = next_state(host.mode, trigger), host.mode, host.archive.now.host_key
     entry = StoredKey(key, clear, KeyKind.HOST)
     if host.keys.add(entry) is CacheAddition.CONFLICT:
         raise AlreadyExists(f"another key is cached under {key}")
     if old is not None and old != key:
-        await dumps.take_along(host, old, key, clear)
+        await dumps.rewrap_dumps(host, old, key, clear)
         host.keys.remove(old)
         host.derived.discard(old)
         host.archive.now = persistence.without_keys(host.archive.now, (old,))
@@ -232,7 +234,7 @@ async def _take_host_key(
     if check:
         host.derived.add(key)
     host.archive.now = persistence.with_keys(host.archive.now, host.storable((entry,)))
-    host.keys.put(entry)  # whatever it was for before
+    host.keys.put(entry)  # in place of an entry of another kind
     await host.save(ConfigurationSection.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
@@ -240,7 +242,7 @@ async def _take_host_key(
         host.node.record("crypto.host_key", key=str(key), old="" if old is None else str(old))
 
 
-def _one(material: Sealed) -> KeyMaterial:
+def _reveal_one(material: Sealed) -> KeyMaterial:
     match material.keys:
         case (KeyMaterial() as clear,) if len(clear) == KEY_SIZE:
             return clear
@@ -248,7 +250,7 @@ def _one(material: Sealed) -> KeyMaterial:
             raise InvalidArgument(f"material: one key of {KEY_SIZE} bytes")
 
 
-def _result(key: CryptoKeyId, added: CacheAddition) -> CryptoKeyResult:
+def _key_result(key: CryptoKeyId, added: CacheAddition) -> CryptoKeyResult:
     match added:
         case CacheAddition.NEW:
             return CryptoKeyResult(key=key, success=True)

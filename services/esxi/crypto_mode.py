@@ -1,15 +1,14 @@
 """Host encryption mode [HEM-01, HEM-03]: which step is allowed from where. Pure.
 
 | from | prepare | enable, same key | enable, other key | change key | disable |
-|---|---|---|---|---|---|
-| incapable | prepared | InvalidState | InvalidState | InvalidState | incapable |
-| prepared | InvalidState | safe | safe | InvalidState | incapable |
-| safe | InvalidState | safe | AlreadyExists | safe | pendingIncapable |
-| pendingIncapable | InvalidState | safe | safe | InvalidState | InvalidState |
+|---|---|---|---|---|---| | incapable | prepared | InvalidState | InvalidState | InvalidState |
+incapable | | prepared | InvalidState | safe | safe | InvalidState | incapable | | safe |
+InvalidState | safe | AlreadyExists | safe | pendingIncapable | | pendingIncapable | InvalidState |
+safe | safe | InvalidState | InvalidState |
 
 A reboot ends pendingIncapable, and with it the host key; so does an administrator who enables the
-mode again before (``ConfigureCryptoKey``). A safe host comes back safe only if it finds its host
-key by itself, else prepared.
+mode again before (``ConfigureCryptoKey``). After a reboot a safe host is safe only if it finds its
+host key by itself; otherwise it is prepared.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ _S, _X = HostCryptoState.SAFE, HostCryptoState.PENDING_INCAPABLE
 
 
 class Trigger(StrEnum):
-    """What is asked of the mode."""
+    """A requested change of the mode."""
 
     PREPARE = "prepare"
-    ENABLE = "enable"  # with the host key in force, or while there is none
+    ENABLE = "enable"  # with the host key in force, or when there is none
     ENABLE_OTHER = "enable with another key"
     CHANGE_KEY = "change the host key"
     DISABLE = "disable"
 
 
-def step(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
+def next_state(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
     """The next state; ``InvalidState`` or ``AlreadyExists`` when the table has no such step."""
     match trigger:
         case Trigger.PREPARE:
@@ -59,8 +58,8 @@ def step(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
     raise InvalidState(f"cannot {trigger.value}: the host is {state.value}")
 
 
-def after_boot(state: HostCryptoState, *, host_key_at_hand: bool) -> HostCryptoState:
-    """The state a host wakes up in (step B5), from the one it saved."""
+def state_after_boot(state: HostCryptoState, *, host_key_at_hand: bool) -> HostCryptoState:
+    """The mode after a boot (step B5), from the saved one."""
     if state in (_I, _X):
         return _I
     return _S if host_key_at_hand else _P

@@ -1,7 +1,7 @@
-"""The words of ``esxcli`` on this host: which command a line is, and the help about them. Pure.
+"""The grammar of ``esxcli`` on this host: which command a line is, and the help. Pure.
 
 A line may begin with ``esxcli``, as people paste it, and with ``--formatter``. A namespace alone
-lists its commands. ``/sbin/auto-backup.sh`` is no ``esxcli``, and taken all the same: the
+lists its commands. ``/sbin/auto-backup.sh`` is not part of ``esxcli`` but accepted too, because the
 product's procedures end with it.
 """
 
@@ -17,12 +17,12 @@ from services.esxi.esxcli_output import Formatter
 
 
 class UsageError(Exception):
-    """The command line is wrong; the text is what the console shows."""
+    """The command line is wrong; the text is shown on the console."""
 
 
 @dataclass(frozen=True)
 class Help:
-    """A namespace, or ``--help``: the text is all there is."""
+    """A namespace, or ``--help``: the result is the text."""
 
     text: str
 
@@ -51,7 +51,7 @@ class EncryptionGet:
 
 @dataclass(frozen=True)
 class EncryptionSet:
-    """system settings encryption set; None = not named."""
+    """system settings encryption set; None: the option is absent."""
 
     mode: ProtectionMode | None = None
     require_secure_boot: bool | None = None
@@ -125,7 +125,7 @@ Command = (
 
 @dataclass(frozen=True)
 class EsxcliCommandLine:
-    """A command line as understood; ``formatter`` None: the console's own form."""
+    """A parsed command line; ``formatter`` None: the console's own form."""
 
     command: Command | Help
     formatter: Formatter | None = None
@@ -136,7 +136,7 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Spec:
-    """``options``: short and long names to the long one; ``flags`` are those without a value."""
+    """``options``: short and long names, mapped to the long one; ``flags`` take no value."""
 
     about: str
     make: Callable[[Values], Command]
@@ -144,7 +144,7 @@ class _Spec:
     flags: frozenset[str] = frozenset()
 
 
-def _encryption_set(values: Values) -> EncryptionSet:
+def _parse_encryption_set(values: Values) -> EncryptionSet:
     if not values:
         raise UsageError("Error: Missing required parameter --mode")
     mode = values.get("--mode")
@@ -153,7 +153,7 @@ def _encryption_set(values: Values) -> EncryptionSet:
 
     def truth(name: str) -> bool | None:
         value = values.get(name)
-        return None if value is None else _truth(name, value)
+        return None if value is None else _parse_boolean(name, value)
 
     return EncryptionSet(
         None if mode is None else ProtectionMode(mode),
@@ -162,7 +162,7 @@ def _encryption_set(values: Values) -> EncryptionSet:
     )
 
 
-def _kernel_set(values: Values) -> KernelSet:
+def _parse_kernel_set(values: Values) -> KernelSet:
     if "--setting" not in values or "--value" not in values:
         raise UsageError("Error: Missing required parameter --setting or --value")
     return KernelSet(values["--setting"], values["--value"])
@@ -197,7 +197,7 @@ _COMMANDS: Final[Mapping[tuple[str, ...], _Spec]] = {
     ),
     (*_ENCRYPTION, "set"): _Spec(
         "Set the encryption mode and policy.",
-        _encryption_set,
+        _parse_encryption_set,
         {
             "--mode": "--mode",
             "-m": "--mode",
@@ -214,7 +214,7 @@ _COMMANDS: Final[Mapping[tuple[str, ...], _Spec]] = {
     ),
     (*_KERNEL, "set"): _Spec(
         "Set the value of a kernel setting, from the next boot on.",
-        _kernel_set,
+        _parse_kernel_set,
         {"--setting": "--setting", "-s": "--setting", "--value": "--value", "-v": "--value"},
     ),
     ("system", "version", "get"): _Spec("Get version information.", lambda _: VersionGet()),
@@ -229,20 +229,21 @@ _BACKUP: Final = ("/sbin/auto-backup.sh", "auto-backup.sh")
 
 
 def parse(arguments: Sequence[str], release: Release = LATEST) -> EsxcliCommandLine:
-    """What these words ask for on a host of that release; else ``UsageError``, as it is shown."""
+    """The command in these words on a host of that release; ``UsageError`` with the text to
+    show."""
     commands = _commands_of(release)
     words = tuple(arguments)
     if len(words) == 1 and words[0] in _BACKUP:
         return EsxcliCommandLine(AutoBackup())
     if words[:1] == ("esxcli",):
         words = words[1:]
-    words, formatter = _formatter(words)
+    words, formatter = _split_formatter(words)
     for command, spec in commands.items():
         if words[: len(command)] == command:
             rest = words[len(command) :]
             if "--help" in rest:
                 return EsxcliCommandLine(Help(_command_help(command, spec)))
-            return EsxcliCommandLine(spec.make(_values(rest, spec)), formatter)
+            return EsxcliCommandLine(spec.make(_parse_options(rest, spec)), formatter)
     namespace = tuple(word for word in words if word != "--help")
     if any(command[: len(namespace)] == namespace for command in commands):
         return EsxcliCommandLine(Help(_namespace_help(namespace, commands)))
@@ -255,7 +256,7 @@ def parse(arguments: Sequence[str], release: Release = LATEST) -> EsxcliCommandL
 
 
 def _commands_of(release: Release) -> Mapping[tuple[str, ...], _Spec]:
-    """The commands that a host of that release has."""
+    """The commands of a host of that release."""
     absent = [namespace for namespace, needs in _NEEDS.items() if not has(release, needs)]
     return {
         command: spec
@@ -264,8 +265,8 @@ def _commands_of(release: Release) -> Mapping[tuple[str, ...], _Spec]:
     }
 
 
-def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
-    """The words without a leading ``--formatter``, and what it names."""
+def _split_formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
+    """The words after a leading ``--formatter``, and its value."""
     if not words or words[0].partition("=")[0] != "--formatter":
         return words, None
     _, equals, value = words[0].partition("=")
@@ -278,7 +279,7 @@ def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | Non
     return rest, Formatter(value)
 
 
-def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
+def _parse_options(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
     found: dict[str, str] = {}
     rest = list(words)
     while rest:
@@ -288,7 +289,7 @@ def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
         if key is None:
             raise UsageError(f"Error: Invalid option {name}")
         if key in spec.flags:
-            found[key] = str(_truth(name, value)).lower() if equals else "true"
+            found[key] = str(_parse_boolean(name, value)).lower() if equals else "true"
         elif equals:
             found[key] = value
         elif rest:
@@ -298,7 +299,7 @@ def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
     return found
 
 
-def _truth(name: str, value: str) -> bool:
+def _parse_boolean(name: str, value: str) -> bool:
     match value.lower():
         case "t" | "true" | "1" | "y" | "yes":
             return True
@@ -327,16 +328,16 @@ def _namespace_help(namespace: tuple[str, ...], known: Mapping[tuple[str, ...], 
     usage = " ".join(("Usage: esxcli", *namespace, "{cmd} [cmd options]"))
     parts = [usage]
     if namespaces:
-        parts.append("\n".join(["Available Namespaces:", *map(_entry, sorted(namespaces))]))
+        parts.append("\n".join(["Available Namespaces:", *map(_format_entry, sorted(namespaces))]))
     if commands:
-        parts.append("\n".join(["Available Commands:", *map(_entry, sorted(commands))]))
+        parts.append("\n".join(["Available Commands:", *map(_format_entry, sorted(commands))]))
     return "\n\n".join(parts)
 
 
 def _command_help(command: tuple[str, ...], spec: _Spec) -> str:
     parts = [
         " ".join(("Usage: esxcli", *command, "[cmd options]")),
-        "\n".join(["Description:", _entry((command[-1], spec.about))]),
+        "\n".join(["Description:", _format_entry((command[-1], spec.about))]),
     ]
     names: dict[str, list[str]] = {}
     for name, key in spec.options.items():
@@ -347,5 +348,5 @@ def _command_help(command: tuple[str, ...], spec: _Spec) -> str:
     return "\n\n".join(parts)
 
 
-def _entry(named: tuple[str, str]) -> str:
+def _format_entry(named: tuple[str, str]) -> str:
     return f"  {named[0]:<20}  {named[1]}"

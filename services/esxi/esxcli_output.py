@@ -1,6 +1,6 @@
 """What ``esxcli`` prints, in its own form or in that of ``--formatter``. Pure.
 
-A command gives records of fields by the product's names; the form decides the rest:
+A command returns records with the product's field names. The form decides the rest:
 
 | form | one record | several |
 |---|---|---|
@@ -38,7 +38,8 @@ class Formatter(StrEnum):
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """Fields by name, as the console shows them. ``title`` stands above them without a form."""
+    """Fields by name, as the console shows them. The console's own form shows ``title`` above
+    them."""
 
     fields: tuple[tuple[str, Value], ...]
     title: str = ""
@@ -46,8 +47,9 @@ class OutputRecord:
 
 @dataclass(frozen=True)
 class Output:
-    """What a command gives. ``kind`` is the product's name of the structure; ``listed``: there
-    may be several; ``table``: without a form they are lines under one head."""
+    """The result of a command. ``kind`` is the product's name of the structure. ``listed``: there
+    may be several records. ``table``: the console's own form shows them as rows under one
+    header."""
 
     kind: str
     records: tuple[OutputRecord, ...]
@@ -64,38 +66,41 @@ def render(output: Output, formatter: Formatter | None) -> str:
     """The text on the console."""
     match formatter:
         case None:
-            return _text(output)
+            return _render_text(output)
         case Formatter.CSV:
-            return _csv(output.records)
+            return _render_csv(output.records)
         case Formatter.JSON:
-            found = [{_bare(n): v for n, v in sorted(r.fields)} for r in output.records]
+            found = [{_without_blanks(n): v for n, v in sorted(r.fields)} for r in output.records]
             return json.dumps(found if output.listed else found[0], indent=2)
         case Formatter.KEYVALUE:
-            return "\n".join(_keyvalue(output))
+            return "\n".join(_render_keyvalue(output))
         case Formatter.XML:
-            return _xml(output)
+            return _render_xml(output)
         case _:
             assert_never(formatter)
 
 
-def _text(output: Output) -> str:
+def _render_text(output: Output) -> str:
     if output.table:
-        return _table(output.records)
+        return _render_table(output.records)
     return "\n\n".join(
         "\n".join(
-            [*([r.title] if r.title else []), *(f"{_INDENT}{n}: {_word(v)}" for n, v in r.fields)]
+            [
+                *([r.title] if r.title else []),
+                *(f"{_INDENT}{n}: {_format_value(v)}" for n, v in r.fields),
+            ]
         )
         for r in output.records
     )
 
 
-def _table(records: Sequence[OutputRecord]) -> str:
+def _render_table(records: Sequence[OutputRecord]) -> str:
     if not records:
         return ""
     head = [name for name, _ in records[0].fields]
-    rows = [[_word(value) for _, value in record.fields] for record in records]
+    rows = [[_format_value(value) for _, value in record.fields] for record in records]
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head) - 1)]
-    widths.append(len(head[-1]))  # the last one is not filled up
+    widths.append(len(head[-1]))  # the last column is not padded
     dashes = ["-" * width for width in widths]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -103,47 +108,47 @@ def _table(records: Sequence[OutputRecord]) -> str:
     )
 
 
-def _csv(records: Sequence[OutputRecord]) -> str:
+def _render_csv(records: Sequence[OutputRecord]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for number, record in enumerate(records):
         fields = sorted(record.fields)
         if number == 0:
-            writer.writerow([*(_bare(name) for name, _ in fields), ""])
-        writer.writerow([*(_word(value) for _, value in fields), ""])
+            writer.writerow([*(_without_blanks(name) for name, _ in fields), ""])
+        writer.writerow([*(_format_value(value) for _, value in fields), ""])
     return text.getvalue().rstrip("\n")
 
 
-def _keyvalue(output: Output) -> list[str]:
+def _render_keyvalue(output: Output) -> list[str]:
     return [
         f"{output.kind}{f'[{number}]' if output.listed else ''}."
-        f"{_bare(name)}.{_type(value)}={_word(value)}"
+        f"{_without_blanks(name)}.{_type_name(value)}={_format_value(value)}"
         for number, record in enumerate(output.records)
         for name, value in sorted(record.fields)
     ]
 
 
-def _xml(output: Output) -> str:
+def _render_xml(output: Output) -> str:
     lines = ['<?xml version="1.0" encoding="utf-8"?>', f'<output xmlns="{_XMLNS}">', "<root>"]
     if output.listed:
         lines.append('<list type="structure">')
     for record in output.records:
         lines.append(f"<structure typeName={quoteattr(output.kind)}>")
         for name, value in sorted(record.fields):
-            word = f"<{_type(value)}>{escape(_word(value))}</{_type(value)}>"
-            lines.append(f"<field name={quoteattr(_bare(name))}>{word}</field>")
+            word = f"<{_type_name(value)}>{escape(_format_value(value))}</{_type_name(value)}>"
+            lines.append(f"<field name={quoteattr(_without_blanks(name))}>{word}</field>")
         lines.append("</structure>")
     if output.listed:
         lines.append("</list>")
     return "\n".join([*lines, "</root>", "</output>"])
 
 
-def _bare(name: str) -> str:
-    """A field's name in a form: without blanks."""
+def _without_blanks(name: str) -> str:
+    """A field's name without blanks."""
     return name.replace(" ", "")
 
 
-def _type(value: Value) -> str:
+def _type_name(value: Value) -> str:
     match value:
         case bool():
             return "boolean"
@@ -155,5 +160,5 @@ def _type(value: Value) -> str:
             assert_never(value)
 
 
-def _word(value: Value) -> str:
+def _format_value(value: Value) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)

@@ -22,9 +22,10 @@ from services.runtime.ports import Tpm
 
 
 async def first_boot(host: EsxiHost) -> None:
-    """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
+    """The first boot of an installation (CFG-01): a config key, sealed if possible, and an empty
+    configuration.
 
-    A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
+    Nothing is sealed when the TPM could not measure the boot, nor by a release before 7.0 U2.
     """
     protection, config_key = create_unprotected_key(host.rng)
     configuration = Configuration(release=host.config.version)
@@ -40,10 +41,10 @@ async def first_boot(host: EsxiHost) -> None:
 
 
 async def upgrade(host: EsxiHost, image: bytes) -> None:
-    """The first boot of another release: what the one before booted from goes into the other boot
-    bank, and a release that encrypts the configuration does so by itself (UPG-01).
+    """The first boot of another release. The files that the earlier release booted from go into the
+    other boot bank. A release that encrypts the configuration does so by itself (UPG-01).
 
-    A disk that refuses stops no host: the configuration stays as it was, until the next boot.
+    A failing disk does not stop the boot: the configuration stays as it was until the next boot.
     """
     archive = host.archive
     now, before = archive.now, (archive.protection, archive.config_key)
@@ -59,7 +60,7 @@ async def upgrade(host: EsxiHost, image: bytes) -> None:
     archive.now = msgspec.structs.replace(now, **changes)
     try:
         if now.release:
-            await boot_banks.keep(host.disk, now.release, image)
+            await boot_banks.store_bank(host.disk, now.release, image)
         await archive.save()
     except (SaveFailed, OSError) as error:
         archive.now = now
@@ -70,14 +71,14 @@ async def upgrade(host: EsxiHost, image: bytes) -> None:
 
 
 def counter(host: EsxiHost) -> Tpm | None:
-    """The TPM that counts archives, by the knob."""
+    """The TPM that counts archives, if the knob asks for it."""
     return host.tpm if host.node.knobs.archive_counter else None
 
 
 async def _seal_new_key(
     host: EsxiHost,
 ) -> tuple[ConfigurationProtection, KeyMaterial, RecoveryKey] | None:
-    """A new config key, sealed, with its recovery key; None where nothing can be sealed (CFG-01).
+    """A new config key, sealed, with its recovery key; None when nothing can be sealed (CFG-01).
 
     If Secure Boot is on now, it must be on to unseal (POL-01).
     """
@@ -101,6 +102,6 @@ async def _seal_new_key(
         )
     except TpmError as error:
         host.node.record("tpm.unusable", level="warning", reason=str(error))
-        host.problems.tpm_unusable(error)
+        host.problems.record_unusable_tpm(error)
         return None
     return protection, config_key, recovery

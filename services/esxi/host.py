@@ -1,6 +1,6 @@
-"""What all flows of a host share: its ports, configuration, key cache, mode and VMs.
+"""The state that all flows of a host share: ports, configuration, key cache, mode and VMs.
 
-State is changed in sections without ``await``; flows live in the modules that take an ``EsxiHost``.
+State is changed in sections without ``await``. Flows are functions that take an ``EsxiHost``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from protocol.terms import (
     VmName,
 )
 from protocol.tpm.event_log import EventLogError, parse_log
-from services.esxi.claims import with_claims
+from services.esxi.claims import add_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import ConfigurationSection
@@ -41,12 +41,12 @@ from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.ha.folder import ProtectedVms
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.persistence import Storable
-from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, is_usable_on_host, next_means
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
-from services.esxi.problems import Problems
+from services.esxi.problems import ReportedProblems
+from services.esxi.providers.trusted.reports import view as trust_view
 from services.esxi.providers.trusted.state import TrustState
-from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
 from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm
@@ -56,12 +56,11 @@ from services.runtime.virtual_tpm import VirtualTpms
 
 
 class EsxiHost:
-    """One life of one host. ``archive`` and ``datastore`` are there from step B3 on.
+    """One life of one host. ``archive`` and ``datastore`` exist from step B3 on.
 
-    ``host_key`` is the host key in memory: it outlives its removal from cache and store until
-    the next boot (there is no way from safe back to prepared without one). ``derived``: keys in
-    the cache that this host made of a KDK; ``disproved``: keys that the KDK of now
-    does not give, or must not.
+    ``host_key`` is the host key in memory. It outlives its removal from cache and store until the
+    next boot, because a safe host cannot become prepared. ``derived``: cached keys that this host
+    derived from a KDK. ``disproved``: keys that the present KDK does not give, or must not give.
     """
 
     archive: Archive
@@ -83,36 +82,36 @@ class EsxiHost:
         self.vms: dict[VmName, RegisteredVm] = {}
         self.migrations = Migrations()
         self.vsan = DiskGroups()
-        self.problems = Problems()
+        self.problems = ReportedProblems()
         self.uplink = Uplink(node, ports, config.vcenter)
         self.protection = ProtectedVms(node.name, lambda: self.ha.epoch if self.ha else None)
         self.claims: tuple[ClaimedVm, ...] = ()
         self._view: HostSummary | None = None
-        self._views = 0  # how many that differ from the one before
+        self._views = 0  # how many different views there were
 
     @property
     def measured(self) -> bool:
-        """Whether the TPM has the measurements of this boot: what is sealed without them, no
-        other boot can open."""
+        """Whether the TPM has the measurements of this boot. Data sealed without them could not be
+        unsealed by another boot."""
         return bool(self.event_log)
 
     @property
     def virtual_tpms(self) -> VirtualTpms:
-        """What plays the TPMs of its VMs; ``NotAvailable`` on a node that was made without."""
+        """The virtual TPMs of its VMs; ``NotAvailable`` on a node that has none."""
         if self.ports.vtpms is None:
             raise NotAvailable(f"{self.node.name} was made without virtual TPMs")
         return self.ports.vtpms
 
     @property
     def build(self) -> str:
-        """The signed image that this life booted."""
+        """The signed image of this boot."""
         return self.node.power.firmware.build or self.config.build
 
     # ---- keys -------------------------------------------------------------------------------
 
     @property
     def mode(self) -> HostCryptoState:
-        """The host encryption mode in force; ``crypto_mode`` says what may follow."""
+        """The host encryption mode in force; ``crypto_mode`` has the allowed steps."""
         return self.archive.now.crypto_state
 
     def find_stored_key(self, key: CryptoKeyId) -> StoredKey | None:
@@ -124,11 +123,11 @@ class EsxiHost:
         return next((ref for ref in self.archive.now.providers if ref.provider_id == name), None)
 
     def management_type(self, key: CryptoKeyId) -> ManagementType:
-        """Who manages the provider of ``key``; see ``management_type_of``."""
+        """The management type of the provider of ``key``; see ``management_type_of``."""
         return self.management_type_of(key.provider_id)
 
     def management_type_of(self, name: ProviderId) -> ManagementType:
-        """Who manages a provider; UNKNOWN when neither the host's list nor its applied
+        """The management type of a provider; UNKNOWN when neither the host's list nor its applied
         configuration names it."""
         ref = self.provider(name)
         if ref is not None:
@@ -138,7 +137,7 @@ class EsxiHost:
         return ManagementType.TRUST_AUTHORITY if listed else ManagementType.UNKNOWN
 
     def kdk(self, provider: ProviderId) -> KeyMaterial | None:
-        """The key derivation key of a native provider; None when it is not here."""
+        """The key derivation key of a native provider; None when it is not on this host."""
         kdks = self.archive.now.kdks
         return next((e.material for e in kdks if e.key.provider_id == provider), None)
 
@@ -162,7 +161,7 @@ class EsxiHost:
         return kind is not KeyKind.VSAN or self.config.has(Feature.VSAN_PERSISTENCE)
 
     def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> ResolvedKeyFacts:
-        """What this host knows of ``key`` now; ``may_ask`` when vCenter may be rung for it."""
+        """What this host knows of ``key`` now; ``may_ask``: vCenter may be asked for it."""
         now = self.archive.now
         cached = key in self.keys
         return ResolvedKeyFacts(
@@ -180,31 +179,32 @@ class EsxiHost:
         return ref is not None and ref.tpm_required and self.tpm is None
 
     def missing(self, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
-        """Those that no means on this host can give: why a VM is locked.
+        """The keys that this host cannot get by any means of its own: they are why a VM is locked.
 
-        A provider of which it takes no part locks nothing: no key could come (NKP-12). Nor does a
-        key of a trusted provider that nobody has asked for yet (KPS-02).
+        A provider that excludes this host locks nothing: no key could come (NKP-12). Nor does a key
+        of a trusted provider that was not requested yet (KPS-02).
         """
-        cached = self.keys  # most are there, which is the first thing that is looked for
+        cached = self.keys  # most keys are cached, so the cache is checked first
         return tuple([k for k in keys if k not in cached and self._lacks(k)])
 
     def _lacks(self, key: CryptoKeyId) -> bool:
         facts = self.facts(key)
         if next_means(facts) is KeyMeans.KEY_PROVIDER_SERVICE:
             return key in self.trust.unobtainable
-        return not on_the_host(facts) and not self.is_excluded(key.provider_id)
+        return not is_usable_on_host(facts) and not self.is_excluded(key.provider_id)
 
     def key_sections(self) -> ConfigurationSection:
-        """What to save for changed keys: nothing yet under ``config_save = hourly`` (C11)."""
+        """The sections to save after a change of keys: none under ``config_save = hourly``
+        (C11)."""
         immediate = self.node.knobs.config_save == "immediate"
         return ConfigurationSection.KEYS if immediate else ConfigurationSection.NOTHING
 
     async def save(self, sections: ConfigurationSection) -> None:
-        """Return when a change made just now is durable; a handler's turn ends before it waits.
+        """Return when a change made just now is durable. The handler's turn ends before the wait.
 
-        So the changes of those behind it go into the same write, or into the next one. ``now``
-        only moves on in the order of turns, and each write takes it as it is then: what is
-        durable is never of an order that was not. ``SaveFailed``: see ``Archive.save``.
+        Later changes therefore share this write or the next one. ``now`` changes in the order of
+        turns, and each write takes its state at that time, so the disk never has an order that did
+        not happen. ``SaveFailed``: see ``Archive.save``.
         """
         self.node.end_turn()
         await self.archive.save(sections)
@@ -213,23 +213,24 @@ class EsxiHost:
 
     @property
     def ha(self) -> HaConfiguration | None:
-        """What its HA agent works by; None when HA is off here."""
+        """The HA configuration in force; None when HA is off here."""
         return self.archive.now.ha
 
     def power_record(self, wanted: PowerState) -> PowerRecord:
-        """A power command accepted here: the VM is this host's from now on."""
+        """The record of a power command accepted here, which makes this host the VM's owner."""
         epoch = "" if self.ha is None else self.ha.epoch
         return PowerRecord(wanted, self.node.name, epoch)
 
     # ---- views ------------------------------------------------------------------------------
 
     def vm_summary(self, vm: RegisteredVm) -> VmSummary:
-        """A VM as told to vCenter, with the keys that are missing for it here."""
+        """A VM as vCenter sees it, with the keys that are missing for it here."""
         locked = vm.config if vm.guest is None else None
         return vm.summary(() if locked is None else self.missing(locked.keys))
 
     async def look_at_locks(self) -> None:
-        """Who else holds the locks of VMs that do not run here, for the next ``view``."""
+        """Update which other hosts hold the locks of VMs that do not run here, for the next
+        ``view``."""
         idle = [vm for vm in self.vms.values() if vm.guest is None]
         holders = await self.datastore.holders([vm.name for vm in idle]) if idle else {}
         for vm in idle:
@@ -237,7 +238,7 @@ class EsxiHost:
             vm.locked_by = None if holder == self.node.name else holder
 
     def summary(self, vms: tuple[VmSummary, ...] = ()) -> HostSummary:
-        """What the host says of itself now, with what it says of its VMs."""
+        """The host's state now, with the given VMs."""
         now = self.archive.now
         return HostSummary(
             host=self.node.name,
@@ -262,36 +263,36 @@ class EsxiHost:
         )
 
     def view(self) -> HostSummary:
-        """The host's own view of itself, whole, with its VMs by name."""
+        """The host's complete view of itself, with its VMs by name."""
         return self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
 
     def told_view(self) -> HostSummary:
-        """The view that vCenter gets: the host's own, with what it claims."""
+        """The view that vCenter gets: the host's own, with the claimed VMs."""
         view = self.view()
         if self.claims:
-            view = with_claims(view, self.claims, self.missing)
+            view = add_claims(view, self.claims, self.missing)
         if view != self._view:
             self._view, self._views = view, self._views + 1
         return view
 
     @property
     def version(self) -> str:
-        """Of the latest ``told_view``. Each other view has another one, in this life and in others.
+        """The version of the latest ``told_view``. Different views have different versions, also
+        across lives.
 
-        Nobody has to say that something changed: views are compared, whoever asks for them.
+        No code has to report a change: views are compared when they are requested.
         """
         return f"{self.node.boot}/{self._views}"
 
     # ---- virtual machines -------------------------------------------------------------------
 
     def check_takes_vms(self) -> None:
-        """``InvalidState`` in maintenance mode: no VM comes here, and none starts."""
+        """``InvalidState`` in maintenance mode, in which no VM may arrive or start."""
         if self.archive.now.maintenance:
             raise InvalidState(f"{self.node.name} is in maintenance mode")
 
     def is_log_complete(self) -> bool:
-        """Whether the event log could take every entry (ATT-10); one that cannot be read could
-        not."""
+        """Whether the event log recorded every entry (ATT-10). An unreadable log did not."""
         try:
             return len(parse_log(self.event_log)) <= LOG_LIMIT
         except EventLogError:
@@ -305,7 +306,8 @@ class EsxiHost:
         return vm
 
     def require_powered_off(self, name: VmName, why: str) -> RegisteredVm:
-        """``require_vm``; ``InvalidPowerState``, which says ``why``, while its guest runs here."""
+        """``require_vm``; ``InvalidPowerState`` with the reason ``why`` while its guest runs
+        here."""
         vm = self.require_vm(name)
         if vm.guest is not None:
             raise InvalidPowerState(f"{name} is running: {why}")
@@ -317,7 +319,7 @@ class EsxiHost:
 
 
 def page(view: HostSummary, after: VmName | None = None) -> HostSummary:
-    """``view`` with its VMs after ``after``: as many as fit into a message beside the providers."""
+    """``view`` with as many VMs after ``after`` as fit into a message."""
     left = tuple(vm for vm in view.vms if vm.vm > after) if after else view.vms
     beside = size_on_wire(view.providers) + size_on_wire(view.kdks)
     if view.trusted is not msgspec.UNSET:

@@ -11,7 +11,7 @@ Pcr = Annotated[int, knob("The number of a platform configuration register.", le
 
 
 class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
-    """What is open about a host."""
+    """Settings of a host that the product's documents leave open."""
 
     persist_on_enable: Annotated[
         bool,

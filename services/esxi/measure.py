@@ -23,7 +23,7 @@ PCR_MODULES: Final = 8
 PCR_OPTIONS: Final = 9
 PCR_EXEC_INSTALLED: Final = 13
 PCR_UNMEASURED: Final = 23
-"""No boot extends it: a policy over it binds to the TPM and to nothing else."""
+"""A PCR that no boot extends: a policy over it binds to the TPM and to nothing else."""
 
 RECOVERY_OPTION: Final = "encryptionRecoveryKey"
 EXEC_OPTION: Final = "execInstalledOnly"
@@ -39,18 +39,18 @@ def exec_installed_only(options: Mapping[str, str]) -> bool:
 def measurements(
     firmware: Firmware, version: str, build: str, options: Mapping[str, str]
 ) -> tuple[MeasuredEvent, ...]:
-    """All events of one boot, in order. The recovery key is never measured: it is a secret."""
+    """All events of one boot, in order. The recovery key is a secret and is never measured."""
     return (
-        *_firmware(firmware),
+        *_firmware_events(firmware),
         *secure_boot_events(firmware.secure_boot),
-        *_loader(firmware.secure_boot, version),
-        *_kernel(version, build, options),
+        *_loader_events(firmware.secure_boot, version),
+        *_kernel_events(version, build, options),
     )
 
 
 def image_events(version: str, build: str) -> tuple[MeasuredEvent, ...]:
     """What a boot measures of the signed image alone: the loader, and the modules."""
-    return (_loader_image(version), *_modules(version, build))
+    return (_loader_image(version), *_module_events(version, build))
 
 
 def sealing_selection(
@@ -58,8 +58,8 @@ def sealing_selection(
 ) -> PcrSelection:
     """The PCRs whose values the config key is sealed to (POL-01, POL-04, knob ``seal_pcrs``).
 
-    PCR 7 counts only while Secure Boot is required: else the procedure of POL-03, turning it on
-    first and requiring it afterwards, could not boot in between.
+    PCR 7 is only included while Secure Boot is required. Otherwise the procedure of POL-03, which
+    turns Secure Boot on first and requires it afterwards, could not boot in between.
     """
     chosen = [pcr for pcr in seal_pcrs if pcr != PCR_SECURE_BOOT]
     if require_secure_boot:
@@ -69,7 +69,7 @@ def sealing_selection(
     return PcrSelection.of(chosen or [PCR_UNMEASURED])
 
 
-def _firmware(firmware: Firmware) -> list[MeasuredEvent]:
+def _firmware_events(firmware: Firmware) -> list[MeasuredEvent]:
     version = firmware.version.encode("utf-16-le") + b"\0\0"
     events = [MeasuredEvent(PCR_FIRMWARE, EventType.S_CRTM_VERSION, version)]
     known = {int(kind) for kind in EventType}
@@ -79,7 +79,7 @@ def _firmware(firmware: Firmware) -> list[MeasuredEvent]:
     return events
 
 
-def _loader(signed: bool, version: str) -> list[MeasuredEvent]:
+def _loader_events(signed: bool, version: str) -> list[MeasuredEvent]:
     authority = [loader_authority()] if signed else []
     return [*authority, _loader_image(version)]
 
@@ -89,32 +89,32 @@ def _loader_image(version: str) -> MeasuredEvent:
         PCR_LOADER,
         EventType.EFI_BOOT_SERVICES_APPLICATION,
         b"safeboot64.efi",
-        _image(f"safeboot64.efi {version}"),
+        _image_digest(f"safeboot64.efi {version}"),
     )
 
 
-def _modules(version: str, build: str) -> list[MeasuredEvent]:
+def _module_events(version: str, build: str) -> list[MeasuredEvent]:
     return [
         MeasuredEvent(
-            PCR_MODULES, EventType.IPL, name.encode(), _image(f"{name} {version} {build}")
+            PCR_MODULES, EventType.IPL, name.encode(), _image_digest(f"{name} {version} {build}")
         )
         for name in MODULES
     ]
 
 
-def _kernel(version: str, build: str, options: Mapping[str, str]) -> list[MeasuredEvent]:
-    events = _modules(version, build)
+def _kernel_events(version: str, build: str, options: Mapping[str, str]) -> list[MeasuredEvent]:
+    events = _module_events(version, build)
     line = " ".join(f"{k}={options[k]}" for k in sorted(options) if k != RECOVERY_OPTION)
-    events.append(_text(PCR_OPTIONS, line))
+    events.append(_text_event(PCR_OPTIONS, line))
     only = "TRUE" if exec_installed_only(options) else "FALSE"
-    events.append(_text(PCR_EXEC_INSTALLED, f"{EXEC_OPTION}={only}"))
+    events.append(_text_event(PCR_EXEC_INSTALLED, f"{EXEC_OPTION}={only}"))
     return events
 
 
-def _text(pcr: int, line: str) -> MeasuredEvent:
+def _text_event(pcr: int, line: str) -> MeasuredEvent:
     return MeasuredEvent(pcr, EventType.IPL, line.encode(), hashlib.sha256(line.encode()).digest())
 
 
-def _image(identity: str) -> bytes:
-    """Stands for the digest of a signed image: the same name and build, the same digest."""
+def _image_digest(identity: str) -> bytes:
+    """A substitute for the digest of a signed image: equal name and build give an equal digest."""
     return hashlib.sha256(b"keystead image " + identity.encode()).digest()

@@ -1,6 +1,6 @@
-"""What a host has to tell of itself since it booted: dumps that were written, a TPM that fails.
+"""ReportedProblems that a host reports since its boot: written dumps, a failing TPM.
 
-They travel in the host's view; vCenter tells each as an event, once. A boot begins with none.
+They are part of the host's view; vCenter posts an event for each, once. A boot begins with none.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from protocol.terms import CryptoKeyId, VmName
 from protocol.tpm.errors import RC_ATTRIBUTES_H1, TpmError, TpmErrorKind
 
 KEPT: Final = 32
-"""The latest that a view has; earlier ones are lost to a vCenter that was away all the time."""
+"""How many a view has. Earlier ones are lost to a vCenter that was away all the time."""
 
 
-class Problems:
-    """Of one boot of one host, in order of their numbers."""
+class ReportedProblems:
+    """The problems of one boot of one host, in order of their numbers."""
 
     def __init__(self) -> None:
         self._latest: list[HostProblem] = []
         self._count = 0
-        self._crashes: Counter[VmName | None] = Counter()  # of VMs' processes; None: of hostd
+        self._crashes: Counter[VmName | None] = Counter()  # by VM; None: hostd
 
     @property
     def latest(self) -> tuple[HostProblem, ...]:
-        """At most ``KEPT``."""
+        """The latest problems, at most ``KEPT``."""
         return tuple(self._latest)
 
-    def note(
+    def add(
         self,
         event: EventTypeId,
         text: str,
@@ -38,13 +38,13 @@ class Problems:
         vm: VmName | None = None,
         key: CryptoKeyId | None = None,
     ) -> None:
-        """One more."""
+        """Add a problem."""
         self._count += 1
         problem = HostProblem(number=self._count, event=event, text=text, vm=vm, key=key)
         self._latest = [*self._latest, problem][-KEPT:]
 
     def record_dump(self, path: str, key: CryptoKeyId, vm: VmName | None) -> None:
-        """A process crashed, and its memory lies encrypted at ``path`` (DUMP-02)."""
+        """A process crashed; its memory is encrypted at ``path`` (DUMP-02)."""
         crashed = (
             EventTypeId.HOSTD_CORE_DUMPED if vm is None else EventTypeId.APPLICATION_CORE_DUMPED
         )
@@ -54,15 +54,15 @@ class Problems:
             f"{process} crashed ({self._crashes[vm]} time(s) so far) and an encrypted core file "
             f"using keyId {key} may have been created at {path}"
         )
-        self.note(crashed, text, vm=vm, key=key)
+        self.add(crashed, text, vm=vm, key=key)
 
-    def tpm_unusable(self, error: TpmError) -> None:
-        """The boot could not use its TPM 2.0: it does not answer, a key of an earlier installation
-        is in the way (``TpmAct.OCCUPY``), or it refuses to be provisioned."""
+    def record_unusable_tpm(self, error: TpmError) -> None:
+        """The boot could not use its TPM 2.0: the TPM does not answer, a key of an earlier
+        installation is in the way (``TpmAct.OCCUPY``), or it refuses to be provisioned."""
         if error.kind in (TpmErrorKind.GONE, TpmErrorKind.FAILURE):
             event, why = EventTypeId.TPM2_CONNECTION, "a connection cannot be established"
         elif error.rc == RC_ATTRIBUTES_H1:
             event, why = EventTypeId.TPM2_OWNERSHIP, "ownership cannot be acquired: clear the TPM"
         else:
             event, why = EventTypeId.TPM2_PROVISIONING, "it could not be provisioned"
-        self.note(event, f"TPM 2.0 device detected but {why} ({error})")
+        self.add(event, f"TPM 2.0 device detected but {why} ({error})")

@@ -1,4 +1,4 @@
-"""The screens at which a boot ends that cannot go on, in the product's words (BOOT-01)."""
+"""The screens of a boot that cannot continue, in the product's words (BOOT-01)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ SCREEN_C: Final = "Unable to recover the system configuration"
 
 
 def record_halt(host: EsxiHost, screen: str, reason: str) -> Halted:
-    """Leave the reason in the record, and only the product's text on the screen."""
+    """Record the reason; the screen shows only the product's text."""
     host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
     return Halted(screen)

@@ -34,7 +34,7 @@ from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import EsxiHost, page
 from services.esxi.keys import status
-from services.esxi.keys.fingerprints import fingerprints
+from services.esxi.keys.fingerprints import list_fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import incoming, outgoing
 from services.esxi.providers import native
@@ -52,9 +52,9 @@ from services.esxi.vms import (
 )
 from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import RunningGuest
-from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
+from services.esxi.vms.vm import RegisteredVm, queue_of, summarize_disks
 from services.esxi.vms.vtpm import Vtpm
-from services.esxi.vsan.door import VsanDoor
+from services.esxi.vsan.handlers import VsanHandlers
 from services.runtime.ports import Ports, Tpm
 from services.runtime.service import Peer, Service, serves
 
@@ -62,14 +62,14 @@ from services.runtime.service import Peer, Service, serves
 # Handlers for VMs that the host claims to have; see ``claims``.
 
 
-class IntruderDoor(Service):
+class IntruderHandlers(Service):
     """Handlers of ``protocol.messages.host.intruder``; a subclass sets ``host``."""
 
     host: EsxiHost
 
     @serves(m.HostClaim)
     async def claim(self, message: m.HostClaim, peer: Peer) -> m.HostClaims:
-        """Claim these from now on; vCenter gets them with its next heartbeat."""
+        """Claim these VMs from now on; vCenter gets them with its next heartbeat."""
         if message.again and not self.host.claims:
             return m.HostClaims(vms=())
         self.host.claims = message.vms
@@ -78,7 +78,7 @@ class IntruderDoor(Service):
 
     @serves(m.QueryHostClaims)
     async def query_claims(self, message: m.QueryHostClaims, peer: Peer) -> m.HostClaims:
-        """What the host claims now."""
+        """The VMs that the host claims now."""
         return m.HostClaims(vms=self.host.claims)
 
 
@@ -92,32 +92,32 @@ def _vm(message: Any) -> str:
     return queue_of(message.vm)
 
 
-class VtpmDoor(Service):
-    """Handlers of ``protocol.messages.host.vtpm``. Who inherits from it sets up ``host``."""
+class VtpmHandlers(Service):
+    """Handlers of ``protocol.messages.host.vtpm``. A subclass sets ``host``."""
 
     host: EsxiHost
 
     @serves(m.HostAddVtpm, turn=_vm)
     async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
-        """See ``vtpm_device.add``."""
-        vm = await vtpm_device.add(self.host, message.vm, message.key, message.provider)
+        """See ``vtpm_device.add_vtpm``."""
+        vm = await vtpm_device.add_vtpm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostSetVtpmCertificate, turn=_vm)
     async def set_vtpm_certificate(self, message: m.HostSetVtpmCertificate, peer: Peer) -> m.Done:
-        """See ``vtpm_device.certify``."""
-        await vtpm_device.certify(self.host, message.vm, message.certificate)
+        """See ``vtpm_device.store_vtpm_certificate``."""
+        await vtpm_device.store_vtpm_certificate(self.host, message.vm, message.certificate)
         return m.Done()
 
     @serves(m.HostRemoveVtpm, turn=_vm)
     async def remove_vtpm(self, message: m.HostRemoveVtpm, peer: Peer) -> m.VmState:
-        """See ``vtpm_device.remove``."""
-        vm = await vtpm_device.remove(self.host, message.vm)
+        """See ``vtpm_device.remove_vtpm``."""
+        vm = await vtpm_device.remove_vtpm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.QueryVmConfig)
     async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
-        """What its files say."""
+        """The content of the VM's configuration files."""
         self.host.require_vm(message.vm)
         config = await read_config(self.host.datastore, message.vm)
         vtpm = config.vtpm
@@ -125,7 +125,7 @@ class VtpmDoor(Service):
             firmware=config.firmware,
             hardware=config.hardware,
             home_encrypted=config.home is not None,
-            disks=disks_of(config),
+            disks=summarize_disks(config),
             vtpm=vtpm is not None,
             ek=b"" if vtpm is None else vtpm.ek,
             certificate=b"" if vtpm is None else vtpm.certificate,
@@ -133,7 +133,7 @@ class VtpmDoor(Service):
 
     @serves(m.GuestTpmSeal, turn=_vm)
     async def guest_tpm_seal(self, message: m.GuestTpmSeal, peer: Peer) -> m.GuestTpmSealed:
-        """The guest seals in its vTPM; what it was before is gone with that."""
+        """The guest seals in its vTPM, in place of what it had sealed before."""
         vtpm = self._vtpm(message.vm)
         ak, counter = await vtpm.seal(secret_of(message.marker))
         device = vtpm.device
@@ -145,7 +145,7 @@ class VtpmDoor(Service):
     async def guest_tpm_challenge(
         self, message: m.GuestTpmChallenge, peer: Peer
     ) -> m.GuestTpmAnswered:
-        """The guest proves that its vTPM works, and is the one that it was."""
+        """The guest proves that its vTPM works and is the same as before."""
         if not 0 < len(message.nonce) <= NONCE_LIMIT:
             raise InvalidArgument(f"nonce: 1 to {NONCE_LIMIT} bytes")
         return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
@@ -168,15 +168,15 @@ def _clones(message: Any) -> str:
     return "clones"
 
 
-class CopiesDoor(Service):
-    """Handlers of ``protocol.messages.host.copies``. Who inherits from it sets up ``host``."""
+class CopiesHandlers(Service):
+    """Handlers of ``protocol.messages.host.copies``. A subclass sets ``host``."""
 
     host: EsxiHost
 
     @serves(m.HostCloneVm, turn=_clones)
     async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
-        """See ``clone.clone``, which waits for the source's turn within. Clones are made one after
-        another, since each waits for the turns of two VMs."""
+        """See ``clone.clone``, which waits for the source's turn itself. Clones are made one after
+        another, because each waits for the turns of two VMs."""
         if message.source == message.vm:
             raise InvalidArgument("vm: a clone has another name than its source")
         async with self.node.turn(queue_of(message.vm)):
@@ -185,33 +185,33 @@ class CopiesDoor(Service):
 
     @serves(m.HostMarkTemplate, turn=_vm)
     async def mark_template(self, message: m.HostMarkTemplate, peer: Peer) -> m.VmState:
-        """See ``template.mark``."""
-        vm = await template.mark(self.host, message.vm, template=message.template)
+        """See ``template.mark_template``."""
+        vm = await template.mark_template(self.host, message.vm, template=message.template)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostCreateSnapshot, turn=_vm)
     async def create_snapshot(self, message: m.HostCreateSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.create``."""
-        vm = await snapshots.create(self.host, message)
+        """See ``snapshots.create_snapshot``."""
+        vm = await snapshots.create_snapshot(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRemoveSnapshot, turn=_vm)
     async def remove_snapshot(self, message: m.HostRemoveSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.remove``."""
-        vm = await snapshots.remove(self.host, message.vm, message.snapshot)
+        """See ``snapshots.remove_snapshot``."""
+        vm = await snapshots.remove_snapshot(self.host, message.vm, message.snapshot)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRevertToSnapshot, turn=_vm)
     async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
-        """See ``revert.revert``."""
-        vm = await revert.revert(self.host, message)
+        """See ``revert.revert_vm``."""
+        vm = await revert.revert_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.CheckRelocate)
     async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
-        """See ``incoming.check``."""
+        """See ``incoming.check_relocation``."""
         if message.datastore:
-            await incoming.check(self.host, message)
+            await incoming.check_relocation(self.host, message)
         return m.RelocateChecked(datastore=self.host.config.datastore)
 
 
@@ -226,13 +226,13 @@ def _maintenance(_: Any) -> str:
 def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
     """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit.
 
-    The way in at the host itself has no such limit.
+    The host's own console has no such limit.
     """
     if not peer.local and not fits(keys, extra=each):
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
+class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, IntruderHandlers):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
@@ -242,15 +242,15 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         super().__init__(node, ports)
         self.host = EsxiHost(node, ports, config)
         self.ha = HaAgent(self.host)
-        self._was_opened = False  # a session, in this life
+        self._was_opened = False  # whether a session was opened in this life
 
     async def start(self) -> None:
-        """Boot, steps B0 to B7; B8 and B9 go on while the host serves."""
+        """Boot, steps B0 to B7; B8 and B9 run while the host serves."""
         await boot.boot(self.host)
         boot.start_loops(self.host, self.ha)
 
     async def stop(self) -> None:
-        """Orderly: running VMs stop, the configuration is saved, the TPM is shut down."""
+        """Orderly end: running VMs stop, the configuration is saved, the TPM is shut down."""
         await power.stop_all(self.host)
         await self.ha.end()
         try:
@@ -260,7 +260,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         await boot.shut_down_tpm(self.host)
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
-        """Judge who may send what, and which commands are of the session in force."""
+        """Check who may send what, and that a command belongs to the session in force."""
         self.host.uplink.admit(message, peer)
 
     # ---- session and view -------------------------------------------------------------------
@@ -269,12 +269,13 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
         """Step B8: vCenter takes command, and gets the host's view with the answer.
 
-        Of VMs that do not run here, other hosts may have changed the configuration while vCenter
-        did not reach this host. For the first session of a life the boot has just read them.
+        Other hosts may have changed the configuration of VMs that do not run here while vCenter did
+        not reach this host, so it is read again. The boot has just read it before the first session
+        of a life.
         """
         self.node.record("session.opened", vcenter=peer.node)
         if self._was_opened:
-            await registration.read_again(self.host)
+            await registration.reread_configs(self.host)
         self._was_opened = True
         return m.SessionOpened(summary=await self._view(peer))
 
@@ -287,7 +288,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.CheckForUpdates)
     async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
-        """vCenter's heartbeat: the host's view, unless the version says that it is known."""
+        """vCenter's heartbeat: the host's view, unless the version shows that vCenter has it."""
         await self.host.look_at_locks()
         view, version = self.host.told_view(), self.host.version
         if message.version == version:
@@ -295,7 +296,8 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         return m.UpdateSet(version=version, summary=page(view))
 
     async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
-        """As much of the host's view as fits into a message; all of it at the host itself."""
+        """As much of the host's view as fits into a message; all of it at the host's own
+        console."""
         await self.host.look_at_locks()
         return self.host.view() if peer.local else page(self.host.told_view(), after)
 
@@ -306,14 +308,14 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         self, message: m.QueryTpmAttestationReport, peer: Peer
     ) -> m.TpmAttestationReport:
         """Which TPM this is and what was booted, signed by the TPM (ATT-09)."""
-        return await report(self.host, message.nonce, message.selection)
+        return await report_attestation(self.host, message.nonce, message.selection)
 
     @serves(m.ActivateTpmCredential)
     async def activate_credential(
         self, message: m.ActivateTpmCredential, peer: Peer
     ) -> m.TpmCredentialActivated:
-        """Proof that the attestation key lies in the TPM with that endorsement key."""
-        secret = await activate(self.host, message.credential)
+        """Proof that the attestation key is in the TPM with that endorsement key."""
+        secret = await activate_tpm_credential(self.host, message.credential)
         return m.TpmCredentialActivated(secret=secret)
 
     # ---- crypto manager ---------------------------------------------------------------------
@@ -365,17 +367,17 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.EvictKeys, turn=_keystore)
     async def evict_keys(self, message: m.EvictKeys, peer: Peer) -> m.KeysEvicted:
-        """See ``crypto_manager.evict`` (DEL-02)."""
-        cached, stored = await crypto_manager.evict(self.host, message.provider)
+        """See ``crypto_manager.evict_provider`` (DEL-02)."""
+        cached, stored = await crypto_manager.evict_provider(self.host, message.provider)
         return m.KeysEvicted(cached=cached, stored=stored)
 
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
-        """Which keys are here: those named, or all in cache or store, page by page."""
+        """The status of the named keys, or of all cached or stored ones, page by page."""
         if message.keys:
-            _check_answer(message.keys, status.room(managed=message.managed), peer)
-            return status.of(self.host, message.keys, managed=message.managed)
-        return status.of_all(
+            _check_answer(message.keys, status.status_size(managed=message.managed), peer)
+            return status.statuses_of(self.host, message.keys, managed=message.managed)
+        return status.list_statuses(
             self.host, message.after, managed=message.managed, in_pages=not peer.local
         )
 
@@ -388,67 +390,67 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.RemoveProvider, turn=_keystore)
     async def remove_provider(self, message: m.RemoveProvider, peer: Peer) -> m.Done:
-        """See ``native.remove``."""
-        await native.remove(self.host, message.provider)
+        """See ``native.remove_provider``."""
+        await native.remove_provider(self.host, message.provider)
         return m.Done()
 
     # ---- virtual machines -------------------------------------------------------------------
 
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
-        """See ``registration.create``."""
+        """See ``registration.create_vm``."""
         vm = await registration.create_from_message(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
-        """See ``registration.register``."""
-        vm = await registration.register(self.host, message.vm)
-        await ownership.claim(self.host, vm)
+        """See ``registration.register_vm``."""
+        vm = await registration.register_vm(self.host, message.vm)
+        await ownership.claim_registered_vm(self.host, vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostUnregisterVm, turn=_vm)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
-        """See ``registration.unregister``."""
-        await registration.unregister(self.host, message.vm)
+        """See ``registration.unregister_vm``."""
+        await registration.unregister_vm(self.host, message.vm)
         return m.Done()
 
     @serves(m.HostDestroyVm, turn=_vm)
     async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
-        """See ``registration.destroy``."""
-        await registration.destroy(self.host, message.vm)
+        """See ``registration.destroy_vm``."""
+        await registration.destroy_vm(self.host, message.vm)
         return m.Done()
 
     @serves(m.ReconfigureVm, turn=_vm)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
         """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
-        vm = await encrypt.encrypt(self.host, message.vm, message.key, message.provider)
+        vm = await encrypt.encrypt_vm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRecryptVm, turn=_vm)
     async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
-        """See ``recrypt.recrypt``."""
-        vm = await recrypt.recrypt(self.host, message)
+        """See ``recrypt.recrypt_vm``."""
+        vm = await recrypt.recrypt_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostDecryptVm, turn=_vm)
     async def decrypt_vm(self, message: m.HostDecryptVm, peer: Peer) -> m.VmState:
-        """See ``recrypt.decrypt``."""
-        vm = await recrypt.decrypt(self.host, message.vm)
+        """See ``recrypt.decrypt_vm``."""
+        vm = await recrypt.decrypt_vm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostAddDisk, turn=_vm)
     async def add_disk(self, message: m.HostAddDisk, peer: Peer) -> m.DisksOfVm:
-        """See ``disks.add``."""
-        return self._disks(await disks.add(self.host, message))
+        """See ``disks.add_disk``."""
+        return self._disks(await disks.add_disk(self.host, message))
 
     @serves(m.HostRemoveDisk, turn=_vm)
     async def remove_disk(self, message: m.HostRemoveDisk, peer: Peer) -> m.DisksOfVm:
-        """See ``disks.remove``."""
-        return self._disks(await disks.remove(self.host, message.vm, message.disk))
+        """See ``disks.remove_disk``."""
+        return self._disks(await disks.remove_disk(self.host, message.vm, message.disk))
 
     def _disks(self, vm: RegisteredVm) -> m.DisksOfVm:
-        there = () if vm.config is None else disks_of(vm.config)
+        there = () if vm.config is None else summarize_disks(vm.config)
         return m.DisksOfVm(summary=self.host.vm_summary(vm), disks=there)
 
     @serves(m.HostPowerOnVm, turn=_vm)
@@ -465,7 +467,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.GuestWrite, turn=_vm)
     async def guest_write(self, message: m.GuestWrite, peer: Peer) -> m.GuestAnswer:
-        """The digest of the answer is over all blocks as read back, with an empty nonce."""
+        """Write all blocks; the digest is over all blocks as read back, with an empty nonce."""
         guest = self._guest(message.vm)
         return await guest.fill(message.marker)
 
@@ -487,32 +489,32 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     async def prepare_migration(
         self, message: m.HostPrepareMigration, peer: Peer
     ) -> m.MigrationPrepared:
-        """See ``incoming.prepare``."""
-        vm = await incoming.prepare(self.host, message)
+        """See ``incoming.prepare_migration``."""
+        vm = await incoming.prepare_migration(self.host, message)
         return m.MigrationPrepared(summary=self.host.vm_summary(vm))
 
     @serves(m.HostMigrateVm, turn=_vm)
     async def migrate_vm(self, message: m.HostMigrateVm, peer: Peer) -> m.VmMigrated:
-        """See ``outgoing.migrate``."""
-        return await outgoing.migrate(self.host, message)
+        """See ``outgoing.migrate_vm``."""
+        return await outgoing.migrate_vm(self.host, message)
 
     @serves(m.SendMemory, turn=_vm)
     async def take_memory(self, message: m.SendMemory, peer: Peer) -> m.MemoryTaken:
-        """See ``incoming.take``."""
-        incoming.take(self.host, message, peer.node)
+        """See ``incoming.receive_memory``."""
+        incoming.receive_memory(self.host, message, peer.node)
         return m.MemoryTaken()
 
     @serves(m.SwitchOver, turn=_vm)
     async def switch_over(self, message: m.SwitchOver, peer: Peer) -> m.SwitchedOver:
-        """See ``incoming.switch_over``; vCenter is rung, in case it does not ask."""
+        """See ``incoming.switch_over``; the host rings vCenter, in case it does not ask."""
         await incoming.switch_over(self.host, message, peer.node)
         self.node.background("migration.ring", self._ring())
         return m.SwitchedOver()
 
     @serves(m.HostEndMigration, turn=_vm)
     async def end_migration(self, message: m.HostEndMigration, peer: Peer) -> m.MigrationEnded:
-        """See ``incoming.end``."""
-        vm = await incoming.end(self.host, message)
+        """See ``incoming.end_migration``."""
+        vm = await incoming.end_migration(self.host, message)
         return m.MigrationEnded(summary=None if vm is None else self.host.vm_summary(vm))
 
     async def _ring(self) -> None:
@@ -525,37 +527,37 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         self, message: m.HostEnterMaintenanceMode, peer: Peer
     ) -> m.Done:
         """See ``maintenance.enter``."""
-        await enter(self.host)
+        await enter_maintenance(self.host)
         return m.Done()
 
     @serves(m.HostExitMaintenanceMode, turn=_maintenance)
     async def exit_maintenance_mode(self, message: m.HostExitMaintenanceMode, peer: Peer) -> m.Done:
         """See ``maintenance.leave``."""
-        await leave(self.host)
+        await leave_maintenance(self.host)
         return m.Done()
 
     # ---- core dumps --------------------------------------------------------------------------
 
     @serves(m.WriteDump, turn=_keystore)
     async def write_dump(self, message: m.WriteDump, peer: Peer) -> m.DumpWritten:
-        """See ``dumps.write``."""
-        return m.DumpWritten(dump=await dumps.write(self.host, message))
+        """See ``dumps.write_dump``."""
+        return m.DumpWritten(dump=await dumps.write_dump(self.host, message))
 
     @serves(m.ListDumps)
     async def list_dumps(self, message: m.ListDumps, peer: Peer) -> m.DumpList:
-        """See ``dumps.all_dumps``."""
-        return m.DumpList(dumps=await dumps.all_dumps(self.host))
+        """See ``dumps.list_dumps``."""
+        return m.DumpList(dumps=await dumps.list_dumps(self.host))
 
     @serves(m.DecryptDump)
     async def decrypt_dump(self, message: m.DecryptDump, peer: Peer) -> m.DumpDecrypted:
-        """See ``dumps.decrypt``."""
-        dump, content = await dumps.decrypt(self.host, message.dump)
+        """See ``dumps.decrypt_dump``."""
+        dump, content = await dumps.decrypt_dump(self.host, message.dump)
         return m.DumpDecrypted(dump=dump, content=content)
 
     @serves(m.RemoveDump, turn=_keystore)
     async def remove_dump(self, message: m.RemoveDump, peer: Peer) -> m.Done:
-        """See ``dumps.remove``."""
-        await dumps.remove(self.host, message.dump)
+        """See ``dumps.remove_dump``."""
+        await dumps.remove_dump(self.host, message.dump)
         return m.Done()
 
     # ---- console ----------------------------------------------------------------------------
@@ -573,8 +575,9 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(FingerprintKeys)
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
-        """For who stands at the host itself: whether keys are the same, and not which."""
-        return fingerprints(self.host, message)
+        """Fingerprints of keys for the host's own console: whether keys are equal, not what they
+        are."""
+        return list_fingerprints(self.host, message)
 
 
 # ---- attestation ---------------------------------------------------------------------------------
@@ -585,14 +588,16 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 _NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
 
 
-async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAttestationReport:
+async def report_attestation(
+    host: EsxiHost, nonce: bytes, selection: PcrSelection
+) -> TpmAttestationReport:
     """A quote over ``nonce`` (64 bytes at most), the keys behind it, and the log of this boot.
 
-    ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM gives no quote.
+    ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM makes no quote.
     """
     if len(nonce) > _NONCE_LIMIT:
         raise InvalidArgument(f"nonce: at most {_NONCE_LIMIT} bytes")
-    tpm = _tpm(host)
+    tpm = _require_tpm(host)
     try:
         ek, _ = await tpm.ek(EkKind.ECC_P256)
         ak, _ = await tpm.ak()
@@ -604,31 +609,30 @@ async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAt
     return TpmAttestationReport(ek=ek, ak=ak, quote=quote, event_log=log, log_reliable=reliable)
 
 
-async def activate(host: EsxiHost, credential: TpmCredential) -> bytes:
+async def activate_tpm_credential(host: EsxiHost, credential: TpmCredential) -> bytes:
     """The secret in a credential; ``InvalidState`` when it was made for another TPM or key."""
     try:
-        return await _tpm(host).activate(credential.id_object, credential.encrypted_seed)
+        return await _require_tpm(host).activate(credential.id_object, credential.encrypted_seed)
     except TpmError as error:
         raise InvalidState(f"the TPM of {host.node.name} opens no credential: {error}") from None
 
 
-def _tpm(host: EsxiHost) -> Tpm:
+def _require_tpm(host: EsxiHost) -> Tpm:
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM")
     return host.tpm
 
 
 # ---- maintenance ---------------------------------------------------------------------------------
-# Maintenance mode is saved and outlives reboots. The host refuses VMs that would come to it or
-# start on it. VMs on it that are off may leave, be encrypted and be unlocked. Keys come as to any
-# other host.
+# Maintenance mode is saved and outlives reboots. The host refuses VMs that would arrive or start.
+# Powered-off VMs on it may leave, be encrypted and be unlocked. Keys arrive as at any other host.
 
 
-async def enter(host: EsxiHost) -> None:
-    """``InvalidState`` names the VMs that run here.
+async def enter_maintenance(host: EsxiHost) -> None:
+    """Enter maintenance mode. ``InvalidState`` names the VMs that run here.
 
-    First nothing new is started, then whatever was being started meanwhile is waited for, each
-    in its VM's queue; so a VM that runs afterwards is seen.
+    First nothing new is started. Then it waits in each VM's queue for a start in progress, so that
+    a VM that runs afterwards is seen.
     """
     was = host.archive.now.maintenance
     host.archive.change(maintenance=True)
@@ -644,8 +648,8 @@ async def enter(host: EsxiHost) -> None:
         host.node.record("host.maintenance", on=True)
 
 
-async def leave(host: EsxiHost) -> None:
-    """No change when it is not in the mode."""
+async def leave_maintenance(host: EsxiHost) -> None:
+    """Leave maintenance mode; no change when the host is not in it."""
     was = host.archive.now.maintenance
     host.archive.change(maintenance=False)
     await host.archive.save(ConfigurationSection.MAINTENANCE)

@@ -1,9 +1,9 @@
-"""A host's way to its vCenter: the doorbell, and the session in which vCenter commands.
+"""A host's connection to its vCenter: the ring, and the session in which vCenter commands.
 
-The host rings at boot and when the session is lost (step B8), when it misses keys, and when VMs
-changed without a command. What has changed is in the view that vCenter asks for then; the ring
-itself says only that it should look. vCenter opens the session and asks for the host's view as
-its heartbeat; three missed heartbeats mean, for the host, that the session is lost.
+The host rings at boot and when the session is lost (step B8), when it lacks keys, and when VMs
+changed without a command. The ring says only that vCenter should look; the host's view, which
+vCenter then requests, has the change. vCenter opens the session and requests the host's view as its
+heartbeat. After three missed heartbeats the host considers the session lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.esxi.access import (
     RelationPermission,
     Relations,
     kind_of,
-    permission,
+    permission_for,
 )
 from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
@@ -38,7 +38,7 @@ _MISSES: Final = 3
 
 
 class Uplink:
-    """The session in force, whether vCenter is connected, and the one doorbell to it."""
+    """The session in force, whether vCenter is connected, and the one ring to it."""
 
     def __init__(self, node: EsxiNode, ports: Ports, vcenter: NodeName) -> None:
         self._node, self._bus, self._clock = node, ports.bus, ports.clock
@@ -48,11 +48,11 @@ class Uplink:
         self._of_ha: frozenset[NodeName] = frozenset()
         self._relations = Relations(vcenter)
         self._guard = SessionGuard()
-        self._heard_at = 0.0  # lab seconds of the monotonic clock
+        self._heard_at = 0.0  # lab seconds of the monotonic clock when vCenter was last heard
         self._bell = asyncio.Lock()
-        self._rings = 0  # asked for in this life
+        self._rings = 0  # rings requested in this life
         self._answered = 0  # of these, how many the last request covers
-        self._taken = False  # whether vCenter took that request
+        self._taken = False  # whether vCenter accepted that request
 
     @property
     def session(self) -> str:
@@ -61,33 +61,33 @@ class Uplink:
 
     @property
     def connected(self) -> bool:
-        """A session is in force and vCenter was heard within three heartbeats."""
-        return bool(self.session) and self._lapses_in_s() >= 0
+        """Whether a session is in force and vCenter was heard within three heartbeats."""
+        return bool(self.session) and self._seconds_left() >= 0
 
-    def _lapses_in_s(self) -> float:
-        """How long vCenter may still be silent; below zero when it was for too long."""
+    def _seconds_left(self) -> float:
+        """How long vCenter may still be silent; negative when it was silent for too long."""
         limit_s = _MISSES * self._node.knobs.heartbeat_s
         return self._heard_at + limit_s - self._clock.monotonic()
 
-    def neighbours(self, hosts: Iterable[NodeName]) -> None:
-        """The hosts of its vSAN, which may ask it for replicas from now on."""
+    def set_neighbours(self, hosts: Iterable[NodeName]) -> None:
+        """Set the hosts of its vSAN, which may request replicas from now on."""
         self._of_vsan = frozenset(hosts) - {self._node.name}
-        self._relate()
+        self._update_relations()
 
-    def _relate(self) -> None:
+    def _update_relations(self) -> None:
         peers = self._of_vsan | self._of_ha
         self._relations = Relations(self._vcenter, cluster_peers=peers)
 
     def admit(self, message: Request[Any], peer: Peer) -> None:
         """Judge a message in order of arrival, by the table of ``access``.
 
-        ``NoPermission`` when its sender may not send it, ``NotConnected`` when it is a command of
-        an old session or number. The administrator at the host itself needs no session.
+        ``NoPermission`` when its sender may not send it, ``NotConnected`` for a command of an old
+        session or number. The administrator at the host itself needs no session.
         """
         relation = self._relations.of(peer.node, local=peer.local)
-        allowed = permission(kind_of(message), relation)
+        allowed = permission_for(kind_of(message), relation)
         if allowed is RelationPermission.REFUSED:
-            raise NoPermission(_refusal(message, relation, peer.node))
+            raise NoPermission(_describe_refusal(message, relation, peer.node))
         if relation is not Relation.VCENTER:
             return
         match message:
@@ -102,8 +102,8 @@ class Uplink:
     async def keep_connected(self) -> None:
         """For the rest of this life: while vCenter is not connected, ring until it is.
 
-        The pauses between two rings grow from one lab second to thirty. A silence is noticed within
-        one lab second, at a moment of each host's own.
+        The pauses between rings grow from one lab second to thirty. A silence is noticed within one
+        lab second, at a moment that differs between hosts.
         """
         if not self._vcenter:
             return
@@ -111,39 +111,39 @@ class Uplink:
         while True:
             if self.connected:
                 pause_s = _FIRST_PAUSE_S
-                await self._clock.sleep(self._lapses_in_s() + self._choices.uniform(0.01, 1.0))
+                await self._clock.sleep(self._seconds_left() + self._choices.uniform(0.01, 1.0))
                 continue
             await self.ring()
             await self._clock.sleep(pause_s * (0.5 + self._choices.random()))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def know_peers(self, hosts: Iterable[NodeName]) -> None:
-        """The hosts of its cluster that may speak to this one from now on."""
+    def set_peers(self, hosts: Iterable[NodeName]) -> None:
+        """Set the hosts of its cluster, which may send to this one from now on."""
         self._of_ha = frozenset(hosts) - {self._node.name}
-        self._relate()
+        self._update_relations()
 
     async def send(self, message: Request[R]) -> R:
-        """Ask vCenter something; what the bus or vCenter answers is raised."""
+        """Send a request to vCenter; raises the errors of the bus and of vCenter."""
         within_s = self._node.knobs.request_timeout_s
         return await self._bus.request(self._vcenter, message, within_s=within_s)
 
     async def ring(self) -> bool:
-        """Have vCenter look at this host soon; whether it took the ring.
+        """Have vCenter look at this host soon; returns whether it accepted the ring.
 
-        One request is on its way at a time; all who ring meanwhile share the next one, because
-        vCenter may have looked before their change. A lost ring is made up for by vCenter's
-        heartbeat, which sees the same a little later.
+        One request is in flight at a time. All callers meanwhile share the next one, because
+        vCenter may have looked before their change. vCenter's heartbeat makes up for a lost ring a
+        little later.
         """
         self._rings += 1
         mine = self._rings
         async with self._bell:
             if self._answered < mine:
                 covers = self._rings
-                self._taken = await self._tell_vcenter()
+                self._taken = await self._send_rings()
                 self._answered = covers
             return self._taken
 
-    async def _tell_vcenter(self) -> bool:
+    async def _send_rings(self) -> bool:
         message = HostChanged(boot=self._node.boot)
         try:
             await self._bus.request(
@@ -160,7 +160,7 @@ class Uplink:
         return True
 
 
-def _refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
+def _describe_refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
     if kind_of(message) is MessageKind.MIGRATION:
         return f"{type(message).__name__} comes from the host that a VM leaves"
     if relation is Relation.VCENTER:

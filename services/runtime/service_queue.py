@@ -3,20 +3,28 @@
 Without service times a node's own work takes no virtual time. With them, work starts in order of
 arrival on the first core that is free (G/G/c, first come, first served), and its service time is
 drawn when it arrives. Admission (``services.runtime.node``) bounds how many requests wait.
-Decision 103 says what this model leaves out.
+Decision 103 says what this model leaves out. On a machine that several processes share
+(decision 107), work that has a core of its node also shares the machine's cores with all others.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from heapq import heapreplace
+from typing import Final, Protocol
 
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, Slowdown
-from services.runtime.ports import Choices, Clock
+from services.runtime.ports import Choices
 
 NO_TIMES = ServiceTimes()
+
+COLD_AFTER_S: Final = 0.02
+"""Lab seconds after which nothing of an idle process is left in the caches of a shared machine;
+before, its next piece of work has a part of the ``cold`` work."""
 
 
 @dataclass
@@ -45,22 +53,64 @@ class QueueFigures:
         }
 
 
+class QueueClock(Protocol):
+    """What a queue needs of a clock: lab seconds, and waiting for some."""
+
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Processor(Protocol):
+    """The cores of a machine that several processes share.
+
+    A process that was idle begins its next piece of work after ``wakeup``, and has ``cold`` more
+    work with it.
+    """
+
+    wakeup: ServiceTime | None
+    cold: ServiceTime | None
+
+    def work(self, seconds: float) -> Awaitable[None]:
+        """Start a piece of work of ``seconds`` on one core; await it until it is done."""
+        ...
+
+
 class ServiceQueue:
-    """The queue and the cores of one life. ``slowdown`` may change at any time."""
+    """The queue and the cores of one life. ``slowdown`` may change at any time.
+
+    ``processor``: the machine's cores, where they are shared.
+    """
 
     def __init__(
-        self, times: ServiceTimes, clock: Clock, choices: Choices, figures: QueueFigures
+        self,
+        times: ServiceTimes,
+        clock: QueueClock,
+        choices: Choices,
+        figures: QueueFigures,
+        processor: Processor | None = None,
     ) -> None:
         self.slowdown: Slowdown | None = None
         self.figures = figures
         self._times, self._clock, self._choices = times.times, clock, choices
         self._free_at = [0.0] * times.cores
         self._starts: deque[float] = deque()  # when each request that waits for a core will start
+        self._processor = processor
+        self._free, self._idle_since = times.cores, -math.inf
+        self._waiting: deque[asyncio.Future[None]] = deque()  # for a core of a shared machine
 
     @property
     def idle(self) -> bool:
         """Whether all work takes no time, so that callers need not wait."""
         return not self._times and self.slowdown is None
+
+    def gauges(self, now: float) -> dict[str, int]:
+        """What waits at ``now`` (lab seconds): requests for a core, and the work that is booked
+        already; empty when nothing was served."""
+        if not self.figures.served:
+            return {}
+        backlog_s = sum(max(free - now, 0.0) for free in self._free_at)
+        waiting = len(self._waiting) + sum(start > now for start in self._starts)
+        return {"work_waiting": waiting, "work_backlog_ms": round(backlog_s * 1e3)}
 
     async def serve(self, kind: str, message: object, deadline: float = 0.0) -> None:
         """Wait until a core has worked on ``message``.
@@ -68,17 +118,19 @@ class ServiceQueue:
         A request that reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes
         no time there.
         """
-        seconds = self.enter(kind, count_entries(message), deadline)
+        entries = count_entries(message)
+        if self._processor is not None:
+            seconds = self._draw_time(kind, entries)
+            if seconds > 0:
+                await self._share(self._processor, seconds, deadline)
+            return
+        seconds = self.enter(kind, entries, deadline)
         if seconds > 0:
             await self._clock.sleep(seconds)
 
     def enter(self, kind: str, entries: int = 0, deadline: float = 0.0) -> float:
-        """Queue one piece of work and return the lab seconds until a core has done it."""
-        wildcard = "*.reply" if kind.endswith(".reply") else "*"
-        found = self._times.get(kind) or self._times.get(wildcard)
-        seconds = 0.0 if found is None else draw_service_time(found, self._choices, entries)
-        if self.slowdown is not None and wildcard == "*":
-            seconds = self._apply_slowdown(self.slowdown, seconds, entries)
+        """Queue one piece of work on cores of the node's own; the lab seconds until it is done."""
+        seconds = self._draw_time(kind, entries)
         if seconds <= 0:
             return 0.0
         now = self._clock.monotonic()
@@ -89,6 +141,61 @@ class ServiceQueue:
         self._count(now, start, seconds)
         return start + seconds - now
 
+    def _draw_time(self, kind: str, entries: int) -> float:
+        wildcard = "*.reply" if kind.endswith(".reply") else "*"
+        found = self._times.get(kind) or self._times.get(wildcard)
+        seconds = 0.0 if found is None else draw_service_time(found, self._choices, entries)
+        if self.slowdown is not None and wildcard == "*":
+            seconds = self._apply_slowdown(self.slowdown, seconds, entries)
+        return seconds
+
+    async def _share(self, processor: Processor, seconds: float, deadline: float) -> None:
+        """Wait for a core of the node, in order of arrival, and then work on the shared cores."""
+        arrived = self._clock.monotonic()
+        asleep_s = arrived - self._idle_since if self._free else 0.0
+        await self._take_core()
+        try:
+            start = self._clock.monotonic()
+            if deadline and start > deadline:
+                return
+            self._add_work(seconds, start - arrived)
+            if asleep_s > 0:
+                seconds += await self._wake_up(processor, asleep_s)
+            await processor.work(seconds)
+        finally:
+            self._release_core()
+
+    async def _wake_up(self, processor: Processor, asleep_s: float) -> float:
+        """Wait until a process that was idle runs; seconds of its work on top."""
+        if processor.wakeup is not None:
+            await self._clock.sleep(draw_service_time(processor.wakeup, self._choices))
+        if processor.cold is None:
+            return 0.0
+        return draw_service_time(processor.cold, self._choices) * min(asleep_s / COLD_AFTER_S, 1.0)
+
+    async def _take_core(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self.figures.longest = max(self.figures.longest, len(self._waiting))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._release_core()
+            raise
+
+    def _release_core(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+        self._idle_since = self._clock.monotonic()
+
     def _apply_slowdown(self, slowdown: Slowdown, seconds: float, entries: int) -> float:
         if slowdown.share < 1 and self._choices.random() >= slowdown.share:
             return seconds
@@ -97,16 +204,20 @@ class ServiceQueue:
         return seconds * slowdown.factor + added
 
     def _count(self, now: float, start: float, seconds: float) -> None:
-        starts, figures = self._starts, self.figures
+        starts = self._starts
         while starts and starts[0] <= now:
             starts.popleft()
         if start > now:
             starts.append(start)  # starts never decrease: first come, first served
+        self.figures.longest = max(self.figures.longest, len(starts))
+        self._add_work(seconds, start - now)
+
+    def _add_work(self, seconds: float, waited_s: float) -> None:
+        figures = self.figures
         figures.served += 1
         figures.busy_s += seconds
-        figures.waited_s += start - now
-        figures.longest_wait_s = max(figures.longest_wait_s, start - now)
-        figures.longest = max(figures.longest, len(starts))
+        figures.waited_s += waited_s
+        figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
 
 
 def draw_service_time(time: ServiceTime, choices: Choices, entries: int = 0) -> float:

@@ -15,6 +15,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock, Disk, Rng, Tpm
+from services.runtime.service_queue import Processor
 from services.runtime.store import Store
 from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.device import TpmDevice
@@ -29,9 +30,13 @@ class MachineClock(Clock, Protocol):
 
 
 class World(Protocol):
-    """Creates the ports of lives. One per process (lab) or per simulation."""
+    """Creates the ports of lives. One per process (lab) or per simulation.
+
+    ``processor``: the cores that all of its nodes share; None: each has cores of its own.
+    """
 
     rules: RuleTable
+    processor: Processor | None
 
     def add(self, spec: NodeSpec) -> None:
         """Create what outlives a life: store, TPM, identity. No change when it exists."""

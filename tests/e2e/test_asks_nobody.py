@@ -132,13 +132,13 @@ def test_a_host_that_rings_before_it_is_safe_is_caught(
     lab: SimLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: step B5 asks first."""
-    step = boot._encryption_mode
+    step = boot._set_encryption_mode
 
     async def asking(host: Any) -> None:
         await host.uplink.ring()
         await step(host)
 
-    monkeypatch.setattr(boot, "_encryption_mode", asking)
+    monkeypatch.setattr(boot, "_set_encryption_mode", asking)
     assert [said.name for said in rebooted(lab).until_safe if said.by == HOST] == [BELL]
 
 

@@ -41,6 +41,22 @@ def test_a_key_takes_the_service_time_of_its_key_server_and_a_seed_replays_it() 
     assert empty[1] == plain_trace  # the queue itself draws nothing and takes no step
 
 
+def test_work_of_all_processes_shares_the_cores_of_a_machine_and_a_seed_replays_it() -> None:
+    def shared(cores: int, hop: str = "1ms") -> tuple[float, str, dict[str, int]]:
+        nodes = {
+            "bus": {"cores": cores, "times": {"*": hop}},
+            "client": {"times": {"Ask": "1ms", "Ask.reply": "1ms"}},
+            **{role: {"times": {"*": "20ms"}} for role in ("kms", "vcenter", "esxi")},
+        }
+        return play(3, {"machine": {"cores": cores, "wakeup": "0.1ms"}, "nodes": nodes})
+
+    wide_s, trace, work = shared(16)
+    assert work["work_served"] > 0
+    assert shared(16)[1] == trace
+    assert shared(1)[0] > wide_s
+    assert shared(16, "20ms")[0] > wide_s + 0.1  # each request and each reply is a hop
+
+
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [

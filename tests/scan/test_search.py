@@ -76,7 +76,7 @@ def test_an_exemption_covers_one_kind_of_secret_in_one_place() -> None:
 @pytest.mark.parametrize("name", ["state.tgz", "state.tgz.new"])
 def test_material_may_lie_in_an_archive_and_in_one_that_is_being_written(name: str) -> None:
     """A host may be looked at in the middle of a save, and lose its power there."""
-    maker = "services.esxi.configuration.sealing:from_material"
+    maker = "services.esxi.configuration.sealing:derive_config_key"
     there = Find("disk", f"esxi-002/written/bootbank/{name}", maker, "raw")
     other = Find("disk", f"esxi-002/written/bootbank/{name}.old", maker, "raw")
     key = Find("disk", there.name, "services.esxi.keys.cache:hold", "raw")

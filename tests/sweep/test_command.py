@@ -66,7 +66,10 @@ def test_a_violation_names_its_point_and_the_command_that_plays_it_again(
     part = ["chaos", "sweep", "--store", "keystore", "--only", "*disk.append*:1@before:torn"]
     assert run([*part, *bug]) == 1
     out, err = capsys.readouterr()
-    assert "✗ keystore/esxi-001:archive.Archive._grown:disk.append:bootbank/state.tgz:1@" in out
+    assert (
+        "✗ keystore/esxi-001:archive.Archive._append_addition:disk.append:bootbank/state.tgz:1@"
+        in out
+    )
     assert "in: add a key (not acknowledged)" in out and "does not serve again" in out
     assert "1 broke a rule" in err
     again = next(line for line in out.splitlines() if line.startswith("  again: "))

@@ -50,7 +50,7 @@ def wrong(found: list[Struck]) -> list[str]:
 @pytest.mark.parametrize(
     ("story", "only", "happenings"),
     [
-        ("keystore", "*Archive._grown:disk.*:[12]@", ENDS | REFUSALS | {Happening.TORN}),
+        ("keystore", "*Archive._append_addition:disk.*:[12]@", ENDS | REFUSALS | {Happening.TORN}),
         ("vcenter", "*:db.commit:vcenter:1[0-9]@", ENDS | REFUSALS | SILENT),
         ("native", "*:1@", ENDS | REFUSALS | SILENT | {Happening.TORN}),
         ("kms", "*:keys*:2@", ENDS | REFUSALS | SILENT | {Happening.TORN}),
@@ -89,12 +89,22 @@ def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
         ("archive_keeps_a_copy", "keystore", "*disk.write*", "was removed, and lies in"),
         ("torn_piece_accepted", "keystore", "*disk.append*:1@*torn", "does not serve again"),
         ("store_keeps_removed", "keystore", "*disk.write*", "was acknowledged, and is not there"),
-        ("archive_append_unsynced", "keystore", "*_grown:disk.append*:1@*power_loss", "changed: "),
+        (
+            "archive_append_unsynced",
+            "keystore",
+            "*_append_addition:disk.append*:1@*power_loss",
+            "changed: ",
+        ),
         ("archive_in_place", "keystore", "*disk.write*:1@*torn", "does not serve again"),
         ("archive_refusal_unsaid", "keystore", "*disk.append*:1@*enospc", "and is lost"),
         ("archive_sync_believed", "keystore", "*disk.sync:*:1@*eio", "does not serve again"),
         ("unfinished_archive_read", "keystore", "*disk.sync*new:1@*crash", "a power loss of"),
-        ("boot_settles_nothing", "keystore", "*_grown:disk.sync*:1@*crash", "a power loss of"),
+        (
+            "boot_settles_nothing",
+            "keystore",
+            "*_append_addition:disk.sync*:1@*crash",
+            "a power loss of",
+        ),
         ("seals_unmeasured", "first-boot", "*extend_log*eio", "does not serve again"),
         ("counter_rises_first", "first-boot", "*:tpm.counter::5@*crash", "does not serve again"),
         ("master_key_unsynced", "first-boot", "*commit:keys:1@after:power", "the master key is"),

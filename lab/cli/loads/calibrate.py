@@ -17,13 +17,13 @@ MOST_OPERATIONS = 2_000
 def calibrate(
     file: Path,
     *,
-    hosts: Annotated[int, Parameter(help="Hosts of the lab that is measured.")] = 2,
-    operations: Annotated[int, Parameter(help="Operations of each kind.")] = 50,
+    hosts: Annotated[int, Parameter(help="Hosts of the lab that is measured.")] = 10,
+    operations: Annotated[int, Parameter(help="Operations of each kind.")] = 200,
 ) -> None:
     """Measure a lab of real processes on this machine, and write a profile of its service times.
 
     keystead load calibrate machine.yaml
-    keystead load calibrate machine.yaml --hosts 4 --operations 200
+    keystead load calibrate machine.yaml --hosts 4 --operations 500
 
     CPU time by class of message, disk and TPM. A Lab file uses it with
     `service_times: {profile: /path/machine.yaml}`. On a busy machine repeat it and compare.

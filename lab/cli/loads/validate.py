@@ -18,6 +18,7 @@ def validate(
     rates: Annotated[str, Parameter(help="Operations a second, as 5,10,20.")] = "5,10,20",
     duration_: Annotated[str, Parameter(name="--duration", help="Of each rate.")] = "20s",
     hosts: Annotated[int, Parameter(help="Hosts of both labs.")] = 2,
+    repeat: Annotated[int, Parameter(help="Times each rate is offered; medians count.")] = 3,
     seed: Annotated[int, Parameter(help="Of the arrivals.")] = 1,
 ) -> None:
     """Offer one load to real processes and to the simulation, and print the figures side by side.
@@ -42,10 +43,12 @@ def validate(
         raise KeysteadError("KS-USE-003", f"--rates {rates}: numbers above 0, at most 1000")
     if not 1 <= hosts <= 50:
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: 1 to 50")
+    if not 1 <= repeat <= 20:
+        raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to 20")
     check_seed(seed)
     seconds = duration("--duration", duration_)
     if not 1 <= seconds <= 600:
         raise KeysteadError("KS-USE-003", f"--duration {duration_}: 1s to 10m")
-    found = asyncio.run(compare(profile, hosts, wanted, seconds, seed, say))
+    found = asyncio.run(compare(profile, hosts, wanted, seconds, seed, repeat, say))
     for line in list_lines(found):
         plain(line)

@@ -9,14 +9,14 @@ import termios
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from lab.cli.names import COMPLETERS
 from lab.cli.options import LAB_DEFAULTS, LabOptions
-from lab.cli.output import console
+from lab.cli.output import console, say
 from lab.cli.streams import flush
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from lab.cli.watch.scene import Answers, Scene
-    from lab.serve.following import Do
 
 Kinds = Literal["all", "problems", "hosts", "vms"]
 _BY_KEY: Final[dict[str, Kinds]] = {"a": "all", "p": "problems", "h": "hosts", "v": "vms"}
 _QUIT: Final = "q"
-_AWAY: Final = ("KS-PRODUCT-001", "KS-USE-002")  # what a silent vCenter answers
-_EVENTS: Final = 50
 LEAST_S, MOST_S = 0.1, 3600.0
 
 
@@ -57,31 +54,68 @@ def watch(
     once: Annotated[
         bool, Parameter(negative="", help="Draw one picture and end, as into a pipe.")
     ] = False,
+    web: Annotated[
+        bool, Parameter(negative="", help="A page for a browser of this machine instead.")
+    ] = False,
+    port: Annotated[int, Parameter(help="With --web: the port; 0 chooses a free one.")] = 0,
+    sim: Annotated[
+        str, Parameter(help="With --web: a Lab file (path or shipped name) in virtual time.")
+    ] = "",
+    seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Watch a lab on the terminal: hosts and VMs by state, faults, events, keys; problems first.
+    """Watch a lab: hosts and VMs by state, faults, events, keys; problems first.
 
     keystead watch
     keystead watch --only problems
     keystead watch --run edge-outage-reboot-sim-7 --at 90s
+    keystead watch --web
+    keystead watch --web --sim default --seed 7
 
     Keys: q ends it; a, p, h, v choose what is shown. In a stored run the arrows step from change
-    to change, back too.
+    to change, back too. With --web a page is served on loopback until Ctrl-C. It changes the lab
+    only when it is opened with the token of the printed address. The time of a simulation passes
+    while a page is open.
     """
-    wanted = _Wanted(only, names)
-    once = once or not sys.stdout.isatty()
-    if at and not run:
-        raise KeysteadError("KS-USE-003", f"--at {at}: it is a moment of a stored run: --run RUN")
-    if run:
-        _watch_run(run, duration("--at", at) if at else None, wanted, once)
-        return
     every_s = duration("--every", every)
     if not LEAST_S <= every_s <= MOST_S:
         raise KeysteadError("KS-USE-003", f"--every {every}: {LEAST_S:g}s to {MOST_S:g}s")
+    if at and not run:
+        raise KeysteadError("KS-USE-003", f"--at {at}: it is a moment of a stored run: --run RUN")
+    moment = duration("--at", at) if at else None
+    if web:
+        if names or once or only != "all":
+            raise KeysteadError("KS-USE-003", "--web shows all: leave out names, --only and --once")
+        if not 0 <= port <= 65535:
+            raise KeysteadError("KS-USE-003", f"--port {port}: 0 to 65535")
+        _serve_page(options.name, run, moment or 0.0, port, every_s, sim, seed)
+        return
+    if port or sim or seed is not None:
+        raise KeysteadError("KS-USE-003", "--port, --sim and --seed go with --web")
+    wanted = _Wanted(only, names)
+    once = once or not sys.stdout.isatty()
+    if run:
+        _watch_run(run, moment, wanted, once)
+        return
     asyncio.run(_watch_lab(options, every_s, wanted, once))
 
 
+def _serve_page(
+    name: str, run: str, at: float, port: int, every_s: float, sim: str, seed: int | None
+) -> None:
+    from lab.cli.watch.web.serving import serve_lab, serve_run
+
+    if run:
+        if sim:
+            raise KeysteadError("KS-USE-003", "--run and --sim: a stored run or a simulation")
+        asyncio.run(serve_run(run, at, port, say))
+        return
+    file = os.path.abspath(sim) if sim and os.path.exists(sim) else sim
+    asyncio.run(serve_lab(name, port, every_s, file, seed, say))
+
+
 async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:
+    from lab.cli.watch.asking import ask
     from lab.cli.watch.scene import scene_of_lab
     from lab.local.remote import Remote
 
@@ -103,28 +137,6 @@ async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once:
                 pressed.clear()
                 for key in typed():
                     _choose(wanted, key)
-
-
-async def ask(do: Do, before: Answers | None) -> Answers:
-    """All that a scene is made of. What vCenter does not answer now is taken from ``before``."""
-    from lab.cli.watch.scene import Answers
-    from lab.schema.commands import GetEvents, GetFaults, GetHosts, GetNodes, GetStatus, GetVms
-
-    status, nodes, faults = await do(GetStatus()), await do(GetNodes()), await do(GetFaults())
-    made = Answers(status, nodes.items, faults=faults.items)
-    last = before.events[-1].sequence if before is not None and before.events else 0
-    try:
-        hosts, vms = await do(GetHosts()), await do(GetVms())
-        events = list(before.events if before is not None else ())
-        while news := (await do(GetEvents(after=last))).items:
-            events = [*events, *news][-_EVENTS:]
-            last = news[-1].sequence
-        return replace(made, hosts=hosts.items, vms=vms.items, events=events)
-    except KeysteadError as error:
-        if error.id not in _AWAY:
-            raise
-        old = before or made
-        return replace(made, hosts=old.hosts, vms=old.vms, events=old.events, away=str(error))
 
 
 def _watch_run(run: str, at: float | None, wanted: _Wanted, once: bool) -> None:

@@ -5,14 +5,12 @@ Meaning is never by colour alone: a state has its word or its sign.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from rich.text import Text
 
-from chaos.report.timeline import SIGNS
-from lab.cli.watch.scene import FaultLine, Level, Scene, Tile
+from lab.cli.watch.scene import FaultLine, Level, Scene, Tile, by_level
 from protocol.printable import one_line
 
 STYLES: Final = {
@@ -21,7 +19,6 @@ STYLES: Final = {
     Level.IDLE: "dim",
     Level.GOOD: "green",
 }
-_SIGN: Final = {Level.BAD: "!", Level.ODD: "?", Level.IDLE: "-", Level.GOOD: "+"}
 KEYS_OF_LAB: Final = "q quit  a all  p problems  h hosts  v VMs"
 KEYS_OF_RUN: Final = f"{KEYS_OF_LAB}  <- -> step  0 begin  $ end"
 _SHARE: Final = 0.4  # of the height, for problems at the most
@@ -30,14 +27,12 @@ _EVENTS: Final = 6  # lines at the most
 
 def draw(scene: Scene, width: int, height: int, *, keys: str = "") -> list[Text]:
     """At most ``height`` lines of at most ``width`` characters, what is wrong first."""
-    head = [*_heading(scene, width, keys), *_summary(scene)]
+    head = [*_heading(scene, width, keys), *map(Text, scene.summary())]
     if scene.notice:
         head.append(Text(one_line(scene.notice), "yellow"))
     room = height - len(head)
-    problems = [t for t in (*scene.servers, *scene.hosts, *scene.vms) if t.level <= Level.ODD]
-    problems.sort(key=lambda tile: tile.level)
     parts: list[list[Text]] = [
-        _section("PROBLEMS", _problems(problems), max(3, int(room * _SHARE))),
+        _section("PROBLEMS", _problems(scene.problems), max(3, int(room * _SHARE))),
         _section("FAULTS", [_fault(one) for one in scene.faults], max(3, room // 4)),
     ]
     events = [Text(one_line(text)) for text in reversed(scene.events[-_EVENTS:])]
@@ -67,25 +62,6 @@ def _heading(scene: Scene, width: int, keys: str) -> list[Text]:
     return [title]
 
 
-def _summary(scene: Scene) -> Iterator[Text]:
-    """How many there are of each state, and the keys."""
-    parts = [
-        f"{len(tiles)} {what}: {_counted(tiles)}"
-        for what, tiles in (("hosts", scene.hosts), ("VMs", scene.vms))
-        if tiles
-    ]
-    yield Text("; ".join(parts))
-    if scene.keys is not None:
-        keys = scene.keys
-        told = f"keys: {keys.memory} in memory, {keys.kept} of them kept by a TPM"
-        yield Text(f"{told}, {keys.missing} missing")
-
-
-def _counted(tiles: Iterable[Tile]) -> str:
-    counts = Counter(tile.state for tile in tiles)
-    return ", ".join(f"{count} {state}" for state, count in counts.most_common())
-
-
 def _section(title: str, lines: Sequence[Text], room: int) -> list[Text]:
     """A heading and the lines for which there is room; how many more there are."""
     if not lines:
@@ -101,7 +77,7 @@ def _problems(tiles: Sequence[Tile]) -> list[Text]:
     state = max((len(tile.state) for tile in tiles), default=0)
     return [
         Text.assemble(
-            (f"{_sign(tile)} {tile.name:{name}}  {tile.state:{state}}", STYLES[tile.level]),
+            (f"{tile.sign} {tile.name:{name}}  {tile.state:{state}}", STYLES[tile.level]),
             f"  {one_line(tile.why)}".rstrip(),
         )
         for tile in tiles
@@ -113,16 +89,12 @@ def _fault(fault: FaultLine) -> Text:
     return Text.assemble((one_line(fault.text), "yellow"), f"  ({fault.id})", left)
 
 
-def _sign(tile: Tile) -> str:
-    return SIGNS.get(tile.state, _SIGN[tile.level])
-
-
 def _grid(tiles: Sequence[Tile], width: int) -> list[Text]:
     """Tiles side by side, each as wide as the widest; the worst first."""
     if not tiles:
         return []
-    ordered = sorted(tiles, key=lambda tile: tile.level)
-    cells = [f"{_sign(tile)} {tile.name} {tile.state}" for tile in ordered]
+    ordered = by_level(tiles)
+    cells = [f"{tile.sign} {tile.name} {tile.state}" for tile in ordered]
     wide = max(map(len, cells)) + 2
     columns = max(1, (width + 2) // wide)
     rows = []

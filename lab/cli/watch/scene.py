@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from fnmatch import fnmatch
@@ -12,6 +13,7 @@ from chaos.report.axis import moment
 from chaos.report.bands import bands
 from chaos.report.lanes import Lane
 from chaos.report.story import Story
+from chaos.report.timeline import SIGNS
 from lab.schema.answers import (
     ActiveFault,
     Host,
@@ -41,23 +43,35 @@ class Level(IntEnum):
     GOOD = 3
 
 
+_SIGN: Final = {Level.BAD: "!", Level.ODD: "?", Level.IDLE: "-", Level.GOOD: "+"}
+
+
 @dataclass(frozen=True)
 class Tile:
-    """A node or a VM: its ``state`` in a word, ``why`` that is not as it should be."""
+    """A node or a VM: its ``state`` in a word, ``why`` that is not as it should be. ``kind`` is
+    ``host``, ``vm`` or ``server``."""
 
     name: str
     state: str
     level: Level
     why: str = ""
+    kind: str = "server"
+
+    @property
+    def sign(self) -> str:
+        """The sign of its state."""
+        return SIGNS.get(self.state, _SIGN[self.level])
 
 
 @dataclass(frozen=True)
 class FaultLine:
-    """A fault in force; ``left``: until it heals itself, empty: it stays until it is healed."""
+    """A fault in force; ``left``: until it heals itself, empty: it stays until it is healed.
+    ``until``: the lab time of that, where it is known."""
 
     id: str
     text: str
     left: str
+    until: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,25 @@ class Scene:
     keys: KeyCount | None = None
     notice: str = ""
 
+    @property
+    def problems(self) -> tuple[Tile, ...]:
+        """Servers, hosts and VMs that are not as they should be, the worst first."""
+        found = (*self.servers, *self.hosts, *self.vms)
+        return by_level(tile for tile in found if tile.level <= Level.ODD)
+
+    def summary(self) -> tuple[str, ...]:
+        """How many hosts and VMs are in each state, and how many keys there are."""
+        parts = [
+            f"{len(tiles)} {what}: {_count(tiles)}"
+            for what, tiles in (("hosts", self.hosts), ("VMs", self.vms))
+            if tiles
+        ]
+        lines = ["; ".join(parts)]
+        if (keys := self.keys) is not None:
+            told = f"keys: {keys.memory} in memory, {keys.kept} of them kept by a TPM"
+            lines.append(f"{told}, {keys.missing} missing")
+        return tuple(lines)
+
     def select(self, kinds: str, patterns: Sequence[str]) -> Scene:
         """Only ``hosts``, ``vms`` or ``problems``, and of them those whose name is like one of
         ``patterns``; ``all`` and no pattern: everything."""
@@ -101,6 +134,16 @@ class Scene:
             hosts=some(self.hosts) if kinds != "vms" else (),
             vms=some(self.vms) if kinds != "hosts" else (),
         )
+
+
+def by_level(tiles: Iterable[Tile]) -> tuple[Tile, ...]:
+    """The worst first; of the same level in the order given."""
+    return tuple(sorted(tiles, key=lambda tile: tile.level))
+
+
+def _count(tiles: Iterable[Tile]) -> str:
+    counts = Counter(tile.state for tile in tiles)
+    return ", ".join(f"{count} {state}" for state, count in counts.most_common())
 
 
 @dataclass(frozen=True)
@@ -132,6 +175,7 @@ def scene_of_lab(seen: Answers) -> Scene:
                 one.id,
                 f"{one.summary}{f': {one.cure}' if one.cure else ''}",
                 f"{moment(max(one.until - status.lab_time, 0))} left" if one.until else "",
+                one.until,
             )
             for one in seen.faults
         ),
@@ -146,7 +190,8 @@ def scene_of_lab(seen: Answers) -> Scene:
 
 
 def _server(node: Node) -> Tile:
-    return Tile(node.node, node.state.value, _machine_level(node.state), node.screen)
+    level, kind = _machine_level(node.state), "host" if node.role is Role.ESXI else "server"
+    return Tile(node.node, node.state.value, level, node.screen, kind)
 
 
 def _machine_level(state: MachineState) -> Level:
@@ -159,16 +204,18 @@ def _host(node: Node, host: Host | None) -> Tile:
     if node.state is not MachineState.RUNNING or host is None:
         return _server(node)
     state = str(host.crypto_state.value if host.crypto_state else "running")
+    name = node.node
     if host.connection is not HostConnectionState.CONNECTED:
-        return Tile(node.node, host.connection.value, Level.BAD, f"vCenter has it as {state}")
+        return Tile(name, host.connection.value, Level.BAD, f"vCenter has it as {state}", "host")
     if host.in_maintenance_mode:
-        return Tile(node.node, "maintenance", Level.IDLE)
+        return Tile(name, "maintenance", Level.IDLE, kind="host")
     if host.alarms and host.crypto_state is not HostCryptoState.SAFE:
-        return Tile(node.node, state, Level.ODD, ", ".join(host.alarms))
+        return Tile(name, state, Level.ODD, ", ".join(host.alarms), "host")
     lacks = host.crypto_state is HostCryptoState.PREPARED and host.crypto_key_id is not None
     why = "its host key is not there" if lacks else ""
     good = host.crypto_state is HostCryptoState.SAFE
-    return Tile(node.node, state, Level.ODD if lacks else Level.GOOD if good else Level.IDLE, why)
+    level = Level.ODD if lacks else Level.GOOD if good else Level.IDLE
+    return Tile(name, state, level, why, "host")
 
 
 def _vm(vm: Vm) -> Tile:
@@ -176,14 +223,14 @@ def _vm(vm: Vm) -> Tile:
     where = f"on {vm.host}"
     if vm.crypto is VmCryptoState.LOCKED:
         keys = f"{missing} key{'s' if len(vm.missing) > 1 else ''}" if missing else ""
-        return Tile(vm.vm, "locked", Level.BAD, f"{where}, {keys}" if keys else where)
+        return Tile(vm.vm, "locked", Level.BAD, f"{where}, {keys}" if keys else where, "vm")
     if vm.connection is not VmConnectionState.CONNECTED:
-        return Tile(vm.vm, vm.connection.value, Level.BAD, where)
+        return Tile(vm.vm, vm.connection.value, Level.BAD, where, "vm")
     if vm.stale:
-        return Tile(vm.vm, "stale", Level.ODD, f"{where}, which does not answer vCenter")
+        return Tile(vm.vm, "stale", Level.ODD, f"{where}, which does not answer vCenter", "vm")
     if vm.power is PowerState.ON:
-        return Tile(vm.vm, "running", Level.GOOD)
-    return Tile(vm.vm, "off", Level.IDLE)
+        return Tile(vm.vm, "running", Level.GOOD, kind="vm")
+    return Tile(vm.vm, "off", Level.IDLE, kind="vm")
 
 
 # Stored runs --------------------------------------------------------------------------------
@@ -231,7 +278,8 @@ def _lane(lane: Lane, t: float) -> Tile:
     states = next((s.states for s in reversed(lane.actual) if s.begin <= t), ("unknown",))
     state = states[0]
     where = f"on {lane.host}" if lane.vm else ""
-    return Tile(lane.name, state, _OF_RUN.get(state, Level.BAD), where)
+    kind = "vm" if lane.vm else "host"
+    return Tile(lane.name, state, _OF_RUN.get(state, Level.BAD), where, kind)
 
 
 def moments(story: Story) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from chaos.percentiles import value_at
 from lab.kmip.replay import kinds
 from lab.kmip.replay.exchanges import Inspector
 from lab.kmip.replay.findings import (
@@ -41,10 +42,9 @@ class Latency:
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
 
-    def quantile(self, share: float) -> float:
-        """The time within which that share of them ended."""
-        order = sorted(self.seconds)
-        return order[min(len(order) - 1, int(share * len(order)))] if order else 0.0
+    def percentile_s(self, percentile: float) -> float:
+        """Seconds of a percentile, 100 for the longest; 0 without values."""
+        return value_at(sorted(self.seconds), percentile) or 0.0
 
 
 @dataclass

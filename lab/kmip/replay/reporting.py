@@ -120,8 +120,8 @@ def _finding(found: ServerFinding) -> ReplayFinding:
 
 
 def _step(phase: PlayPhase, server: str, step: str, latency: Latency) -> ReplayStep:
-    def ms(share: float) -> float:
-        return round(latency.quantile(share) * 1000, 3)
+    def ms(percentile: float) -> float:
+        return round(latency.percentile_s(percentile) * 1000, 3)
 
     return ReplayStep(
         phase=phase.value,
@@ -129,7 +129,7 @@ def _step(phase: PlayPhase, server: str, step: str, latency: Latency) -> ReplayS
         step=step,
         times=len(latency.seconds),
         failed=latency.failed,
-        p50_ms=ms(0.5),
-        p99_ms=ms(0.99),
-        worst_ms=ms(1.0),
+        p50_ms=ms(50),
+        p99_ms=ms(99),
+        worst_ms=ms(100),
     )

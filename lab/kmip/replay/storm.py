@@ -57,8 +57,8 @@ async def storm(
             fetches=len(fetches.seconds),
             failed=sum(map(len, failed.values())),
             total_s=took,
-            fetch_p50_s=fetches.quantile(0.5),
-            fetch_p99_s=fetches.quantile(0.99),
+            fetch_p50_s=fetches.percentile_s(50),
+            fetch_p99_s=fetches.percentile_s(99),
         )
 
 

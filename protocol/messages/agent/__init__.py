@@ -61,6 +61,7 @@ from protocol.messages.agent.service_times import (
     Distribution,
     ServiceTime,
     ServiceTimes,
+    SharedMachine,
     Slowdown,
     SlowNode,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "ServiceTimes",
     "SetFirmware",
     "SetRules",
+    "SharedMachine",
     "SkewClock",
     "SlowNode",
     "Slowdown",

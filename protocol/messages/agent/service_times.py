@@ -47,6 +47,22 @@ class ServiceTimes(msgspec.Struct, frozen=True, kw_only=True):
     times: dict[str, ServiceTime] = {}
 
 
+class SharedMachine(msgspec.Struct, frozen=True, kw_only=True):
+    """One machine whose ``cores`` all processes of a simulated lab share (decision 107).
+
+    A process that was idle begins its next piece of work after ``wakeup``, and has ``cold`` more
+    work with it, since its caches are cold (less when it was idle for a moment only). ``bus`` is
+    the broker, which works on every message (class ``*``); ``client`` is the process from which
+    the lab is commanded, together with the control plane (``Ask``, ``Ask.reply``).
+    """
+
+    cores: int
+    wakeup: ServiceTime | None = None
+    cold: ServiceTime | None = None
+    bus: ServiceTimes = ServiceTimes()
+    client: ServiceTimes = ServiceTimes()
+
+
 class Slowdown(msgspec.Struct, frozen=True, kw_only=True):
     """A slower node: a ``share`` of its requests takes ``factor`` times its service time, and
     ``extra`` on top."""

@@ -4,7 +4,7 @@ A save appends what was added since the last one, and syncs it: two calls, whate
 store. The file is rewritten when something must leave the disk or be protected in another way, when
 additions outweigh the rest, and at each save of everything: a new file is written, synced and
 renamed over the old one, and the folder is synced. A crash at any moment leaves the old or the new
-file, complete. A file found at boot may have been written but not synced by the life before: it
+file, complete. A file found at boot may have been written without a sync by the life before. It
 counts as durable once this life has synced it.
 
 One write is in progress at a time. Saves that arrive meanwhile wait, and the next write covers all
@@ -36,7 +36,7 @@ from services.esxi.configuration.sections import (
     Addition,
     Configuration,
     ConfigurationSection,
-    addition,
+    find_addition,
     merge_sections,
 )
 from services.esxi.configuration.stored_keys import StoredKeys
@@ -51,7 +51,7 @@ ROOM: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
-class _File:
+class _FileState:
     """The file as it is on disk: sizes of its first piece and of all in bytes, its last tag."""
 
     first_size: int
@@ -62,14 +62,14 @@ class _File:
     def outweighed(self) -> bool:
         return self.size - self.first_size > max(ROOM, self.first_size)
 
-    def grown(self, piece: bytes) -> _File:
-        return _File(self.first_size, self.size + len(piece), tag_of(piece))
+    def grown(self, piece: bytes) -> _FileState:
+        return _FileState(self.first_size, self.size + len(piece), tag_of(piece))
 
 
 class Archive:
-    """The configuration in force (``now``), its protection, and what of it is on disk.
+    """The configuration in force (``now``), its protection, and its state on disk.
 
-    ``counter`` is the TPM that counts the archives of mode TPM, if any does.
+    ``counter`` is the TPM that counts the archives of mode TPM; None: they are not counted.
     """
 
     def __init__(
@@ -89,12 +89,13 @@ class Archive:
         self._disk, self._rng, self._counter = disk, rng, counter
         self._saved: Configuration | None = None
         self._saved_protection = protection
-        self._file: _File | None = None  # None: the next write makes it anew
-        self._settled = False  # whether this life has synced what ``_saved`` says
+        self._file: _FileState | None = None  # None: the next write makes a new file
+        self._settled = False  # whether this life has synced the file of ``_saved``
         self._lock = asyncio.Lock()
         self._wanted = ConfigurationSection.NOTHING
-        self._asked = 0
-        self._covered = self._refused = 0  # which of the asked the last write covered, or failed
+        self._saves = 0
+        # The number of the last save that a write covered, and that failed.
+        self._covered = self._refused = 0
         self._refusal = ""
 
     @classmethod
@@ -112,7 +113,7 @@ class Archive:
         archive = cls(disk, rng, protection, config_key, found.configuration, counter=counter)
         archive._saved = found.configuration
         if not found.torn and not found.of_old:
-            archive._file = _File(found.first_size, found.size, found.last_tag)
+            archive._file = _FileState(found.first_size, found.size, found.last_tag)
         return archive
 
     @property
@@ -130,7 +131,7 @@ class Archive:
 
     @property
     def dirty(self) -> bool:
-        """Whether the disk does not have the present configuration."""
+        """Whether the present configuration differs from the one on disk."""
         return (
             self._saved is None
             or self._file is None
@@ -141,19 +142,19 @@ class Archive:
     async def save(self, sections: ConfigurationSection = ConfigurationSection.ALL) -> None:
         """Return when these sections, in their present or a newer state, are durable.
 
-        ``SaveFailed`` for all callers of a write when the disk fails, or the TPM that counts
-        archives. The file on disk is then complete, the old one or the new one, and the next save
-        tries again.
+        If the disk fails, or the TPM that counts archives, all callers of the write get
+        ``SaveFailed``. The file on disk is then complete, old or new, and the next save tries
+        again.
         """
-        self._asked += 1
-        mine = self._asked
+        self._saves += 1
+        mine = self._saves
         self._wanted |= sections
         async with self._lock:
             if self._covered >= mine:
                 return
             if self._refused >= mine:
                 raise SaveFailed(self._refusal)
-            covers, wanted, self._wanted = self._asked, self._wanted, ConfigurationSection.NOTHING
+            covers, wanted, self._wanted = self._saves, self._wanted, ConfigurationSection.NOTHING
             try:
                 await self._write(wanted)
             except (OSError, TpmError) as error:
@@ -178,20 +179,20 @@ class Archive:
         )
         if image is self._saved and not anew:
             try:
-                await self._settle()
+                await self._sync_once()
             except OSError:
-                self._file = None  # a sync that failed is not made up for by the next one
+                self._file = None  # the next sync does not repair a failed one
                 raise
             return
         counter = self._counter if protection.mode is ProtectionMode.TPM else None
         count = protection.count if counter is None else await next_count(counter, INDEX)
-        self._file = None  # unless this write comes to its end, nobody knows what the file holds
-        more = None if anew or self._saved is None else addition(self._saved, image, count)
+        self._file = None  # until this write has finished, the content of the file is unknown
+        more = None if anew or self._saved is None else find_addition(self._saved, image, count)
         if file is None or more is None:
             header = msgspec.structs.replace(protection, count=count)
             self._file = await self._replace_file(header, config_key, image)
         else:
-            self._file = await self._grown(file, config_key, more)
+            self._file = await self._append_addition(file, config_key, more)
         if counter is not None:
             try:
                 await raise_to(counter, count)
@@ -201,29 +202,31 @@ class Archive:
         self._saved, self._saved_protection = image, protection
         self.writes += 1
 
-    async def _grown(self, file: _File, config_key: KeyMaterial, more: Addition) -> _File:
-        """Append what came since the last write."""
+    async def _append_addition(
+        self, file: _FileState, config_key: KeyMaterial, more: Addition
+    ) -> _FileState:
+        """Append what was added since the last write."""
         nonce = self._rng.token(NONCE_SIZE)
         piece = pack_addition(file.last_tag, config_key, more, nonce)
         await self._disk.append(FILE, piece)
         if self._settled:
             await self._disk.sync(FILE)
         else:
-            await self._settle()
+            await self._sync_once()
         return file.grown(piece)
 
     async def _replace_file(
         self, header: ConfigurationProtection, config_key: KeyMaterial, image: Configuration
-    ) -> _File:
+    ) -> _FileState:
         """Replace the whole file."""
         data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
         await replace_durably(self._disk, FILE, data, folder_is_new=not self._settled)
         self._settled = True
-        return _File(len(data), len(data), tag_of(data))
+        return _FileState(len(data), len(data), tag_of(data))
 
-    async def _settle(self) -> None:
-        """Once in a life: sync what an earlier life may have left unsynced, and delete its
-        unfinished file, which may hold keys that have been removed here."""
+    async def _sync_once(self) -> None:
+        """Once in a life: sync a file that an earlier life may have left unsynced, and delete its
+        unfinished file, which may hold keys that were removed here."""
         if not self._settled:
             await drop_unfinished(self._disk, FILE)
             await self._disk.sync(FILE)

@@ -1,9 +1,9 @@
 """The other boot bank of a host: the release before an upgrade, with its configuration at that
 time.
 
-The first boot of another release keeps the archive and the options of the one before unchanged,
-each under its key. A rollback puts them in place of the newer ones, which are lost: keys that came
-since are absent, and what was removed since is back (UPG-02).
+The first boot of another release keeps the archive and the options of the earlier release
+unchanged, each under its key. A rollback restores them. The newer ones are lost: keys added since
+are missing, and removed ones are back (UPG-02).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class BankDamaged(Exception):
 
 
 class _Bank(msgspec.Struct, frozen=True, array_like=True):
-    """``release`` in clear, as the image beside it is; the other two as their files were."""
+    """``release`` in clear, as in the image beside it; the other two fields are the earlier
+    files."""
 
     release: str
     archive: bytes
@@ -39,21 +40,22 @@ class _Bank(msgspec.Struct, frozen=True, array_like=True):
 _decode = msgspec.msgpack.Decoder(_Bank).decode
 
 
-async def keep(disk: Disk, release: str, archive: bytes) -> None:
-    """Keep in the other bank what that release booted from, durably; ``OSError``."""
+async def store_bank(disk: Disk, release: str, archive: bytes) -> None:
+    """Keep the files of that release in the other bank, durably. Raises ``OSError``."""
     try:
         options = await disk.read(BOOT_OPTIONS)
     except FileNotFoundError:
         options = b""
     body = msgspec.msgpack.encode(_Bank(release, archive, options))
-    await replace_durably(disk, BANK, _check(body) + body, folder_is_new=True)
+    await replace_durably(disk, BANK, _checksum(body) + body, folder_is_new=True)
 
 
-async def take_back(disk: Disk, release: str) -> bool:
-    """Boot from the other bank, if it has that release; whether it does. The bank is empty
+async def restore_bank(disk: Disk, release: str) -> bool:
+    """Boot from the other bank, if it has that release; returns whether it does. The bank is empty
     afterwards.
 
-    After a crash in the middle, repeat it. ``BankDamaged``: nothing has changed; ``OSError``.
+    May be repeated after a crash in the middle. ``BankDamaged``: nothing has changed. Raises
+    ``OSError``.
     """
     try:
         data = await disk.read(BANK)
@@ -64,7 +66,7 @@ async def take_back(disk: Disk, release: str) -> bool:
         bank = _decode(body)
     except (msgspec.DecodeError, ValueError):
         raise BankDamaged from None
-    if check != _check(body):
+    if check != _checksum(body):
         raise BankDamaged
     if bank.release != release:
         return False
@@ -79,5 +81,5 @@ async def take_back(disk: Disk, release: str) -> bool:
     return True
 
 
-def _check(body: bytes) -> bytes:
+def _checksum(body: bytes) -> bytes:
     return zlib.crc32(body).to_bytes(_CHECK, "big")

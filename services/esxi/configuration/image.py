@@ -2,15 +2,14 @@
 
 A file is a row of pieces, each behind its length and a check of that length:
 
-| piece | content | bound to |
-|---|---|---|
-| first | a header in clear (how the config key is protected), the configuration | the header |
-| others | what was added since (``sections.Addition``) | the piece before it |
+| piece | content | bound to | |---|---|---| | first | a header in clear (how the config key is
+protected), the configuration | the header | | others | what was added since (``sections.Addition``)
+| the piece before it |
 
 All is under AES-256-GCM with the config key. A piece is bound by the tag of the one before, so no
-piece opens in another file, in another place, or behind another one. A file that ends in the
-midst of its last piece was cut while that was written, before anybody was told that it is durable:
-what is before it counts (``OpenedConfiguration.torn``). Whatever else does not open is damage.
+piece opens in another file, in another place, or behind another one. A file that ends inside its
+last piece was cut while that piece was written, before it was reported as durable: the earlier
+pieces count (``OpenedConfiguration.torn``). Everything else that does not open is damage.
 """
 
 from __future__ import annotations
@@ -35,18 +34,19 @@ from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 CONFIG_KEY_SIZE: Final = 32
 _FORMAT: Final = 2
 _FORMAT_OF_OLD: Final = 1  # one piece, without its length
-_FIRST_BYTE_OF_OLD: Final = 0x94  # of a msgpack array of four, and of no length of ours
-_WORD: Final = 4  # bytes of a length, and of the CRC-32 of it
+# A msgpack array of four; no length of the present format begins so.
+_FIRST_BYTE_OF_OLD: Final = 0x94
+_WORD: Final = 4  # bytes of a length, and of its CRC-32
 _TAG_SIZE: Final = 16
 
 
 class ConfigurationProtection(msgspec.Struct, frozen=True, kw_only=True):
-    """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
+    """How the config key is protected: sealed by the TPM, or derived from ``material`` beside it.
 
     ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
     recovery key ``recovery_id`` (mode TPM). ``count`` is the number of this archive by the TPM's
-    counter (``rollback``); 0: it was not counted. ``ValueError`` for what could open nothing: the
-    header of an archive file is believed only as far as it makes sense.
+    counter (``rollback``); 0: not counted. ``ValueError`` for values that could open nothing: the
+    header of an archive file is not authenticated yet.
     """
 
     mode: ProtectionMode
@@ -73,7 +73,7 @@ class ConfigurationProtection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _First(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Nothing comes behind the box, whose end binds the next piece: it would be nobody's."""
+    """Nothing follows the box, whose end binds the next piece."""
 
     format: int
     header: bytes
@@ -83,7 +83,7 @@ class _First(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 def _to_clear(value: Any) -> Any:
     if isinstance(value, KeyMaterial):
-        return value.reveal()  # into the buffer that is encrypted next, nowhere else
+        return value.reveal()  # into the buffer that is encrypted next, and nowhere else
     if isinstance(value, StoredKeys):
         return tuple(value)
     raise TypeError(f"{type(value).__name__} has no place in the archive")
@@ -106,11 +106,11 @@ _first = msgspec.msgpack.Decoder(_First)
 
 @dataclass(frozen=True)
 class OpenedConfiguration:
-    """What a file holds. ``count`` is the number of its last piece by the TPM's counter.
+    """The content of a file. ``count`` is the number of its last piece by the TPM's counter.
 
-    ``size`` and ``first_size`` are those of the whole pieces, and of the first of them, in bytes;
-    ``last_tag`` binds the next one. ``torn``: the file ends in the midst of a piece. ``of_old``: it
-    is of the format that had one piece only.
+    ``size`` is the size of all complete pieces in bytes, ``first_size`` that of the first piece.
+    ``last_tag`` binds the next piece. ``torn``: the file ends inside a piece. ``of_old``: the file
+    has the earlier format with one piece only.
     """
 
     configuration: Configuration
@@ -131,30 +131,32 @@ def pack(
     """A file of one piece; ``nonce`` is 12 bytes never used with this config key."""
     header = _encoder.encode(protection)
     box = AESGCM(config_key.reveal()).encrypt(nonce, _encoder.encode(configuration), header)
-    return _piece(_encoder.encode(_First(_FORMAT, header, nonce, box)))
+    return _frame_piece(_encoder.encode(_First(_FORMAT, header, nonce, box)))
 
 
 def pack_addition(
     last_tag: bytes, config_key: KeyMaterial, addition: Addition, nonce: bytes
 ) -> bytes:
-    """A piece to put behind that one whose tag is ``last_tag``; ``nonce`` as in ``pack``."""
+    """A piece to append after the piece whose tag is ``last_tag``; ``nonce`` as in ``pack``."""
     clear = _encoder.encode(addition)
-    return _piece(nonce + AESGCM(config_key.reveal()).encrypt(nonce, clear, _behind(last_tag)))
+    return _frame_piece(
+        nonce + AESGCM(config_key.reveal()).encrypt(nonce, clear, _addition_context(last_tag))
+    )
 
 
 def tag_of(piece: bytes) -> bytes:
-    """The tag of a piece, with which the next one is bound to it."""
+    """The tag of a piece, to which the next piece is bound."""
     return piece[-_TAG_SIZE:]
 
 
 def read_protection(data: bytes) -> ConfigurationProtection:
-    """The header of a file, not yet authenticated; ``CryptographicFailure`` if it is bad."""
-    return _decode_first(next(_pieces(data), b""))[1]
+    """The header of a file, not yet authenticated; ``CryptographicFailure`` if it is malformed."""
+    return _decode_first(next(_split_pieces(data), b""))[1]
 
 
 def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
-    """What the file holds; ``CryptographicFailure`` for another key, or an altered file."""
-    pieces = _pieces(data)
+    """The content of the file; ``CryptographicFailure`` for another key, or an altered file."""
+    pieces = _split_pieces(data)
     piece = next(pieces, b"")
     first, protection = _decode_first(piece)
     cipher = AESGCM(config_key.reveal())
@@ -165,7 +167,7 @@ def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
         last_tag = tag_of(first.box)
         for more in pieces:
             nonce, box = more[:NONCE_SIZE], more[NONCE_SIZE:]
-            step = _addition.decode(cipher.decrypt(nonce, box, _behind(last_tag)))
+            step = _addition.decode(cipher.decrypt(nonce, box, _addition_context(last_tag)))
             now, count, last_tag = apply_addition(now, step), step.count, tag_of(box)
             size += 2 * _WORD + len(more)
     except (InvalidTag, ValueError, msgspec.DecodeError):
@@ -174,11 +176,11 @@ def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
     return OpenedConfiguration(now, count, size, first_size, last_tag, torn, of_old)
 
 
-def _behind(last_tag: bytes) -> bytes:
+def _addition_context(last_tag: bytes) -> bytes:
     return b"behind " + last_tag
 
 
-def _piece(content: bytes) -> bytes:
+def _frame_piece(content: bytes) -> bytes:
     length = len(content).to_bytes(_WORD, "big")
     return length + zlib.crc32(length).to_bytes(_WORD, "big") + content
 
@@ -187,8 +189,8 @@ def _is_of_old(data: bytes) -> bool:
     return data[:1] == bytes((_FIRST_BYTE_OF_OLD,))
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """The whole pieces of a file; ``CryptographicFailure`` where a length is damaged."""
+def _split_pieces(data: bytes) -> Iterator[bytes]:
+    """The complete pieces of a file; ``CryptographicFailure`` where a length is damaged."""
     if _is_of_old(data):
         yield data
         return

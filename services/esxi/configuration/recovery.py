@@ -39,7 +39,7 @@ def new_recovery_key(rng: Rng, recovery_id: str = "") -> RecoveryKey:
         recovery_id = "{" + str(uuid.UUID(bytes=rng.token(16), version=4)).upper() + "}"
     groups = []
     for _ in range(GROUPS):
-        # 64 bits for a number below a million: the bias is below 2**-44.
+        # A number below a million from 64 bits: the bias is below 2**-44.
         groups.append(f"{int.from_bytes(rng.token(8), 'big') % 1_000_000:06d}")
     return RecoveryKey(recovery_id, KeyMaterial("-".join(groups).encode("ascii")))
 
@@ -56,9 +56,9 @@ def canonical_id(text: str) -> str | None:
 
 
 def wrap_config_key(key: RecoveryKey, config_key: KeyMaterial, rng: Rng) -> bytes:
-    """The config key under the digits, bound to the recovery id: it lies on disk in clear."""
+    """The config key under the digits, bound to the recovery id. It is stored in clear on disk."""
     return wrap(
-        _kek(key.digits, key.recovery_id),
+        _derive_kek(key.digits, key.recovery_id),
         config_key,
         key.recovery_id.encode(),
         rng.token(NONCE_SIZE),
@@ -66,9 +66,9 @@ def wrap_config_key(key: RecoveryKey, config_key: KeyMaterial, rng: Rng) -> byte
 
 
 def unwrap_config_key(digits: KeyMaterial, recovery_id: str, wrapped: bytes) -> KeyMaterial:
-    """The config key; ``CryptographicFailure`` for digits that are not the ones in force."""
-    return unwrap(_kek(digits, recovery_id), wrapped, recovery_id.encode())
+    """The config key; ``CryptographicFailure`` for digits that are not in force."""
+    return unwrap(_derive_kek(digits, recovery_id), wrapped, recovery_id.encode())
 
 
-def _kek(digits: KeyMaterial, recovery_id: str) -> KeyMaterial:
+def _derive_kek(digits: KeyMaterial, recovery_id: str) -> KeyMaterial:
     return derive_key(digits, salt=recovery_id.encode(), info=b"keystead recovery key")

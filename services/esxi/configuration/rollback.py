@@ -1,17 +1,14 @@
 """A counter in the TPM that tells an older archive from the last one (``archive_counter``).
 
-Each save writes the counter's next value into its piece of the archive (the header of a file that
-is made anew, or the sealed part of what is put behind it) and raises the counter when that is
-durable; then it is answered. A crash between the two leaves an archive that is one ahead, which
-the next boot makes up for. An archive without its last piece is an older one.
+Each save writes the counter's next value into its piece of the archive (the header of a new file,
+or the sealed part of an appended piece). When that is durable it raises the counter, then it is
+answered. A crash between the two leaves an archive that is one ahead; the next boot raises the
+counter. An archive without its last piece is an older one.
 
-| last piece says | TPM says | at boot |
-|---|---|---|
-| n or n + 1 | n | it is the last one |
-| less than n | n | an older archive was put back |
-| more than n + 1 | n | the TPM's own state was put back |
-| 0 | no counter | none was counted yet |
-| more than 0 | no counter | the counter was removed |
+| last piece says | TPM says | at boot | |---|---|---| | n or n + 1 | n | it is the last one | |
+less than n | n | an older archive was put back | | more than n + 1 | n | the TPM's own state was
+put back | | 0 | no counter | none was counted yet | | more than 0 | no counter | the counter was
+removed |
 """
 
 from __future__ import annotations
@@ -26,12 +23,12 @@ INDEX: Final = 0x01800100
 
 
 async def raise_to(tpm: Tpm, count: int) -> None:
-    """Raise the counter by one, unless it says so already. ``TpmError``."""
+    """Raise the counter by one, unless it has that value already. Raises ``TpmError``."""
     if await read_counter(tpm, INDEX) != count:
         await tpm.counter(INDEX, bump=True)
 
 
-def verdict(archive: int, tpm: int | None) -> str:
+def find_rollback(archive: int, tpm: int | None) -> str:
     """Why this archive is not the last one; empty when it is. Pure; see the table above."""
     if tpm is None:
         return "" if archive == 0 else f"the TPM has no counter, and the archive has {archive}"

@@ -1,8 +1,7 @@
 """How the config key is protected: created, sealed again, opened (CFG, POL and REC rules).
 
-Mode TPM: sealed under PolicyPCR, and a second time under the recovery key. Mode NONE: derived from
-material beside it, so that everyone with access to the boot device can read the configuration
-(CFG-03).
+Mode TPM: sealed under PolicyPCR, and wrapped under the recovery key. Mode NONE: derived from
+material beside it, so everyone with access to the boot device can read the configuration (CFG-03).
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from services.esxi.configuration.recovery import RecoveryKey, wrap_config_key
 from services.esxi.measure import sealing_selection
 from services.runtime.ports import Rng, Tpm
 
-_TRIES = 3  # a TPM may answer that nothing is wrong and the command be given again
+_TRIES = 3  # a TPM may answer that the command must be repeated
 
 
 def create_unprotected_key(rng: Rng) -> tuple[ConfigurationProtection, KeyMaterial]:
-    """Mode NONE: fresh material and the config key made from it."""
+    """Mode NONE: new material and the config key derived from it."""
     material = rng.token(CONFIG_KEY_SIZE)
-    return ConfigurationProtection(mode=ProtectionMode.NONE, material=material), from_material(
+    return ConfigurationProtection(mode=ProtectionMode.NONE, material=material), derive_config_key(
         material
     )
 
 
-def from_material(material: bytes) -> KeyMaterial:
+def derive_config_key(material: bytes) -> KeyMaterial:
     """The config key of mode NONE."""
     return derive_key(KeyMaterial(material), salt=b"", info=b"keystead config key, mode NONE")
 
@@ -69,7 +68,7 @@ async def seal_config_key(
 def with_recovery(
     protection: ConfigurationProtection, recovery: RecoveryKey, config_key: KeyMaterial, rng: Rng
 ) -> ConfigurationProtection:
-    """The same protection with another recovery key; the old one is void (REC-02)."""
+    """The same protection with another recovery key; the old one stops working (REC-02)."""
     return msgspec.structs.replace(
         protection,
         recovery_id=recovery.recovery_id,
@@ -78,7 +77,7 @@ def with_recovery(
 
 
 async def unseal(tpm: Tpm, protection: ConfigurationProtection) -> KeyMaterial:
-    """The config key from the TPM; ``TpmError`` when it refuses, for whatever reason."""
+    """The config key from the TPM; ``TpmError`` when it refuses."""
     if protection.sealed is None:
         raise ValueError("nothing is sealed in mode NONE")
     for attempt in range(_TRIES):

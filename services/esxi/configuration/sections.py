@@ -1,7 +1,7 @@
 """The configuration of a host: what its encrypted archive holds, in sections.
 
-A save carries chosen sections to disk and leaves the others as they were last saved: so that
-``config_save = hourly`` loses keys, and only keys, made since the last full save (DUR-02).
+A save writes chosen sections and leaves the others as they were last saved. With ``config_save =
+hourly`` a crash therefore loses keys, and only keys, added since the last full save (DUR-02).
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from services.runtime.own_certificate import OwnCertificate
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """``host_key`` is the id configured last, at hand or not; ``host_key_check`` the check value of
-    one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
-    ids that they have. ``cloning``: clones that it is making now. ``trusted`` is the
-    applied configuration of a trusted host (KPS-00). ``vsan``: what vCenter said of the encryption
-    of the cluster's vSAN; ``vsan_next``: a change of it that has begun. ``kmip``: the
-    certificate that it shows key servers, with its key. ``release``: the one that booted from it
-    last, as ``8.0U3`` (UPG-01).
-    """
+    """``host_key`` is the id configured last, whether the key is available or not;
+    ``host_key_check`` the check value of a derived one. ``kdks`` are key derivation keys of native
+    providers (NKP-10) by id. ``cloning``: the clones that this host is making. ``trusted`` is the
+    applied configuration of a trusted host (KPS-00). ``vsan``: vCenter's configuration of the
+    encryption of the cluster's vSAN; ``vsan_next``: a change of it that has begun. ``kmip``: the
+    certificate for key servers, with its key. ``release``: the release that booted from it last, as
+    ``8.0U3`` (UPG-01)."""
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
     host_key: CryptoKeyId | None = None
@@ -50,9 +49,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_kinds(config: Configuration) -> Configuration:
-    """A configuration as read: entries written before keys had a kind get the one they were of.
+    """A configuration as read. Entries written before keys had a kind get their kind.
 
-    Without a kind an entry reads as a VM's key; the host key is told by its id.
+    An entry without a kind reads as a VM's key; the host key is recognised by its id.
     """
     entry = None if config.host_key is None else config.store.get(config.host_key)
     if entry is None or entry.kind is not KeyKind.VM:
@@ -62,7 +61,7 @@ def with_kinds(config: Configuration) -> Configuration:
 
 
 class ConfigurationSection(IntFlag):
-    """Which fields of the configuration are saved together."""
+    """Groups of fields that are saved together."""
 
     NOTHING = 0
     KEYS = 1
@@ -109,9 +108,9 @@ def merge_sections(
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a configuration has more than an earlier one: new keys, and its VMs if they differ.
+    """What was added to an earlier configuration: new keys, and its VMs if they differ.
 
-    ``count`` is the number of the write that carries it by the TPM's counter (``rollback``).
+    ``count`` is the number of the write that carries it, by the TPM's counter (``rollback``).
     """
 
     count: int = 0
@@ -122,12 +121,11 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _NOT_ADDED: Final = frozenset(Configuration.__struct_fields__) - {"store", "vms"}
 
 
-def addition(earlier: Configuration, later: Configuration, count: int) -> Addition | None:
-    """What turns ``earlier`` into ``later``; None when more than keys and VMs were added.
+def find_addition(earlier: Configuration, later: Configuration, count: int) -> Addition | None:
+    """The difference from ``earlier`` to ``later``; None when more than keys and VMs was added.
 
-    A key that was removed or replaced must leave the disk, and so must a recovery key. Modes are
-    not added either: an attacker who truncates additions removes keys and VMs, and undoes nothing
-    else.
+    A removed or replaced key must leave the disk, and so must a recovery key. Modes are not added
+    either: an attacker who truncates additions can remove keys and VMs, but undo nothing else.
     """
     keys = later.store.since(earlier.store)
     if keys is None or any(getattr(later, f) is not getattr(earlier, f) for f in _NOT_ADDED):

@@ -1,8 +1,8 @@
 """The persisted store as a value: keys by id, in order of arrival.
 
-A value is never changed; what follows from it shares its entries with it. Adding to the latest
-value costs what is added, not what is there, and ``since`` says what came between two values
-without comparing them: a save writes that, and no more.
+A value is never changed; values derived from it share its entries. Adding to the latest value costs
+what is added, not what it holds, and ``since`` returns what was added between two values without
+comparing them: a save writes only that.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class StoredKey(msgspec.Struct, frozen=True):
 
 
 class StoredKeys:
-    """The first ``_size`` of the entries that all values of one line share, and their places.
+    """The first ``_size`` entries of a list that a line of values shares, and their positions.
 
-    Only the latest value of a line grows it; whatever else is made begins a line of its own.
+    Only the latest value of a line extends the list; any other change begins a new line.
     """
 
     __slots__ = ("_entries", "_places", "_size")
 
     def __init__(self, entries: Iterable[StoredKey] = ()) -> None:
-        """These entries; of several under one id the last, in the place of the first."""
+        """These entries; of several under one id the last, at the position of the first."""
         by_id = {entry.key: entry for entry in entries}
         self._entries = list(by_id.values())
         self._places = {key: place for place, key in enumerate(by_id)}
@@ -47,7 +47,8 @@ class StoredKeys:
         return None if place is None or place >= self._size else self._entries[place]
 
     def adding(self, new: Iterable[StoredKey]) -> StoredKeys:
-        """With these too, one under a known id in its place; itself when that changes nothing."""
+        """These entries added; an entry under a known id replaces it in its position. Returns
+        ``self`` when that changes nothing."""
         changed = {entry.key: entry for entry in new if self.get(entry.key) != entry}
         if not changed:
             return self
@@ -62,14 +63,14 @@ class StoredKeys:
         return grown
 
     def without(self, keys: Collection[CryptoKeyId]) -> StoredKeys:
-        """Without the entries under these ids; itself when there are none of them."""
+        """Without the entries under these ids; ``self`` when there are none of them."""
         gone = {key for key in keys if self.get(key) is not None}
         if not gone:
             return self
         return StoredKeys(entry for entry in self if entry.key not in gone)
 
     def since(self, earlier: StoredKeys) -> tuple[StoredKey, ...] | None:
-        """What arrived since ``earlier``; None when one of its entries may have gone or changed."""
+        """The entries added since ``earlier``; None when an entry of it may be gone or changed."""
         if earlier._entries is not self._entries or earlier._size > self._size:
             return None
         return tuple(self._entries[earlier._size : self._size])

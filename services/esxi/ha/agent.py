@@ -1,8 +1,9 @@
-"""The HA agent of a host: it votes, beats, and follows a primary or is it.
+"""The HA agent of a host: it votes, sends heartbeats, and follows a primary or is the primary.
 
-Each ``fdm_period_s``: the host's own heartbeat and list on the datastore are kept as they should
-be; the primary asks all others for a sign of life (``primary``); who hears no primary for three
-heartbeats has one elected. Neither vCenter nor anything else outside of the cluster takes part.
+Each ``fdm_period_s`` it keeps the host's own heartbeat and list on the datastore up to date. The
+primary asks all other hosts for a sign of life (``primary``). A host that hears no primary for
+three heartbeats starts an election. Neither vCenter nor anything else outside of the cluster takes
+part.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from services.esxi.vms import power
 from services.runtime.each import for_each
 
 _TAKEN_EVERY: Final = 12
-"""Beats between two looks for VMs that others have taken over."""
+"""Beats between two checks for VMs that other hosts have taken over."""
 
 
 class HaAgent:
-    """The agent of one life of a host; it does nothing as long as HA is off there."""
+    """The agent of one life of a host. It does nothing while HA is off there."""
 
     def __init__(self, host: EsxiHost) -> None:
         self._host, self._node, self._clock = host, host.node, host.clock
@@ -41,9 +42,9 @@ class HaAgent:
         self._configured = asyncio.Event()
         self._reports = HaReports(host)
         self._since = self._clock.monotonic()
-        self._datastore = False  # whether it took the last write
+        self._datastore = False  # whether the datastore accepted the last write
         self._beats = 0
-        self._let_go: tuple[VmName, ...] = ()  # while isolated
+        self._let_go: tuple[VmName, ...] = ()  # powered off while isolated
         self._runs = False
         self._stand_down()
 
@@ -55,35 +56,36 @@ class HaAgent:
     # ---- life -------------------------------------------------------------------------------
 
     async def configure(self, configuration: HaConfiguration | None) -> None:
-        """Saved before the reply; no change when it is so already."""
+        """Apply a configuration, which is saved before the reply; no change when it is in force
+        already."""
         host, before = self._host, self._host.ha
         if configuration != before:
             host.archive.change(ha=configuration)
             await host.save(ConfigurationSection.HA)
             self._node.record("ha.configured", on=configuration is not None)
-        host.uplink.know_peers(() if configuration is None else configuration.hosts)
+        host.uplink.set_peers(() if configuration is None else configuration.hosts)
         if before is None or configuration is None or configuration.epoch != before.epoch:
             self._stand_down()
             await host.protection.end(host.datastore)
         elif self._primary is not None:
             self._primary.configure(configuration)
         if configuration is not None:
-            await self._keep_list()
-            self._go_on()
+            await self._update_list()
+            self._start_loop()
 
     async def begin(self) -> None:
-        """Step B9, before VMs are started: those that others have taken over go, and the host's
-        word on the datastore is that it is there."""
+        """Step B9, before VMs are started: drop VMs that other hosts have taken over, and write to
+        the datastore that this host is up."""
         configuration = self._host.ha
         if configuration is None:
             return
-        self._host.uplink.know_peers(configuration.hosts)
-        await ownership.drop_lost(self._host)
-        await self._keep_list()
-        self._go_on()
+        self._host.uplink.set_peers(configuration.hosts)
+        await ownership.drop_vms_of_others(self._host)
+        await self._update_list()
+        self._start_loop()
 
-    def _go_on(self) -> None:
-        """A host without HA has no loop for it."""
+    def _start_loop(self) -> None:
+        """Start the loop; a host without HA has none."""
         self._configured.set()
         if not self._runs:
             self._runs = True
@@ -91,7 +93,7 @@ class HaAgent:
             self._node.background("ha.reports", self._reports.run())
 
     async def _run(self) -> None:
-        """For the rest of this life."""
+        """Run for the rest of this life."""
         choices = self._host.rng.stream("ha")
         while True:
             await self._configured.wait()
@@ -99,45 +101,47 @@ class HaAgent:
             if configuration is None or self._node.name not in configuration.hosts:
                 self._configured.clear()
                 continue
-            await self._beat(configuration)
+            await self._run_beat(configuration)
             await self._clock.sleep(self._period_s * choices.uniform(0.95, 1.0))
 
     async def end(self) -> None:
-        """The host is shut down, and its VMs are: nobody shall take it for a failure."""
+        """The host is shut down with its VMs: record that, so that no other host takes it for a
+        failure."""
         if self._host.ha is not None:
-            await self._keep_list(orderly=True)
+            await self._update_list(orderly=True)
 
-    # ---- what it says to others -------------------------------------------------------------
+    # ---- requests of other agents -----------------------------------------------------------
 
     def vote(self, message: HaElect) -> HaVote:
-        """``InvalidState`` to an agent of another time."""
-        self._check(message.epoch)
-        return HaVote(datastore=self._datastore, primary=self._heard)
+        """Vote. ``InvalidState`` to an agent of another epoch."""
+        self._check_epoch(message.epoch)
+        return HaVote(datastore=self._datastore, primary=self._current_primary)
 
     def heartbeat(self, message: HaHeartbeat, sender: NodeName) -> HaState:
-        """The sender is primary: this host follows it, unless it follows one that ranks higher."""
-        self._check(message.epoch)
+        """The sender is primary: follow it, unless this host follows one that ranks higher."""
+        self._check_epoch(message.epoch)
         theirs, mine = Rank(message.datastore, sender), Rank(self._datastore, self._node.name)
         if self._primary is not None:
             if theirs > mine:
                 self._follow(sender)
-        elif self._heard is None or sender >= self._heard:
+        elif self._current_primary is None or sender >= self._current_primary:
             self._follow(sender)
         host = self._host
         return HaState(
-            primary=self._heard or sender,
+            primary=self._current_primary or sender,
             takes_vms=not host.archive.now.maintenance,
             vms=len(host.running()),
         )
 
-    def _check(self, epoch: str) -> None:
+    def _check_epoch(self, epoch: str) -> None:
         configuration = self._host.ha
         if configuration is None or configuration.epoch != epoch:
             raise InvalidState(f"{self._node.name} is not protected by HA, or by another one")
 
     @property
-    def _heard(self) -> NodeName | None:
-        """Whom it follows, itself when it is primary; None when it hears none."""
+    def _current_primary(self) -> NodeName | None:
+        """The primary that this host follows, itself when it is primary; None when it hears
+        none."""
         if self._primary is not None:
             return self._node.name
         silent_s = self._clock.monotonic() - self._heard_at
@@ -150,15 +154,15 @@ class HaAgent:
         self._heard_at = self._clock.monotonic()
 
     @property
-    def _isolated(self) -> bool:
+    def _is_isolated(self) -> bool:
         return self._primary is not None and self._primary.isolated
 
     # ---- each beat --------------------------------------------------------------------------
 
-    async def _beat(self, configuration: HaConfiguration) -> None:
+    async def _run_beat(self, configuration: HaConfiguration) -> None:
         self._beats += 1
-        await self._keep_list()
-        if self._primary is None and self._heard is None:
+        await self._update_list()
+        if self._primary is None and self._current_primary is None:
             await self._elect(configuration)
         leading = self._primary
         if leading is not None:
@@ -166,18 +170,18 @@ class HaAgent:
             if leading.met is not None and self._primary is leading:
                 self._follow(leading.met)
             elif leading.isolated:
-                await self._isolation_response()
-        if self._let_go and not self._isolated:
+                await self._respond_to_isolation()
+        if self._let_go and not self._is_isolated:
             names, self._let_go = self._let_go, ()
-            self._node.background("ha.back", ownership.take_back(self._host, names))
+            self._node.background("ha.back", ownership.start_again(self._host, names))
         if self._beats % _TAKEN_EVERY == 0:
             try:
-                await ownership.drop_taken(self._host)
+                await ownership.drop_taken_over_vms(self._host)
             except (ProductError, OSError) as error:
                 self._node.record("ha.datastore", level="warning", reason=str(error))
 
-    async def _keep_list(self, *, orderly: bool = False) -> None:
-        """The heartbeat on the datastore, and the list of this host's VMs."""
+    async def _update_list(self, *, orderly: bool = False) -> None:
+        """Keep the heartbeat on the datastore, and the list of this host's VMs."""
         host = self._host
 
         def wanted() -> list[VmName]:
@@ -185,8 +189,8 @@ class HaAgent:
 
         try:
             await host.protection.beat(host.datastore)
-            await host.protection.hold(
-                host.datastore, wanted, isolated=self._isolated, orderly=orderly
+            await host.protection.write_list(
+                host.datastore, wanted, isolated=self._is_isolated, orderly=orderly
             )
             self._datastore = True
         except ProductError as error:
@@ -201,8 +205,8 @@ class HaAgent:
             if other != self._node.name:
                 self._node.background("ha.elect", self._ask_for_vote(other, message, votes))
         await self._clock.sleep(self._period_s / 2)
-        if self._heard is not None:
-            return  # one was heard meanwhile
+        if self._current_primary is not None:
+            return  # a primary was heard meanwhile
         chosen = elect_primary(Rank(self._datastore, self._node.name), dict(votes))
         if chosen == self._node.name:
             before = self._followed
@@ -215,25 +219,25 @@ class HaAgent:
         self, other: NodeName, message: HaElect, votes: dict[NodeName, HaVote]
     ) -> None:
         try:
-            asked = self._host.ports.bus.request(other, message, within_s=self._period_s)
-            votes[other] = await asked
+            vote = self._host.ports.bus.request(other, message, within_s=self._period_s)
+            votes[other] = await vote
         except ProductError:
-            pass  # it has no vote
+            pass  # an agent without a vote
 
-    async def _isolation_response(self) -> None:
-        """``ClusterDasVmSettings.isolationResponse``: VMs are left on, or powered off. Those that
-        nobody has taken by the end of the isolation are started here again."""
+    async def _respond_to_isolation(self) -> None:
+        """Apply ``ClusterDasVmSettings.isolationResponse``: leave VMs on, or power them off. VMs
+        that no host has taken by the end of the isolation are started here again."""
         names = [vm.name for vm in self._host.running() if vm.name not in self._let_go]
         if self._node.knobs.ha_isolation_response == "powerOff" and names:
             self._node.record("ha.isolation_response", level="warning", response="powerOff")
-            await self._keep_list()
+            await self._update_list()
             self._let_go += tuple(names)
-            self._node.background("ha.isolation", self._stop(names))
+            self._node.background("ha.isolation", self._stop_vms(names))
 
-    async def _stop(self, names: list[VmName]) -> None:
-        """Each when its turn comes, if this host is isolated still."""
+    async def _stop_vms(self, names: list[VmName]) -> None:
+        """Stop each VM in its turn, if this host is still isolated."""
 
         async def stop(name: VmName) -> None:
-            await power.stop(self._host, name, needed=lambda: self._isolated)
+            await power.stop(self._host, name, needed=lambda: self._is_isolated)
 
         await for_each(names, stop, name="ha.stop")

@@ -1,13 +1,13 @@
-"""Who is primary among hosts that hear each other. Pure.
+"""The election of a primary among hosts that hear each other. Pure.
 
-| who votes                                             | the asking host                 |
+| votes                                              | the asking host                     |
 |---|---|
-| one says that it is primary itself                    | follows it; of several the highest |
-| one follows a host that ranks higher                  | waits until it hears that one   |
-| nobody does, and one that answers ranks higher        | waits for that one              |
-| nobody does, and none that answers ranks higher       | is primary                      |
+| one host is primary                                | follows it; of several the highest  |
+| one host follows a primary that ranks higher       | waits until it hears that primary   |
+| no primary; a host that answered ranks higher      | waits for that host                 |
+| no primary; no host that answered ranks higher     | becomes primary                     |
 
-A host that reaches the datastore ranks before one that does not; then the higher name decides, as
+A host that reaches the datastore ranks before one that does not. Then the higher name decides, as
 text: ``esxi-9`` is higher than ``esxi-10``. When two primaries meet, the lower one steps down.
 """
 
@@ -29,7 +29,8 @@ class Rank(msgspec.Struct, frozen=True, order=True):
 
 
 def elect_primary(me: Rank, votes: Mapping[NodeName, HaVote]) -> NodeName | None:
-    """Whom this host shall follow, itself or another; None: it waits for one that ranks higher."""
+    """The host that this host must follow, possibly itself; None: it waits for one that ranks
+    higher."""
     ranks = {host: Rank(vote.datastore, host) for host, vote in votes.items()}
     primaries = [ranks[host] for host, vote in votes.items() if vote.primary == host]
     if primaries:

@@ -11,16 +11,22 @@ import msgspec
 from protocol.errors import DatastoreFault
 from protocol.terms import NodeName, VmName
 from services.esxi.ha.records import FOLDER, PoweronList, heartbeat_lock, list_file
-from services.esxi.vms.files import give_lock_back, take_lock, verify_checksum, with_check, write
+from services.esxi.vms.files import (
+    add_checksum,
+    release_lock,
+    take_lock,
+    verify_checksum,
+    write_file,
+)
 from services.runtime.ports import Datastore
 
 _list = msgspec.msgpack.Decoder(PoweronList)
 
 
 class ProtectedVms:
-    """This host's part of the list of protected VMs, and its heartbeat on the datastore.
+    """This host's list of protected VMs, and its heartbeat, on the datastore.
 
-    ``epoch``: of the configuration in force, None without HA: nothing is written then.
+    ``epoch``: of the configuration in force; None without HA, when nothing is written.
     """
 
     def __init__(self, me: NodeName, epoch: Callable[[], str | None]) -> None:
@@ -31,25 +37,26 @@ class ProtectedVms:
         self._beats = False
 
     async def beat(self, datastore: Datastore) -> None:
-        """Hold the heartbeat; ``DatastoreFault`` when it cannot be had."""
+        """Hold the heartbeat; ``DatastoreFault`` when the datastore refuses."""
         if not self._beats:
             await take_lock(datastore, VmName(heartbeat_lock(self._me)))
             self._beats = True
 
     async def end(self, datastore: Datastore) -> None:
-        """HA is off here: the heartbeat ends. The list stays; without its epoch it says nothing.
+        """HA is off here: end the heartbeat. The list stays; without its epoch it means nothing.
 
-        ``DatastoreFault`` when the heartbeat's lock does not go back: it is tried again.
+        ``DatastoreFault`` when the heartbeat's lock cannot be released; the caller tries again.
         """
         if self._beats:
-            await give_lock_back(datastore, VmName(heartbeat_lock(self._me)))
+            await release_lock(datastore, VmName(heartbeat_lock(self._me)))
             self._beats, self._written = False, None
 
     @asynccontextmanager
-    async def adding(self, datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
-        """The VM is about to run here: from now on it is started elsewhere when this host fails.
+    async def protecting(self, datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+        """While inside, the VM is in the list: from now on another host starts it when this host
+        fails.
 
-        It is in the list durably before the block begins, whatever ``hold`` is writing, and stays
+        The VM is in the list durably before the block begins, even while ``hold`` writes, and stays
         there at least until the block has ended. ``DatastoreFault`` when the list cannot be
         written. No change without HA.
         """
@@ -67,7 +74,7 @@ class ProtectedVms:
         finally:
             self._starting.remove(vm)
 
-    async def hold(
+    async def write_list(
         self,
         datastore: Datastore,
         vms: Callable[[], Iterable[VmName]],
@@ -75,7 +82,7 @@ class ProtectedVms:
         isolated: bool,
         orderly: bool = False,
     ) -> None:
-        """Have the list name ``vms``, and those that are about to run; ``DatastoreFault`` when it
+        """Write ``vms``, and those that are about to run, into the list; ``DatastoreFault`` when it
         cannot be written."""
         async with self._writing:
             names = tuple(sorted({*vms(), *self._starting}))
@@ -94,8 +101,8 @@ class ProtectedVms:
             return
         new = PoweronList(epoch=epoch, vms=vms, isolated=isolated, orderly=orderly)
         if new != self._written:
-            data = with_check(msgspec.msgpack.encode(new))
-            await write(datastore, VmName(FOLDER), list_file(self._me), data)
+            data = add_checksum(msgspec.msgpack.encode(new))
+            await write_file(datastore, VmName(FOLDER), list_file(self._me), data)
             self._written = new
 
 
@@ -106,18 +113,18 @@ async def read_list(datastore: Datastore, host: NodeName, epoch: str) -> Poweron
     """
     try:
         body = verify_checksum(await datastore.read(FOLDER, list_file(host)))
-        told = None if body is None else _list.decode(body)
+        listed = None if body is None else _list.decode(body)
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, ValueError):
         return None
     except OSError as error:
         raise DatastoreFault(f"{FOLDER}: {error.strerror or error}") from None
-    return told if told is not None and told.epoch == epoch else None
+    return listed if listed is not None and listed.epoch == epoch else None
 
 
-async def lives(datastore: Datastore, host: NodeName) -> bool | None:
-    """Whether that host's datastore heartbeat is there; None when the datastore does not say."""
+async def is_heartbeat_held(datastore: Datastore, host: NodeName) -> bool | None:
+    """Whether that host's datastore heartbeat is held; None when the datastore does not answer."""
     lock = heartbeat_lock(host)
     try:
         return lock in await datastore.holders([lock])

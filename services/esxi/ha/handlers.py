@@ -1,4 +1,4 @@
-"""What vCenter and the agents of other hosts ask of this host's HA agent."""
+"""Handlers of requests of vCenter and of other hosts' agents to this host's HA agent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.messages import host as m
 from services.esxi.ha.agent import HaAgent
-from services.esxi.ha.restart import restart
+from services.esxi.ha.restart import restart_vm
 from services.esxi.host import EsxiHost
 from services.esxi.vms.vm import queue_of
 from services.runtime.service import Peer, Service, serves
@@ -21,7 +21,7 @@ def _vm(message: Any) -> str:
 
 
 class HaHandlers(Service):
-    """Part of a host's service."""
+    """The HA handlers of a host's service."""
 
     host: EsxiHost
     ha: HaAgent
@@ -34,16 +34,16 @@ class HaHandlers(Service):
 
     @serves(m.HaElect)
     async def ha_elect(self, message: m.HaElect, peer: Peer) -> m.HaVote:
-        """Another agent hears no primary."""
+        """Another agent hears no primary: vote."""
         return self.ha.vote(message)
 
     @serves(m.HaHeartbeat)
     async def ha_heartbeat(self, message: m.HaHeartbeat, peer: Peer) -> m.HaState:
-        """The primary asks for a sign of life."""
+        """Answer the primary's heartbeat."""
         return self.ha.heartbeat(message, peer.node)
 
     @serves(m.HaRestartVm, turn=_vm)
     async def ha_restart_vm(self, message: m.HaRestartVm, peer: Peer) -> m.HaRestarted:
-        """See ``restart.restart``."""
-        await restart(self.host, message)
+        """See ``restart.restart_vm``."""
+        await restart_vm(self.host, message)
         return m.HaRestarted()

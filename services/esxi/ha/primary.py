@@ -1,5 +1,5 @@
-"""What the primary does: it asks all others for a sign of life, judges who is silent by what lies
-on the datastore (``judgement``), and has the VMs of a failed host restarted (``restarts``)."""
+"""The work of the primary: it asks all other hosts for a sign of life, judges silent ones by the
+datastore (``host_condition``), and has the VMs of failed hosts restarted (``restart_plan``)."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from protocol.errors import DatastoreFault, NotFound, ProductError
 from protocol.messages.host import HaConfiguration, HaHeartbeat, HaRestartVm, HaState
 from protocol.messages.vcenter import HaIncident, HaIncidentKind
 from protocol.terms import NodeName, PowerState, VmName
-from services.esxi.ha import restarts
-from services.esxi.ha.folder import lives, read_list
-from services.esxi.ha.judgement import HostCondition, Signs, condition
+from services.esxi.ha import restart_plan
+from services.esxi.ha.folder import is_heartbeat_held, read_list
+from services.esxi.ha.host_condition import HostCondition, SignsOfLife, judge_condition
 from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
-from services.esxi.ha.restart import restart
-from services.esxi.ha.restarts import WaitingVm
+from services.esxi.ha.restart import restart_vm
+from services.esxi.ha.restart_plan import WaitingVm
 from services.esxi.host import EsxiHost
 from services.esxi.vms.files import read_power
 from services.esxi.vms.vm import queue_of
 from services.runtime.each import for_each
 
 MISSES: Final = 3
-"""Heartbeats without a word until a host is judged, or a primary is not heard any more. No limit
-of time that a slow machine lengthens: the datastore says whether a silent host lives."""
+"""Missed heartbeats after which a host is judged, or a primary counts as lost. This is not a time
+limit that a slow machine lengthens: the datastore shows whether a silent host lives."""
 BOOT_GRACE_S: Final = 120.0
-"""After its own boot a primary gives hosts that it has not heard yet that long: all may boot."""
+"""Lab seconds after its own boot in which a primary waits for hosts that it has not heard yet: all
+may be booting."""
 AT_ONCE: Final = 8
 RESTART_S: Final = 60.0
-"""What a restart takes, beside the time in which its host waits for keys that vCenter brings."""
+"""Lab seconds of a restart, in addition to the time in which its host waits for keys from
+vCenter."""
 
 
 class Primary:
-    """One time as primary. ``silent``: the primary before, which was not heard for long enough.
+    """One term as primary. ``silent``: the primary before, which was not heard for long enough.
 
-    ``isolated``: no other host is heard, one of them lives by the datastore, and no vCenter is
-    heard either. (The product asks an address outside of the cluster; vCenter is that here.)
+    ``isolated``: no other host is heard, the datastore shows that one of them lives, and no vCenter
+    is heard either. (The product pings an address outside of the cluster; here that is vCenter.)
     """
 
     def __init__(
@@ -53,16 +55,16 @@ class Primary:
         self._may_judge_all_at = up_since + BOOT_GRACE_S
         self._began_at = self._clock.monotonic()
         self._heard_at = {} if silent is None else {silent: float("-inf")}
-        self._asked: set[NodeName] = set()  # whose answer is waited for
+        self._outstanding: set[NodeName] = set()  # hosts whose answer is outstanding
         self.met: NodeName | None = None
         self._states: dict[NodeName, HaState] = {}
         self._conditions: dict[NodeName, HostCondition] = {}
         self._waiting: dict[VmName, WaitingVm] = {}
-        self._trying: set[WaitingVm] = set()  # whose host has not answered yet
+        self._trying: set[WaitingVm] = set()  # VMs whose host has not answered yet
         self.isolated = False
 
     def configure(self, configuration: HaConfiguration) -> None:
-        """Hosts came to the cluster, or left it."""
+        """Hosts joined the cluster, or left it."""
         self._configuration = configuration
         for known in (self._heard_at, self._states, self._conditions):
             for name in [name for name in known if name not in configuration.hosts]:
@@ -72,23 +74,23 @@ class Primary:
         }
 
     @property
-    def _others(self) -> list[NodeName]:
+    def _other_hosts(self) -> list[NodeName]:
         return [name for name in self._configuration.hosts if name != self._node.name]
 
     # ---- each beat --------------------------------------------------------------------------
 
     async def lead(self, *, datastore: bool) -> None:
-        """One beat. It waits for no answer: who does not give one must not keep the others
-        waiting. ``met`` is another primary that ranks higher, once one was met."""
+        """One beat. It waits for no answer, so that a silent host does not delay the others.
+        ``met`` is another primary that ranks higher, once one was met."""
         message = HaHeartbeat(epoch=self._configuration.epoch, datastore=datastore)
-        for other in self._others:
-            if other not in self._asked:
-                self._asked.add(other)
+        for other in self._other_hosts:
+            if other not in self._outstanding:
+                self._outstanding.add(other)
                 self._node.background("ha.heartbeat", self._ask_for_life(other, message))
-        for other in self._others:
+        for other in self._other_hosts:
             if self._is_silent(other) and self._may_judge(other):
                 await self._judge(other)
-        await self._look_at_isolation()
+        await self._check_isolation()
         self._begin_restarts()
 
     async def _ask_for_life(self, other: NodeName, message: HaHeartbeat) -> None:
@@ -96,10 +98,10 @@ class Primary:
         try:
             state = await self._host.ports.bus.request(other, message, within_s=within_s)
         except ProductError:
-            pass  # its silence is counted from when it was heard last
+            pass  # its silence is counted from the last answer
         else:
             self._record_answer(other, state)
-        self._asked.discard(other)
+        self._outstanding.discard(other)
 
     def _is_silent(self, other: NodeName) -> bool:
         heard_at = self._heard_at.get(other, self._began_at)
@@ -111,11 +113,11 @@ class Primary:
         if state.primary == other and other > self._node.name:
             self.met = other
         if self._conditions.get(other, HostCondition.LIVE) is not HostCondition.LIVE:
-            self._came_to_be(other, HostCondition.LIVE)
+            self._record_condition(other, HostCondition.LIVE)
             now, wait_s = self._clock.monotonic(), self._node.knobs.autostart_window_s
             for vm, one in self._waiting.items():
                 if one.of == other:
-                    self._waiting[vm] = restarts.defer_to_own_host(one, now, wait_s)
+                    self._waiting[vm] = restart_plan.defer_to_own_host(one, now, wait_s)
 
     def _may_judge(self, other: NodeName) -> bool:
         return other in self._heard_at or self._clock.monotonic() >= self._may_judge_all_at
@@ -124,11 +126,11 @@ class Primary:
         datastore, epoch = self._host.datastore, self._configuration.epoch
         failed = self._conditions.get(other) is HostCondition.FAILED
         try:
-            alive = await lives(datastore, other)
+            alive = await is_heartbeat_held(datastore, other)
             if failed and not alive:
-                return  # its VMs are waiting, or others have them, or nobody could start them
+                return  # its VMs wait already, or have other owners, or no host could start them
             told = await read_list(datastore, other, epoch)
-            found = condition(Signs(False, alive, told))
+            found = judge_condition(SignsOfLife(False, alive, told))
             vms = () if told is None else told.vms
             if found is HostCondition.FAILED:
                 await self._take_over(other, vms)
@@ -138,9 +140,9 @@ class Primary:
         except (DatastoreFault, OSError) as error:
             self._node.record("ha.datastore", level="warning", reason=str(error))
             found = HostCondition.UNKNOWN
-        self._came_to_be(other, found)
+        self._record_condition(other, found)
 
-    def _came_to_be(self, other: NodeName, found: HostCondition) -> None:
+    def _record_condition(self, other: NodeName, found: HostCondition) -> None:
         if self._conditions.get(other) is found:
             return
         self._conditions[other] = found
@@ -150,11 +152,11 @@ class Primary:
             HostCondition.ISOLATED: HaIncidentKind.HOST_ISOLATED,
         }
         if found in kinds:
-            self._reports.tell(HaIncident(kind=kinds[found], host=other))
+            self._reports.report(HaIncident(kind=kinds[found], host=other))
 
     async def _take_over(self, other: NodeName, vms: tuple[VmName, ...]) -> None:
-        """Those of these VMs that are to run, and are that host's still, are to be restarted; also
-        one that it was asked to restart itself, when it has failed before its answer came."""
+        """Queue for restart those of these VMs that are to run and are still that host's. This
+        includes a VM whose restart that host was asked for before it failed."""
         for vm in vms:
             record = await read_power(self._host.datastore, vm)
             if record is None or record.wanted is PowerState.OFF:
@@ -166,12 +168,12 @@ class Primary:
             if owner_in(record, self._configuration.epoch) in (None, other):
                 self._waiting[vm] = WaitingVm(vm=vm, of=other, due=self._clock.monotonic())
 
-    async def _look_at_isolation(self) -> None:
-        others = self._others
+    async def _check_isolation(self) -> None:
+        others = self._other_hosts
         alone = bool(others) and all(self._is_silent(other) for other in others)
         alive = False
         if alone and not self._host.uplink.connected:
-            found = [await lives(self._host.datastore, other) for other in others]
+            found = [await is_heartbeat_held(self._host.datastore, other) for other in others]
             alive = any(found)
         if alive != self.isolated:
             self.isolated = alive
@@ -188,26 +190,28 @@ class Primary:
             self._node.background("ha.restarts", self._restart_all(due))
 
     async def _restart_all(self, due: list[WaitingVm]) -> None:
-        """Many take long: who falls silent meanwhile, or takes no more, is asked no further."""
+        """Many VMs take long: a host that falls silent meanwhile, or accepts no more, gets no
+        further request."""
         loads = {name: state.vms for name, state in self._states.items()}
         loads[self._node.name] = len(self._host.running())
 
-        async def one(waiting: WaitingVm) -> None:
-            there = {name: load for name, load in loads.items() if self._takes_vms(name)}
-            host = restarts.target(waiting, there)
+        async def restart_one(waiting: WaitingVm) -> None:
+            there = {name: load for name, load in loads.items() if self._accepts_vms(name)}
+            host = restart_plan.choose_host(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
-                if await self._holder(waiting.vm) == waiting.of:
-                    self._leave_to_its_host(waiting)
+                if await self._find_lock_holder(waiting.vm) == waiting.of:
+                    self._defer_to_own_host(waiting)
                 else:
                     loads[host] += 1
-                    await self._try(waiting, host)
+                    await self._try_restart(waiting, host)
             self._trying.discard(waiting)
 
-        await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
+        await for_each(due, restart_one, at_once=AT_ONCE, name="ha.restart")
 
-    def _leave_to_its_host(self, waiting: WaitingVm) -> None:
-        """The VM's own host holds its lock. A host that answers again has started it. Of one that
-        does not, the lock may fall later than the heartbeat: the VM is looked at again soon."""
+    def _defer_to_own_host(self, waiting: WaitingVm) -> None:
+        """The VM's own host holds its lock. A host that answers again has started the VM. If it
+        does not answer, the lock may be released later than the heartbeat: the VM is tried again
+        soon."""
         if self._conditions.get(waiting.of) is HostCondition.LIVE:
             self._remove_waiting(waiting)
             self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
@@ -215,17 +219,17 @@ class Primary:
             soon = self._clock.monotonic() + self._node.knobs.fdm_period_s
             self._waiting[waiting.vm] = msgspec.structs.replace(waiting, due=soon)
 
-    def _takes_vms(self, name: NodeName) -> bool:
+    def _accepts_vms(self, name: NodeName) -> bool:
         if name == self._node.name:
             return not self._host.archive.now.maintenance
         state = self._states.get(name)
         return state is not None and state.takes_vms and not self._is_silent(name)
 
-    async def _try(self, waiting: WaitingVm, host: NodeName) -> None:
+    async def _try_restart(self, waiting: WaitingVm, host: NodeName) -> None:
         vm = waiting.vm
         try:
-            await self._ask(waiting, host)
-        except NotFound as error:  # it is another's by now, or not to run
+            await self._request_restart(waiting, host)
+        except NotFound as error:  # another host has it by now, or it is not to run
             self._remove_waiting(waiting)
             self._node.record("ha.left", vm=vm, reason=str(error))
         except ProductError as error:
@@ -233,20 +237,20 @@ class Primary:
         else:
             self._remove_waiting(waiting)
             self._node.record("ha.restarted", vm=vm, host=host, of=waiting.of)
-            self._reports.tell(
+            self._reports.report(
                 HaIncident(kind=HaIncidentKind.VM_RESTARTED, host=host, vm=vm, of=waiting.of)
             )
 
     def _remove_waiting(self, waiting: WaitingVm) -> None:
-        """Nothing is left to be done; unless the host that took it has failed meanwhile."""
+        """The VM is done, unless the host that took it has failed meanwhile."""
         if self._waiting.get(waiting.vm) is waiting:
             del self._waiting[waiting.vm]
 
-    async def _ask(self, waiting: WaitingVm, host: NodeName) -> None:
+    async def _request_restart(self, waiting: WaitingVm, host: NodeName) -> None:
         message = HaRestartVm(epoch=self._configuration.epoch, vm=waiting.vm, of=waiting.of)
         if host == self._node.name:
             async with self._node.turn(queue_of(waiting.vm)):
-                await restart(self._host, message)
+                await restart_vm(self._host, message)
         else:
             within_s = self._node.knobs.request_timeout_s + RESTART_S
             await self._host.ports.bus.request(host, message, within_s=within_s)
@@ -255,21 +259,21 @@ class Primary:
         self, waiting: WaitingVm, host: NodeName, error: ProductError
     ) -> None:
         knobs, now, vm = self._node.knobs, self._clock.monotonic(), waiting.vm
-        holder = await self._holder(vm)
-        settled = holder is not None and await self._has_it(holder, waiting)
+        holder = await self._find_lock_holder(vm)
+        settled = holder is not None and await self._runs_at_holder(holder, waiting)
         if self._waiting.get(vm) is not waiting:
             return
         if settled:
             del self._waiting[vm]
             self._node.record("ha.left", vm=vm, reason=str(error))
             return
-        if holder is not None or not error.definite:  # it is tried still, or nobody knows
+        if holder is not None or not error.definite:  # it is still being tried, or that is unknown
             soon = now + knobs.fdm_period_s
             tried = (*waiting.tried, host) if holder == host else waiting.tried
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon, tried=tried)
             return
         again_s = knobs.ha_retry_interval_s
-        left = restarts.after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
+        left = restart_plan.after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
         if left is None:
             del self._waiting[vm]
         else:
@@ -283,7 +287,7 @@ class Primary:
             last=left is None,
             error=type(error).__name__,
         )
-        self._reports.tell(
+        self._reports.report(
             HaIncident(
                 kind=HaIncidentKind.VM_NOT_RESTARTED,
                 host=host,
@@ -294,17 +298,17 @@ class Primary:
             )
         )
 
-    async def _holder(self, vm: VmName) -> NodeName | None:
-        """Who has its lock, as far as the datastore can be asked."""
+    async def _find_lock_holder(self, vm: VmName) -> NodeName | None:
+        """The holder of its lock, as far as the datastore answers."""
         try:
             return (await self._host.datastore.holders([vm])).get(vm)
         except OSError:
             return None
 
-    async def _has_it(self, holder: NodeName, waiting: WaitingVm) -> bool:
-        """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
-        its keys, has the lock too, but the VM is its own no sooner than it runs. Nor is the lock of
-        its own host enough, as long as that one does not answer: it may be about to fall."""
+    async def _runs_at_holder(self, holder: NodeName, waiting: WaitingVm) -> bool:
+        """Whether the VM runs at the holder of its lock. A host that tries to start it, and waits
+        for its keys, holds the lock too, but is not its owner before it runs. The lock of its own
+        host is not enough while that host does not answer: it may be about to fall."""
         if holder == waiting.of:
             return self._conditions.get(holder) is HostCondition.LIVE
         try:

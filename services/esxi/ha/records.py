@@ -5,8 +5,8 @@ Folder ``.vSphere-HA`` (no VM can have that name):
 - ``<host>-poweron``  the VMs that this host runs, or has to start again: its part of the list of
   protected VMs. A VM is in it before its power-on is answered.
 
-A host's *datastore heartbeat* is the lock ``.vSphere-HA-<host>``: held as long as it lives, freed
-with it. A VM's *owner* stands with its last power command (file ``power``).
+A host's *datastore heartbeat* is the lock ``.vSphere-HA-<host>``: held while it lives, released
+when it ends. A VM's *owner* is recorded with its last power command (file ``power``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ FOLDER: Final = ".vSphere-HA"
 
 
 class PoweronList(msgspec.Struct, frozen=True, kw_only=True):
-    """``orderly``: the host was shut down, and its VMs with it. ``isolated``: it hears no other."""
+    """``orderly``: the host was shut down, and its VMs with it. ``isolated``: the host hears no
+    other."""
 
     epoch: str
     vms: tuple[VmName, ...] = ()
@@ -35,5 +36,5 @@ def list_file(host: NodeName) -> str:
 
 
 def heartbeat_lock(host: NodeName) -> str:
-    """The name of the lock that says that this host lives."""
+    """The name of the lock that shows that this host lives."""
     return f"{FOLDER}-{host}"

@@ -12,11 +12,11 @@ from services.esxi.configuration.stored_keys import StoredKey
 
 
 class CacheAddition(StrEnum):
-    """What putting a key into the cache did."""
+    """The result of adding a key to the cache."""
 
     NEW = "new"
     SAME = "same"
-    CONFLICT = "conflict"  # another key is there under this id; it stays
+    CONFLICT = "conflict"  # another key is cached under this id; it stays
 
 
 class KeyCache:
@@ -28,7 +28,7 @@ class KeyCache:
         self._change = asyncio.Event()
 
     def add(self, entry: StoredKey) -> CacheAddition:
-        """Put a key into the cache. What is under its id already stays, and keeps its kind."""
+        """Add a key. A key that is cached under its id stays, and keeps its kind."""
         known = self._keys.get(entry.key)
         if known is not None:
             return (
@@ -39,32 +39,32 @@ class KeyCache:
         return CacheAddition.NEW
 
     def put(self, entry: StoredKey) -> None:
-        """Put a key into the cache in the place of what is under its id."""
+        """Put a key into the cache, in place of one under its id."""
         self._keys[entry.key] = entry
         self._loaded.discard(entry.key)
         self.announce()
 
     def load(self, entries: Iterable[StoredKey]) -> int:
-        """Add entries of the persisted store (step B4); how many were new."""
+        """Add entries of the persisted store (step B4); returns how many were new."""
         new = [entry.key for entry in entries if self.add(entry) is CacheAddition.NEW]
         self._loaded.update(new)
         return len(new)
 
     def was_loaded(self, key: CryptoKeyId) -> bool:
-        """Whether what is here under this id came out of the persisted store."""
+        """Whether the cached key under this id came from the persisted store."""
         return key in self._loaded
 
     def remove(self, key: CryptoKeyId) -> bool:
-        """Forget it; whether it was there."""
+        """Remove a key; returns whether it was cached."""
         self._loaded.discard(key)
         return self._keys.pop(key, None) is not None
 
     def __getitem__(self, key: CryptoKeyId) -> StoredKey:
-        """A key with value and kind; ``KeyError`` when it is not here."""
+        """A key with value and kind; ``KeyError`` when it is not cached."""
         return self._keys[key]
 
     def get(self, key: CryptoKeyId) -> KeyMaterial | None:
-        """The value of a key; None when it is not here."""
+        """The value of a key; None when it is not cached."""
         entry = self._keys.get(key)
         return None if entry is None else entry.material
 
@@ -89,5 +89,6 @@ class KeyCache:
 
     @property
     def next_change(self) -> asyncio.Event:
-        """Set at the next arrival. Take it before looking, then wait: nothing is missed."""
+        """An event that is set at the next arrival. Get it before checking the cache, so that no
+        arrival is missed."""
         return self._change

@@ -1,4 +1,4 @@
-"""What the host tells a checker at its console of the keys in its cache and its store."""
+"""Fingerprints of the keys in a host's cache and store, for a check at its console."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from protocol.terms import KeyId
 from services.esxi.host import EsxiHost
 
 PAGE: Final = 2000
-"""Keys that are told at once."""
+"""Keys in one answer."""
 PLACES: Final = ("cache", "store", "kdk")
-"""In the order in which they are told of."""
+"""The order of places in the answer."""
 
 _Key = tuple[str, KeyId, KeyMaterial]
 
 
-def fingerprints(host: EsxiHost, asked: FingerprintKeys) -> KeyFingerprints:
-    """Those of the cache, then those of the persisted store, used or not; then KDKs, if asked."""
-    keys = _keys(host, kdks=asked.kdks)
-    begin = _begin(keys, asked.place, asked.after)
+def list_fingerprints(host: EsxiHost, message: FingerprintKeys) -> KeyFingerprints:
+    """The cached keys, then those of the persisted store, used or not; then KDKs, if requested."""
+    keys = _list_keys(host, kdks=message.kdks)
+    begin = _first_index(keys, message.place, message.after)
     left = [
-        KeyFingerprint(key_id=key, place=place, fingerprint=material.fingerprint(asked.secret))
+        KeyFingerprint(key_id=key, place=place, fingerprint=material.fingerprint(message.secret))
         for place, key, material in islice(keys, begin, begin + PAGE)
     ]
     page = first_page(left)
@@ -33,7 +33,7 @@ def fingerprints(host: EsxiHost, asked: FingerprintKeys) -> KeyFingerprints:
     return KeyFingerprints(keys=page, last=page[-1].key_id, place=page[-1].place)
 
 
-def _keys(host: EsxiHost, *, kdks: bool) -> list[_Key]:
+def _list_keys(host: EsxiHost, *, kdks: bool) -> list[_Key]:
     found: list[_Key] = [("cache", one.key.key_id, one.material) for one in host.keys.entries()]
     kept = host.archive.now
     found += [("store", one.key.key_id, one.material) for one in kept.store]
@@ -42,12 +42,12 @@ def _keys(host: EsxiHost, *, kdks: bool) -> list[_Key]:
     return found
 
 
-def _begin(keys: list[_Key], place: str, after: KeyId) -> int:
-    """The first behind that key of that place; the first of the place when it has left."""
+def _first_index(keys: list[_Key], place: str, after: KeyId) -> int:
+    """The first key after that one in that place; the first of the place when it is gone."""
     if not place:
         return 0
     those = [number for number, (where, _, _) in enumerate(keys) if where == place]
-    behind = (number + 1 for number in those if keys[number][1] == after)
+    later = (number + 1 for number in those if keys[number][1] == after)
     order = PLACES.index(place) if place in PLACES else 0
     whole = (n for n, (where, _, _) in enumerate(keys) if PLACES.index(where) >= order)
-    return next(behind, next(whole, len(keys)))
+    return next(later, next(whole, len(keys)))

@@ -1,15 +1,17 @@
 """The order in which a host looks for a key. Pure.
 
-1. key cache: nobody else is asked   2. persisted store, if persistence is on
-3. native provider: derive from the KDK   4. trusted provider: attest, ask a KPS
-5. standard provider: the host cannot help itself; vCenter, when connected, is told
+1. key cache
+2. persisted store, if persistence is on
+3. native provider: derive from the KDK
+4. trusted provider: attest, then ask a Key Provider Service
+5. standard provider: ask vCenter, when it is connected; the host has no means of its own
 6. otherwise the operation fails and names the key
 
-What is stored was brought by vCenter and is never derived: it is of a provider that was a standard
-one when it was brought, and a native one that has its name now would derive another value.
+A stored key was sent by vCenter and is never derived: its provider was a standard one at that time,
+and a native provider that has its name now would derive another value.
 
-Each key is judged by its own facts: what holds for one of a VM's keys decides nothing for the
-others. What a management type can do at all is in ``providers.capabilities``.
+Each key is decided by its own facts; one key of a VM does not affect the others.
+``providers.capabilities`` has what a management type can do at all.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from services.esxi.providers.capabilities import KeySource, capability
 
 
 class KeyMeans(StrEnum):
-    """Where a host takes a key from, or whom it tells."""
+    """Where a host gets a key from, or whom it asks."""
 
     CACHE = "cache"
     DERIVE = "derive"
@@ -34,10 +36,9 @@ class KeyMeans(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedKeyFacts:
-    """What the host knows of one key. ``provider`` is UNKNOWN unless its list names it: a
-    standard provider has no presence on a host (NKP-09). ``may_ask``: vCenter is connected
-    and is not itself the one that waits for the answer.
-    """
+    """What the host knows of one key. ``provider`` is UNKNOWN unless the host's list names it: a
+    standard provider has no presence on a host (NKP-09). ``may_ask``: vCenter is connected and is
+    not itself waiting for the answer."""
 
     cached: bool
     stored: bool
@@ -48,7 +49,7 @@ class ResolvedKeyFacts:
 
 
 def next_means(facts: ResolvedKeyFacts) -> KeyMeans:
-    """The first means that applies to the key with these facts."""
+    """The first means that applies to a key with these facts."""
     can = capability(facts.provider)
     if facts.cached:
         return KeyMeans.CACHE
@@ -61,6 +62,7 @@ def next_means(facts: ResolvedKeyFacts) -> KeyMeans:
     return KeyMeans.ASK_VCENTER if can.asks_vcenter and facts.may_ask else KeyMeans.NONE
 
 
-def on_the_host(facts: ResolvedKeyFacts) -> bool:
-    """Whether the host can use the key without asking anybody: else its VMs are locked."""
+def is_usable_on_host(facts: ResolvedKeyFacts) -> bool:
+    """Whether the host can use the key without asking another node; otherwise its VMs are
+    locked."""
     return next_means(facts) in (KeyMeans.CACHE, KeyMeans.DERIVE, KeyMeans.STORE)

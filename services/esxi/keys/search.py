@@ -1,7 +1,7 @@
-"""The search for the keys that an object needs: VMs today, whatever is encrypted tomorrow.
+"""The search for the keys that an object (at present a VM) needs.
 
-Steps 1 to 6 of resolving as one flow; the order itself is in ``resolve``. Each key goes its own
-way: that one of them cannot be had keeps no other from being loaded or asked for.
+Steps 1 to 6 of ``resolve`` as one flow. Keys are independent: a key that cannot be found does not
+keep others from being loaded or requested.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from typing import assert_never
 from protocol.errors import EncryptionKeyRequired
 from protocol.terms import CryptoKeyId
 from services.esxi.host import EsxiHost
-from services.esxi.keys.resolve import KeyMeans, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, is_usable_on_host, next_means
 from services.esxi.providers import native
 from services.esxi.providers.trusted import keys as trusted
 
 
-async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
-    """Bring every one of ``keys`` into the key cache, each by the first means that applies.
+async def bring_keys(
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool
+) -> None:
+    """Bring all of ``keys`` into the key cache, each by the first means that applies.
 
-    ``subject`` is what needs them, for the texts of refusals. ``ask``: ring at vCenter for those
-    that only it can bring, and wait at most ``request_timeout_s`` for them.
-    ``EncryptionKeyRequired`` names those that could not be had.
+    ``subject`` is the object that needs them, for the texts of errors. ``ask``: ring vCenter for
+    keys that only it can send, and wait at most ``request_timeout_s`` for them.
+    ``EncryptionKeyRequired`` names the keys that could not be found.
     """
     for key in keys:
         if key not in host.keys:
-            native.check_takes_part(host, key.provider_id)
-    _help_itself(host, keys)
-    if wrapped := _by_means(host, keys, KeyMeans.KEY_PROVIDER_SERVICE, ask=ask):
-        await trusted.bring(host, wrapped)
-    wanted = _by_means(host, keys, KeyMeans.ASK_VCENTER, ask=ask)
+            native.check_not_excluded(host, key.provider_id)
+    _use_own_means(host, keys)
+    if wrapped := _select_by_means(host, keys, KeyMeans.KEY_PROVIDER_SERVICE, ask=ask):
+        await trusted.bring_keys(host, wrapped)
+    wanted = _select_by_means(host, keys, KeyMeans.ASK_VCENTER, ask=ask)
     if wanted:
-        await _have_vcenter_bring(host, wanted)
-        _help_itself(host, wanted)  # a KDK may have come
+        await _ask_vcenter(host, wanted)
+        _use_own_means(host, wanted)  # a KDK may have arrived
     lacking = tuple(key for key in keys if key not in host.keys)
     if lacking:
         raise EncryptionKeyRequired(
@@ -40,35 +42,35 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, 
         )
 
 
-async def _have_vcenter_bring(host: EsxiHost, wanted: tuple[CryptoKeyId, ...]) -> None:
-    """Step 5: vCenter looks, sees what is missing, and pushes it or does not."""
+async def _ask_vcenter(host: EsxiHost, wanted: tuple[CryptoKeyId, ...]) -> None:
+    """Step 5: vCenter looks at this host, sees what is missing, and sends it or not."""
     try:
         async with host.clock.timeout(host.node.knobs.request_timeout_s):
             if await host.uplink.ring():
-                while not all(on_the_host(host.facts(key)) for key in wanted):
+                while not all(is_usable_on_host(host.facts(key)) for key in wanted):
                     await host.keys.next_change.wait()
     except TimeoutError:
-        pass  # what is missing still is named by the caller
+        pass  # the caller names what is still missing
 
 
-def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
-    """Steps 1 to 3, in which the host asks nobody."""
+def _use_own_means(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
+    """Steps 1 to 3, which need no other node."""
     for key in keys:
         match next_means(host.facts(key)):
             case KeyMeans.STORE:
                 stored = host.find_stored_key(key)
                 host.keys.load(() if stored is None else (stored,))
             case KeyMeans.DERIVE:
-                native.bring(host, key)
+                native.bring_key(host, key)
             case KeyMeans.KEY_PROVIDER_SERVICE:
-                pass  # asked next, and for all of them
+                pass  # requested next, together with the others
             case KeyMeans.CACHE | KeyMeans.ASK_VCENTER | KeyMeans.NONE:
                 pass
             case other:
                 assert_never(other)
 
 
-def _by_means(
+def _select_by_means(
     host: EsxiHost, keys: tuple[CryptoKeyId, ...], means: KeyMeans, *, ask: bool
 ) -> tuple[CryptoKeyId, ...]:
     return tuple(key for key in keys if next_means(host.facts(key, may_ask=ask)) is means)

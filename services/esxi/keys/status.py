@@ -1,4 +1,4 @@
-"""What a host says of keys: whether they are at hand, on its disk, and where they are managed."""
+"""The status of keys on a host: whether they are cached or stored, and where they are managed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from services.esxi.host import EsxiHost
 from services.esxi.providers.capabilities import capability
 
 
-def room(*, managed: bool) -> int:
-    """What the status of one key weighs in an answer beyond its id."""
+def status_size(*, managed: bool) -> int:
+    """The size of one key's status in an answer, in bytes, beyond its id."""
     return MANAGED_STATUS_BYTES if managed else STATUS_BYTES
 
 
-def of(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> KeyStatusList:
-    """The status of each of these keys, in their order; ``present`` means in the key cache.
+def statuses_of(
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False
+) -> KeyStatusList:
+    """The status of each of these keys, in their order; ``present`` means cached.
 
-    ``managed``: with where it came from, and where it is managed, from the release on that says so
-    (HEM-08).
+    ``managed``: also where the key came from, and where it is managed, from the release on that
+    reports it (HEM-08).
     """
     stored, says = host.archive.stored, managed and host.config.has(Feature.KEY_MANAGEMENT)
     return KeyStatusList(
@@ -40,13 +42,13 @@ def of(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) 
     )
 
 
-def of_all(
+def list_statuses(
     host: EsxiHost, after: CryptoKeyId | None, *, managed: bool, in_pages: bool
 ) -> KeyStatusList:
-    """The status of all keys that are in the cache or stored, by id; those after ``after``, and of
-    these as many as a message holds, ``in_pages``."""
+    """The status of all cached or stored keys by id, after ``after``; ``in_pages``: as many as fit
+    into a message."""
     here = {*host.keys.ids(), *(entry.key for entry in host.archive.stored)}
     left = [key for key in sorted(here) if after is None or key > after]
-    page = first_page(left, extra=room(managed=managed)) if in_pages else tuple(left)
-    found = of(host, page, managed=managed)
+    page = first_page(left, extra=status_size(managed=managed)) if in_pages else tuple(left)
+    found = statuses_of(host, page, managed=managed)
     return msgspec.structs.replace(found, more=len(page) < len(left))

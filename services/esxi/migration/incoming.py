@@ -1,4 +1,4 @@
-"""The target of a migration: prepare for the VM, take its memory, go on with its guest."""
+"""The target of a migration: prepare for the VM, receive its memory, resume its guest."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from services.esxi.vms import registration
 from services.esxi.vms.files import lock_and_keep, read_config, write_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import unpack_memory
-from services.esxi.vms.power import keys_of, vtpm_that_came
+from services.esxi.vms.power import open_vm_with_keys, unpack_arrived_vtpm
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
 
 
-async def check(host: EsxiHost, message: CheckRelocate) -> None:
-    """Whether the VM could come, and its keys open it (MOB-07); nothing is changed."""
+async def check_relocation(host: EsxiHost, message: CheckRelocate) -> None:
+    """Check that the VM could arrive, and that its keys open it (MOB-07); nothing is changed."""
     if message.datastore != host.config.datastore:
         raise InvalidArgument(
             f"host: {host.node.name} has {host.config.datastore}, and the files of {message.vm} "
@@ -38,16 +38,16 @@ async def check(host: EsxiHost, message: CheckRelocate) -> None:
     if config.keys != message.keys:
         raise InvalidState(f"{message.vm} is under other keys than it was said to be")
     try:
-        await keys_of(host, config, ask=False)
+        await open_vm_with_keys(host, config, ask=False)
     except ProductError as error:
-        _tell_refused(host, message.vm, error)
+        _record_refusal(host, message.vm, error)
         raise
 
 
-async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
-    """Keys first, then the registration, saved before the reply; a refusal leaves nothing.
+async def prepare_migration(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
+    """Get the keys, then register the VM; saved before the reply. A refusal leaves nothing.
 
-    Faults as of a power-on; ``InvalidState`` when the VM runs here already.
+    Raises the faults of a power-on; ``InvalidState`` when the VM runs here already.
     """
     name = message.vm
     known, incoming = host.vms.get(name), host.migrations.incoming.get(name)
@@ -59,11 +59,11 @@ async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm
     cipher = cipher_of(message.stream, message.material)
     config = await read_config(host.datastore, name)
     try:
-        keys = await keys_of(host, config, ask=False)
+        keys = await open_vm_with_keys(host, config, ask=False)
     except ProductError as error:
-        _tell_refused(host, name, error)
+        _record_refusal(host, name, error)
         raise
-    vm = await registration.register(host, name)
+    vm = await registration.register_vm(host, name)
     registered = known is None or (incoming is not None and incoming.registered)
     host.migrations.incoming[name] = Incoming(
         message.migration, message.source, cipher, config, keys, registered=registered
@@ -79,8 +79,9 @@ async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm
     return vm
 
 
-def take(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
-    """One part of the memory. ``CryptographicFailure`` when it is not what the source sealed."""
+def receive_memory(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
+    """Receive one part of the memory. ``CryptographicFailure`` when it is not what the source
+    sealed."""
     incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
     if message.number < len(incoming.parts):
         return
@@ -96,9 +97,9 @@ def take(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
 
 
 async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> None:
-    """Take the lock, find the offer, take it out, and go on with the guest.
+    """Take the lock, find the offer, remove it, and resume the guest.
 
-    Whatever fails before the offer is taken out leaves it to the source; nothing fails after it.
+    A failure before the offer is removed leaves it to the source; nothing fails after that.
     """
     if host.migrations.arrived.get(message.vm) == message.migration:
         return
@@ -110,8 +111,8 @@ async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> 
     async with lock_and_keep(host.datastore, message.vm):
         config = await _read_offered_config(host, incoming)
         guest = RunningGuest.thaw(host.datastore, config, incoming.keys, incoming.memory)
-        guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
-        async with ownership.arriving(host, message.vm):
+        guest.vtpm = unpack_arrived_vtpm(host, config, incoming.keys, incoming.memory)
+        async with ownership.claim_arriving_vm(host, message.vm):
             await write_config(host.datastore, config)
             vm.config, vm.problem, vm.wanted, vm.guest = config, "", PowerState.ON, guest
     del host.migrations.incoming[message.vm]
@@ -120,8 +121,8 @@ async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> 
 
 
 async def _read_offered_config(host: EsxiHost, incoming: Incoming) -> VmConfig:
-    """The configuration without the offer; ``InvalidState`` when there is none for this host now:
-    the source went on, or another host has started the VM since."""
+    """The configuration without the offer. ``InvalidState`` when this host has no offer now: the
+    source resumed the guest, or another host has started the VM since."""
     config = await read_config(host.datastore, incoming.config.vm)
     offer = config.offer
     if offer is None or (offer.migration, offer.target) != (incoming.migration, host.node.name):
@@ -132,8 +133,8 @@ async def _read_offered_config(host: EsxiHost, incoming: Incoming) -> VmConfig:
     return config
 
 
-async def end(host: EsxiHost, message: HostEndMigration) -> RegisteredVm | None:
-    """What came of it: a VM that is waited for still does not come any more."""
+async def end_migration(host: EsxiHost, message: HostEndMigration) -> RegisteredVm | None:
+    """End the migration: a VM that has not arrived yet does not arrive any more."""
     await _give_up(host, message.vm, message.migration)
     return host.vms.get(message.vm)
 
@@ -145,8 +146,8 @@ async def _give_up_in_time(host: EsxiHost, name: VmName, migration: str) -> None
 
 
 async def _give_up(host: EsxiHost, name: VmName, migration: str) -> None:
-    """In the VM's turn. What was registered for it alone leaves again, unless it is wanted by now:
-    a VM that somebody has started here stays."""
+    """Runs in the VM's turn. A registration made for the migration alone is removed, unless it is
+    needed by now: a VM that was started here stays."""
     incoming = host.migrations.incoming.get(name)
     if incoming is None or incoming.migration != migration:
         return
@@ -159,12 +160,12 @@ async def _give_up(host: EsxiHost, name: VmName, migration: str) -> None:
         holder = (await host.datastore.holders([name])).get(name)
         if holder in (None, host.node.name):
             return  # its source is gone: it must be registered on a host that can start it
-        await registration.unregister(host, name)
+        await registration.unregister_vm(host, name)
     except (ProductError, OSError) as error:
         host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
-def _tell_refused(host: EsxiHost, name: VmName, error: ProductError) -> None:
+def _record_refusal(host: EsxiHost, name: VmName, error: ProductError) -> None:
     host.node.record(
         "vm.refused",
         level="warning",

@@ -1,8 +1,10 @@
-"""The source of a migration: the guest's memory leaves, the guest stops, the lock is handed over.
+"""The source of a migration: the guest's memory is sent, the guest stops, the lock is handed over.
 
-1. the guest stands still, in the VM's turn   2. its memory is sent, part by part, sealed
-3. the offer is written, the lock given up   4. the target goes on, or the lock is taken back
-5. the VM leaves this host's registrations
+1. the guest stops, in the VM's turn
+2. its memory is sent, part by part, sealed
+3. the offer is written and the lock released
+4. the target resumes the guest, or the lock is taken back
+5. the VM's registration here is removed
 """
 
 from __future__ import annotations
@@ -26,21 +28,22 @@ from services.esxi.host import EsxiHost
 from services.esxi.migration.state import LIMIT_REQUESTS, MigrationOutcome
 from services.esxi.migration.streams import cipher_of, part_aad, parts
 from services.esxi.vms import registration
-from services.esxi.vms.files import give_lock_back, read_config, take_lock, write_config
+from services.esxi.vms.files import read_config, release_lock, take_lock, write_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import pack_memory
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import MigrationOffer
 
 RETRY_S: Final = 1.0
-"""How long the target's lock is left alone before it is tried again."""
+"""How long the source waits before it tries the lock again that the target holds."""
 
 
-async def migrate(host: EsxiHost, message: HostMigrateVm) -> VmMigrated:
-    """See the module's text. In the VM's turn; once: a repeat is told how it went.
+async def migrate_vm(host: EsxiHost, message: HostMigrateVm) -> VmMigrated:
+    """Move the VM in the steps of this module, in the VM's turn. A repeat returns the outcome of
+    the first call.
 
-    Refused, the VM runs on here. ``InvalidState`` when it neither does nor runs on the target:
-    the next host that starts it has it.
+    When it is refused, the VM continues to run here. ``InvalidState`` when the VM runs neither here
+    nor on the target: the next host that starts it has it.
     """
     before = host.migrations.left.get(message.vm)
     if before is not None and before.migration == message.migration:
@@ -54,7 +57,7 @@ async def migrate(host: EsxiHost, message: HostMigrateVm) -> VmMigrated:
         message.migration, refusal="it was cut off"
     )
     try:
-        outcome.done = await _move(host, vm, vm.guest, message)
+        outcome.done = await _move_guest(host, vm, vm.guest, message)
     except ProductError as error:
         outcome.refusal = str(error)
         host.node.record(
@@ -67,17 +70,17 @@ async def migrate(host: EsxiHost, message: HostMigrateVm) -> VmMigrated:
             missing=[],
         )
         raise
-    await _forget(host, vm.name)
+    await _remove_registration(host, vm.name)
     return outcome.done
 
 
-async def _move(
+async def _move_guest(
     host: EsxiHost, vm: RegisteredVm, guest: RunningGuest, message: HostMigrateVm
 ) -> VmMigrated:
     began = host.clock.monotonic()
     memory = pack_memory(guest.freeze())
-    await _send(host, message, memory)
-    await _offer(host, vm, message)
+    await _send_memory(host, message, memory)
+    await _write_offer(host, vm, message)
     try:
         await host.datastore.unlock(vm.name)
         await host.ports.bus.request(
@@ -86,8 +89,8 @@ async def _move(
             within_s=host.node.knobs.request_timeout_s,
         )
     except (ProductError, OSError) as error:
-        if await _goes_on_here(host, vm, message):
-            raise _refusal(error) from None
+        if await _take_back_vm(host, vm, message):
+            raise _build_refusal(error) from None
     vm.guest = None
     gap_s = host.clock.monotonic() - began
     host.node.record(
@@ -101,8 +104,8 @@ async def _move(
     return VmMigrated(gap_s=gap_s, size=len(memory))
 
 
-async def _send(host: EsxiHost, message: HostMigrateVm, memory: bytes) -> None:
-    """Whatever fails, the guest has not left: it goes on here."""
+async def _send_memory(host: EsxiHost, message: HostMigrateVm, memory: bytes) -> None:
+    """Send the memory. After any failure the guest is still here and resumes."""
     cipher = cipher_of(message.stream, message.material)
     for number, part, last in parts(memory):
         if cipher is not None:
@@ -117,29 +120,29 @@ async def _send(host: EsxiHost, message: HostMigrateVm, memory: bytes) -> None:
         )
 
 
-async def _offer(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> None:
-    """Written while the lock is held still: who takes it next finds the offer."""
+async def _write_offer(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> None:
+    """Write the offer while the lock is held: the next host that takes the lock finds it."""
     config = await read_config(host.datastore, vm.name)
-    await write_config(host.datastore, msgspec.structs.replace(config, offer=_offer_of(message)))
+    await write_config(host.datastore, msgspec.structs.replace(config, offer=_build_offer(message)))
 
 
-def _offer_of(message: HostMigrateVm) -> MigrationOffer:
+def _build_offer(message: HostMigrateVm) -> MigrationOffer:
     return MigrationOffer(message.migration, message.target)
 
 
-async def _goes_on_here(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
-    """No answer, or a refusal: take the lock back, and look who had it meanwhile.
+async def _take_back_vm(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
+    """After a refusal, or without an answer: take the lock back, and check who had it meanwhile.
 
-    True: nobody took the offer, the guest goes on here. False: the target holds the lock and took
-    the offer out, so it runs there. ``InvalidState``, and the guest is gone: another host had the
-    VM meanwhile, or its configuration cannot be read or written now; it is not running here, and
-    can be started.
+    True: no host took the offer; the guest resumes here. False: the target holds the lock and
+    removed the offer, so the guest runs there. ``InvalidState``: another host had the VM meanwhile,
+    or its configuration cannot be read or written now; the guest is gone, and the VM can be
+    started.
     """
     try:
-        if not await _lock_comes_back(host, vm, message):
+        if not await _take_back_lock(host, vm, message):
             return False
         config = await read_config(host.datastore, vm.name)
-        if config.offer == _offer_of(message):
+        if config.offer == _build_offer(message):
             await write_config(host.datastore, msgspec.structs.replace(config, offer=None))
             return True
         why = f"{message.target} had taken it over, and does not run it any more"
@@ -147,36 +150,40 @@ async def _goes_on_here(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm
         why = str(error)
     vm.guest = None
     with suppress(DatastoreFault):
-        await give_lock_back(host.datastore, vm.name)
+        await release_lock(host.datastore, vm.name)
     host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
     raise InvalidState(f"{vm.name} is not running: {why}")
 
 
-async def _lock_comes_back(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
-    """False: the target has the lock and the VM. While it has the lock and the offer stands, it may
-    still fail, and nobody would run the guest: that is waited for, as long as a target waits."""
+async def _take_back_lock(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
+    """False: the target has the lock and the VM. While the target holds the lock and the offer is
+    there, the target may still fail, and no host would run the guest. So this host waits as long as
+    a target may take."""
     until = host.clock.monotonic() + LIMIT_REQUESTS * host.node.knobs.request_timeout_s
     while True:
         try:
             await take_lock(host.datastore, vm.name)
         except ProductError:
-            if await _holder(host, vm.name) != message.target or host.clock.monotonic() > until:
+            if (
+                await _find_lock_holder(host, vm.name) != message.target
+                or host.clock.monotonic() > until
+            ):
                 raise
-            if (await read_config(host.datastore, vm.name)).offer != _offer_of(message):
+            if (await read_config(host.datastore, vm.name)).offer != _build_offer(message):
                 return False
             await host.clock.sleep(RETRY_S)
         else:
             return True
 
 
-async def _holder(host: EsxiHost, name: VmName) -> str:
+async def _find_lock_holder(host: EsxiHost, name: VmName) -> str:
     try:
         return (await host.datastore.holders([name])).get(name, "")
     except OSError:
         return ""
 
 
-def _refusal(error: ProductError | OSError) -> ProductError:
+def _build_refusal(error: ProductError | OSError) -> ProductError:
     if isinstance(error, OSError):
         return DatastoreFault(error.strerror or str(error))
     if isinstance(error, NotSent | Refused):
@@ -184,9 +191,10 @@ def _refusal(error: ProductError | OSError) -> ProductError:
     return InvalidState(f"the target did not take it over: {error}")
 
 
-async def _forget(host: EsxiHost, name: VmName) -> None:
-    """The target has it. A disk that refuses leaves a registration, which harms nobody."""
+async def _remove_registration(host: EsxiHost, name: VmName) -> None:
+    """The target has the VM: remove the registration. If the disk fails, it stays, which does no
+    harm."""
     try:
-        await registration.unregister(host, name)
+        await registration.unregister_vm(host, name)
     except ProductError as error:
         host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))

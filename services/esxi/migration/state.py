@@ -1,4 +1,4 @@
-"""Which migrations a host has a part in: in this life only, none outlives it."""
+"""The migrations in which a host takes part; none outlives the host's life."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from services.esxi.vms.memory import GuestMemory
 from services.esxi.vms.vmx import VmConfig, VmKeys
 
 LIMIT_REQUESTS: Final = 12.0
-"""Request timeouts after which neither host waits for the other any more."""
+"""Request timeouts after which neither host waits for the other."""
 
 
 @dataclass
 class Incoming:
-    """A VM whose memory is on its way here. ``registered``: it was registered for that alone."""
+    """A VM whose memory is arriving. ``registered``: it was registered for the migration alone."""
 
     migration: str
     source: NodeName
@@ -32,7 +32,7 @@ class Incoming:
 
 @dataclass
 class MigrationOutcome:
-    """How a migration from here went: a repeat of it is told so, and never sends again."""
+    """The outcome of an outgoing migration; a repeated request returns it and sends nothing."""
 
     migration: str
     done: VmMigrated | None = None
@@ -41,14 +41,16 @@ class MigrationOutcome:
 
 @dataclass
 class Migrations:
-    """By VM: what comes, what came last, and how the last one that left went."""
+    """By VM: the incoming migration, the last one that arrived, and the outcome of the last
+    outgoing one."""
 
     incoming: dict[VmName, Incoming] = field(default_factory=dict)
     arrived: dict[VmName, str] = field(default_factory=dict)
     left: dict[VmName, MigrationOutcome] = field(default_factory=dict)
 
     def require_incoming(self, vm: VmName, migration: str, sender: NodeName) -> Incoming:
-        """``InvalidArgument`` for a migration that vCenter has not announced, or not from there."""
+        """The incoming migration; ``InvalidArgument`` for one that vCenter has not announced, or
+        that comes from another host."""
         incoming = self.incoming.get(vm)
         if incoming is None or incoming.migration != migration or incoming.source != sender:
             raise InvalidArgument(f"{vm} is not expected from {sender} in migration {migration}")

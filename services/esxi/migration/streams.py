@@ -12,11 +12,12 @@ from protocol.messages.host import StreamKey
 from protocol.terms import VmName
 
 PART_SIZE: Final = 32_768
-"""Bytes of memory that travel in one message."""
+"""Bytes of memory in one message."""
 
 
 def cipher_of(stream: StreamKey | None, material: Sealed | None) -> StreamCipher | None:
-    """None: the stream is in clear. ``InvalidArgument`` when only half of a key came."""
+    """The cipher of a stream; None: the stream is in clear. ``InvalidArgument`` for half of a
+    key."""
     if stream is None and material is None:
         return None
     if stream is None or material is None or len(material.keys) != 1:
@@ -25,7 +26,7 @@ def cipher_of(stream: StreamKey | None, material: Sealed | None) -> StreamCipher
 
 
 def parts(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
-    """Number, bytes, and whether it is the last; one part at least."""
+    """Number, bytes, and whether it is the last, of each part; at least one part."""
     count = max(1, -(-len(data) // PART_SIZE))
     for number in range(count):
         part = data[number * PART_SIZE : (number + 1) * PART_SIZE]
@@ -33,5 +34,5 @@ def parts(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def part_aad(vm: VmName, migration: str, number: int, *, last: bool) -> bytes:
-    """What a part is sealed for: it opens nowhere else, and not as another part."""
+    """The context that a part is sealed for: it does not open elsewhere, or as another part."""
     return f"keystead migration|{vm}|{migration}|{number}|{'last' if last else 'more'}".encode()

@@ -23,7 +23,7 @@ from protocol.terms import KeyManagement, KeyUnavailableReason, ManagementType
 
 
 class KeySource(StrEnum):
-    """Where a host gets a key from that is neither in its cache nor in its store."""
+    """Where a host gets a key from that is neither cached nor stored."""
 
     VCENTER = "vCenter brings it"
     KEY_PROVIDER_SERVICE = "the host asks a Key Provider Service"
@@ -34,10 +34,10 @@ class KeySource(StrEnum):
 class HostCapability:
     """One column of the table above.
 
-    ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``asks_vcenter``:
-    a missing key is a reason to ring at vCenter. ``unavailable``: the reason that the host reports
-    for a key of such a provider that it does not get. ``management``: who manages its keys, in a
-    key's status (HEM-08).
+    ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``asks_vcenter``: the
+    host rings vCenter for a missing key. ``unavailable``: the reason that the host reports for a
+    missing key of such a provider. ``management``: who manages its keys, in a key's status
+    (HEM-08).
     """
 
     source: KeySource

@@ -1,11 +1,12 @@
-"""The native provider on a host: key derivation keys in the configuration, keys made of them.
+"""The native provider on a host: key derivation keys in the configuration, and keys derived from
+them.
 
-A KDK lies in the encrypted configuration (NKP-10), never in the persisted store. A key that was
-derived is in the cache until the next boot, or until its provider is evicted; it is not stored, for
-it can be derived again. A host asks nobody for any of this (NKP-11).
+A KDK is in the encrypted configuration (NKP-10), never in the persisted store. A derived key is
+cached until the next boot, or until its provider is evicted; it is not stored, because it can be
+derived again. A host needs no other node for this (NKP-11).
 
-A key that turned out to be a wrong one (the KDK is another than that under which an object was
-encrypted, NKP-18) counts as missing until another KDK comes.
+A derived key that turned out to be wrong (the KDK differs from the one under which an object was
+encrypted, NKP-18) counts as missing until another KDK arrives.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from services.esxi.host import EsxiHost
 def kdks_after(
     now: Configuration,
     providers: tuple[ProviderRef, ...],
-    given: dict[ProviderId, KeyMaterial],
+    received: dict[ProviderId, KeyMaterial],
     *,
     tpm_present: bool,
 ) -> tuple[StoredKey, ...]:
-    """The KDKs of a host that is given this list of providers, and these KDKs with it. Pure.
+    """The KDKs of a host that receives this list of providers with these KDKs. Pure.
 
-    One that is not given stays if it is of the same revision. ``tpm_required`` without a TPM: the
-    host takes none (NKP-12).
+    A KDK that is not sent stays if it is of the same revision. A host without a TPM keeps none of a
+    provider with ``tpm_required`` (NKP-12).
     """
     revisions = {ref.provider_id: ref.revision for ref in now.providers}
     known = {entry.key.provider_id: entry for entry in now.kdks}
@@ -49,7 +50,7 @@ def kdks_after(
             continue
         if is_excluded(ref, tpm_present=tpm_present):
             continue
-        name, kdk = ref.provider_id, given.get(ref.provider_id)
+        name, kdk = ref.provider_id, received.get(ref.provider_id)
         if kdk is not None:
             entry = StoredKey(CryptoKeyId(KeyId(ref.key_id), name), kdk, KeyKind.KDK)
             found.append(entry if entry != known.get(name) else known[name])
@@ -59,14 +60,14 @@ def kdks_after(
 
 
 def is_excluded(ref: ProviderRef, *, tpm_present: bool) -> bool:
-    """Whether a host with, or without, a TPM takes no part in this provider (NKP-12)."""
+    """Whether the provider excludes a host with, or without, a TPM (NKP-12)."""
     return ref.tpm_required and not tpm_present
 
 
 def kdks_by_provider(
     kdks: tuple[ProviderId, ...], material: Sealed | None
 ) -> dict[ProviderId, KeyMaterial]:
-    """The KDKs of a message by provider; ``InvalidArgument`` when it is not one each."""
+    """The KDKs of a message by provider; ``InvalidArgument`` unless there is one for each."""
     clear = () if material is None else material.keys
     if len(clear) != len(kdks) or any(len(kdk) != KDK_SIZE for kdk in clear):
         raise InvalidArgument(f"kdks: {len(kdks)} providers, each with a KDK of {KDK_SIZE} bytes")
@@ -79,8 +80,8 @@ def derive_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
     return None if kdk is None else derive_kek(kdk, key.key_id)
 
 
-def bring(host: EsxiHost, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
-    """Derive a key into the cache, where it is used from; None when this host cannot."""
+def bring_key(host: EsxiHost, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
+    """Derive a key into the cache; None when this host cannot."""
     value = derive_key(host, key)
     if value is not None:
         host.keys.add(StoredKey(key, value, kind))
@@ -89,40 +90,40 @@ def bring(host: EsxiHost, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMa
 
 
 def new_key(host: EsxiHost, provider: ProviderId) -> CryptoKeyId:
-    """A key that the host makes under a provider's name alone (KEY-02): a fresh id.
+    """Make a key of this provider on the host (KEY-02): draw a new id and derive its key.
 
-    ``NotAvailable`` when no provider of that name makes keys on hosts, ``InvalidState`` when a TPM
-    is required that the host does not have, ``EncryptionKeyRequired`` without the KDK.
+    ``NotAvailable`` when no provider of that name makes keys on hosts, ``InvalidState`` when it
+    requires a TPM that the host does not have, ``EncryptionKeyRequired`` without the KDK.
     """
     ref = host.provider(provider)
     if ref is None:
         raise NotAvailable(f"{host.node.name}: no provider {provider} makes keys on this host")
-    check_takes_part(host, provider)
+    check_not_excluded(host, provider)
     key = CryptoKeyId(KeyId(str(uuid.UUID(bytes=host.rng.token(16), version=4))), provider)
-    if bring(host, key) is None:
+    if bring_key(host, key) is None:
         raise EncryptionKeyRequired(
             f"the key derivation key of {provider} is not on {host.node.name}", (key,)
         )
     return key
 
 
-def check_takes_part(host: EsxiHost, provider: ProviderId) -> None:
-    """``InvalidState`` when the provider wants a TPM that this host does not have (NKP-12)."""
+def check_not_excluded(host: EsxiHost, provider: ProviderId) -> None:
+    """``InvalidState`` when the provider requires a TPM that this host does not have (NKP-12)."""
     if not host.is_excluded(provider):
         return
-    raise InvalidState(tell_excluded(host, provider))
+    raise InvalidState(record_exclusion(host, provider))
 
 
-def tell_excluded(host: EsxiHost, provider: ProviderId) -> str:
-    """Record, and return, what a host without a TPM says of a provider that requires one."""
+def record_exclusion(host: EsxiHost, provider: ProviderId) -> str:
+    """Record, and return, the text for a host without a TPM and a provider that requires one."""
     text = f"key provider {provider} requires a TPM 2.0 device, and {host.node.name} has none"
     host.node.record("native.tpm_required", level="warning", provider=provider, reason=text)
     return text
 
 
-def host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
-    """The host key of that id, derived; ``InvalidState`` when it is none of that check value."""
-    check_takes_part(host, key.provider_id)
+def derive_host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
+    """The derived host key of that id; ``InvalidState`` when it does not have that check value."""
+    check_not_excluded(host, key.provider_id)
     value = derive_key(host, key)
     if value is None:
         raise InvalidState(f"the key derivation key of {key.provider_id} is not on this host")
@@ -131,9 +132,9 @@ def host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
     return value
 
 
-def disprove(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
-    """Of these keys those that were derived, which turned out to be wrong: they leave the cache,
-    and count as missing under the KDK of now."""
+def disprove_keys(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
+    """Mark those of these keys that were derived as wrong: they leave the cache, and count as
+    missing under the present KDK. Returns them."""
     wrong = tuple(key for key in keys if key in host.derived)
     for key in wrong:
         host.keys.remove(key)
@@ -145,16 +146,16 @@ def disprove(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId
 
 
 def forget_disproved(host: EsxiHost, before: tuple[StoredKey, ...]) -> None:
-    """Keys that were wrong ones under KDKs that are gone may be right under those of now."""
+    """Keys that were wrong under replaced KDKs may be right under the present ones."""
     same = {entry.key.provider_id for entry in host.archive.now.kdks if entry in before}
     host.disproved = {key for key in host.disproved if key.provider_id in same}
 
 
 async def save_providers(host: EsxiHost, before: Configuration) -> None:
-    """Make the list and its KDKs durable. ``before``: the configuration that they were changed in.
+    """Make the list and its KDKs durable. ``before``: the configuration before the change.
 
-    What the disk refuses is taken back, so that the host's view says what it would have after a
-    boot, and vCenter brings the rest again; ``SaveFailed`` then.
+    If the disk fails, the change is undone and ``SaveFailed`` raised: the host's view then matches
+    its next boot, and vCenter sends the providers again.
     """
     mine = host.archive.now.providers
     try:
@@ -165,10 +166,11 @@ async def save_providers(host: EsxiHost, before: Configuration) -> None:
         raise
 
 
-async def remove(host: EsxiHost, provider: ProviderId) -> None:
-    """At the host itself: the provider leaves its list, with its KDK. vCenter is not told.
+async def remove_provider(host: EsxiHost, provider: ProviderId) -> None:
+    """At the host's console: remove the provider and its KDK from the list. vCenter is not
+    notified.
 
-    Cached keys of it stay. Saved before it is answered; no change when it is not in the list.
+    Cached keys of it stay. Saved before the answer; no change when it is not in the list.
     """
     now = host.archive.now
     if host.provider(provider) is not None:

@@ -1,4 +1,4 @@
-"""Step B9: a host that has booted starts the VMs that were running, by itself."""
+"""Step B9: a booted host starts the VMs that were running."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from services.esxi.vms.vm import queue_of
 async def start_wanted_vms(host: EsxiHost) -> None:
     """Start VMs whose last accepted command was *on*; try again when keys arrive.
 
-    Only within this boot's window (``autostart_window_s``): a key that arrives later unlocks,
-    and starts nothing. vCenter is rung once for each VM that lacks keys, and when VMs started.
+    Only within this boot's window (``autostart_window_s``): a key that arrives later unlocks a VM,
+    and starts none. vCenter is rung once for each VM that lacks keys, and when VMs started.
     """
     if host.archive.now.maintenance:
         host.node.record("boot.step", step="B9", text="maintenance mode: nothing is started")
@@ -48,9 +48,11 @@ async def start_wanted_vms(host: EsxiHost) -> None:
 async def _try_each(
     host: EsxiHost, vms: list[VmName], *, again: bool
 ) -> tuple[bool, dict[VmName, tuple[CryptoKeyId, ...]]]:
-    """Try each once; whether any started, and those for which a key or the mode may still come.
+    """Try each VM once. Returns whether any started, and the VMs for which a key or the mode may
+    still arrive.
 
-    ``again``: what was wanted of them when the host booted is of the past."""
+    ``again``: the power commands read at boot may be outdated.
+    """
     started = False
     lacking: dict[VmName, tuple[CryptoKeyId, ...]] = {}
     for name in vms:
@@ -58,18 +60,18 @@ async def _try_each(
             vm = host.vms.get(name)
             if vm is None or vm.wanted is PowerState.OFF or vm.guest is not None:
                 continue
-            if name in host.migrations.incoming:  # it runs elsewhere, and is on its way here
+            if name in host.migrations.incoming:  # it runs elsewhere and is migrating here
                 continue
             try:
-                if again:  # another host may have run it meanwhile, and been told to stop it
+                if again:  # another host may have run it meanwhile and stopped it on command
                     vm.wanted = await registration.read_wanted_power(host, name)
                 if vm.wanted is PowerState.OFF:
                     continue
-                await ownership.start(host, name)
+                await ownership.start_if_ours(host, name)
             except (EncryptionKeyRequired, InvalidState) as error:
                 lacking[name] = error.keys
             except ProductError:
-                continue  # recorded; nothing that may arrive would help
+                continue  # recorded; no arrival would help
             else:
                 started = True
     return started, lacking

@@ -1,11 +1,11 @@
-"""Disks of a VM that come and go, at its host; the VM is powered off.
+"""Adding and removing disks of a VM, at its host; the VM is powered off.
 
-A disk comes: 1. its file is written whole, under a DEK of its own  2. the configuration names it,
-in one write. It goes: 1. the configuration without it  2. its file is emptied. A crash in between
-leaves a file that no configuration names, which is emptied when the VM is opened next.
+Adding: 1. the disk's file is written whole, under its own DEK  2. the configuration names it, in
+one write. Removing: 1. the configuration is written without it  2. its file is emptied. A crash in
+between leaves a file that no configuration names; it is emptied when the VM is opened next.
 
-Both need the key of the VM's home, and of no other disk: a disk whose key is lost can be taken
-away, and the rest of the VM starts again (LOCK-03).
+Both need the key of the VM's home, but no disk's key: a disk whose key is lost can be removed, and
+the rest of the VM starts again (LOCK-03).
 """
 
 from __future__ import annotations
@@ -24,11 +24,17 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms.encrypt import usable_kek
-from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
+from services.esxi.vms.files import (
+    empty_unused_files,
+    hold_lock,
+    read_config,
+    write_config,
+    write_file,
+)
 from services.esxi.vms.guest import disk_image, fresh_blocks
-from services.esxi.vms.snapshots import check_none
+from services.esxi.vms.snapshots import check_no_snapshots
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     FIRST_DISK,
@@ -41,26 +47,26 @@ from services.esxi.vms.vmx import (
 )
 
 
-async def add(host: EsxiHost, message: HostAddDisk) -> RegisteredVm:
-    """See ``HostAddDisk``; no change when that operation has made its disk already."""
+async def add_disk(host: EsxiHost, message: HostAddDisk) -> RegisteredVm:
+    """See ``HostAddDisk``; no change when that operation has added its disk already."""
     vm = host.require_powered_off(message.vm, "its disks are changed while powered off")
     check_size(message.blocks)
     async with hold_lock(host.datastore, vm.name):
         config = await read_config(host.datastore, vm.name)
         if all(disk.operation != message.operation_id for disk in config.disks):
-            config = await _add_disk(host, config, message)
+            config = await _write_disk(host, config, message)
         vm.config, vm.problem = config, ""
-        await tidy(host.datastore, config)
+        await empty_unused_files(host.datastore, config)
     return vm
 
 
-async def _add_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) -> VmConfig:
-    check_none(config, "add a disk")
+async def _write_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) -> VmConfig:
+    check_no_snapshots(config, "add a disk")
     if len(config.disks) >= DISKS_LIMIT:
         raise ResourceInUse(f"{config.vm} has {DISKS_LIMIT} disks")
     if config.home is None and (message.key, message.provider) != (None, None):
         raise InvalidState(f"{config.vm} is not encrypted: a disk of it cannot be")
-    home = await _home(host, config)
+    home = await _unwrap_home(host, config)
     disk = DiskConfig(
         key=max((there.key for there in config.disks), default=FIRST_DISK - 1) + 1,
         blocks=message.blocks,
@@ -71,24 +77,24 @@ async def _add_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) -> V
     if config.home is not None:
         key = message.key or config.home.key
         if message.key is None and message.provider is not None:
-            key = await making.new_key(host, message.provider)
+            key = await key_creation.new_key(host, message.provider)
         dek, kek = KeyMaterial(host.rng.token(DEK_SIZE)), usable_kek(host, config.vm, key)
         wrapped = wrap_dek(config.vm, disk.key, dek, key, kek, host.rng)
         disk = msgspec.structs.replace(disk, dek=wrapped)
     made = msgspec.structs.replace(config, serial=disk.serial, disks=(*config.disks, disk))
     image = disk_image(dek, fresh_blocks(disk, open_seed(config, home)))
     try:
-        await write(host.datastore, config.vm, disk.file, image)
+        await write_file(host.datastore, config.vm, disk.file, image)
         await write_config(host.datastore, made)
     except DatastoreFault:
-        await tidy(host.datastore, await read_config(host.datastore, config.vm))
+        await empty_unused_files(host.datastore, await read_config(host.datastore, config.vm))
         raise
     told = None if disk.dek is None else str(disk.dek.key)
     host.node.record("vm.disk_added", vm=config.vm, disk=disk.label, key=told)
     return made
 
 
-async def remove(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
+async def remove_disk(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
     """See ``HostRemoveDisk``; no change when the VM has no disk of that number."""
     vm = host.require_powered_off(name, "its disks are changed while powered off")
     async with hold_lock(host.datastore, name):
@@ -97,22 +103,22 @@ async def remove(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
         if len(left) != len(config.disks):
             if not left:
                 raise InvalidState(f"Hard disk {number} is the only one of {name}")
-            check_none(config, "remove a disk")
-            await _home(host, config)
+            check_no_snapshots(config, "remove a disk")
+            await _unwrap_home(host, config)
             config = msgspec.structs.replace(config, disks=left)
             await write_config(host.datastore, config)
             host.node.record("vm.disk_removed", vm=name, disk=f"Hard disk {number}")
         vm.config, vm.problem = config, ""
-        await tidy(host.datastore, config)
+        await empty_unused_files(host.datastore, config)
     return vm
 
 
-async def _home(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
-    """The DEK of its home, without which its configuration is not changed (LOCK-02)."""
+async def _unwrap_home(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
+    """The DEK of the VM's home, without which its configuration is not changed (LOCK-02)."""
     if config.home is None:
         return None
     key: CryptoKeyId = config.home.key
-    await search.bring(host, (key,), subject=config.vm, ask=False)
+    await search.bring_keys(host, (key,), subject=config.vm, ask=False)
     kek = host.keys.get(key)
     if kek is None:
         raise EncryptionKeyRequired(f"{config.vm}: a key left the cache", (key,))

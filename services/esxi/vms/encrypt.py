@@ -1,8 +1,12 @@
 """Encrypting a VM at its host: new DEKs, data rewritten, powered off.
 
-1. read the clear disks   2. write the encrypted ones as new files   3. switch the configuration
-in one write   4. empty the clear files. A crash before 3 leaves the old state whole, a crash
-after it the new one; 4 is made up for when the VM is opened next.
+1. read the clear disks
+2. write the encrypted ones as new files
+3. switch the configuration in one write
+4. empty the clear files
+
+A crash before step 3 leaves the old state whole, a crash after it the new one. If step 4 is
+missing, the next opening of the VM does it.
 """
 
 from __future__ import annotations
@@ -19,10 +23,16 @@ from protocol.errors import (
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.providers import making
-from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
+from services.esxi.providers import key_creation
+from services.esxi.vms.files import (
+    empty_unused_files,
+    hold_lock,
+    read_config,
+    write_config,
+    write_file,
+)
 from services.esxi.vms.guest import disk_image, split_image
-from services.esxi.vms.snapshots import check_none
+from services.esxi.vms.snapshots import check_no_snapshots
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     DiskConfig,
@@ -35,15 +45,15 @@ from services.esxi.vms.vmx import (
 from services.runtime.ports import Datastore
 
 
-async def encrypt(
+async def encrypt_vm(
     host: EsxiHost, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None = None
 ) -> RegisteredVm:
-    """Encrypt the VM ``name`` under ``key``; no change when it is encrypted with it already.
+    """Encrypt the VM ``name`` under ``key``; no change when it is encrypted under it already.
 
     ``key`` None: the host makes a key of ``provider`` (KEY-02), and a VM that is encrypted under a
-    key of it stays as it is; ``NotAvailable`` when that provider's keys are not made on hosts.
-    ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is
-    not safe or the VM has another key, ``InvalidPowerState`` while it runs.
+    key of it stays unchanged; ``NotAvailable`` when that provider's keys are not made on hosts.
+    ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is not
+    safe or the VM has another key, ``InvalidPowerState`` while it runs.
     """
     vm = host.require_vm(name)
     if key is None and provider is None:
@@ -54,22 +64,23 @@ async def encrypt(
         config = await read_config(host.datastore, name)
         clear = config.encrypted and any(disk.dek is None for disk in config.disks)
         if clear and config.home is not None and config.home.key == key:
-            check_none(config, "encrypt its disks")
+            check_no_snapshots(config, "encrypt its disks")
             config = await _encrypt_disks(host, config, config.home.key)
         if config.encrypted and not _is_under(config, key, provider):
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
-            check_none(config, "encrypt it")
-            key = key or await making.new_key(host, provider or ProviderId(""))
-            config = await _rewrite(host, config, key)
+            check_no_snapshots(config, "encrypt it")
+            key = key or await key_creation.new_key(host, provider or ProviderId(""))
+            config = await _rewrite_disks(host, config, key)
         vm.config, vm.problem = config, ""
-        await tidy(host.datastore, config)
+        await empty_unused_files(host.datastore, config)
     host.node.record("vm.encrypted", vm=name, key=str(config.keys[0]))
     return vm
 
 
 async def _encrypt_disks(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
-    """The clear disks of a VM whose home is encrypted, under the key of that (KEY-04)."""
+    """Encrypt the clear disks of a VM with an encrypted home, under the key of the home
+    (KEY-04)."""
     kek = usable_kek(host, config.vm, key)
     open_home(config, {key: kek})
     there = [disk.file for disk in config.disks if disk.dek is not None]
@@ -89,7 +100,7 @@ def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | 
     return all(of.provider_id == provider for of in config.keys)
 
 
-async def _rewrite(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
+async def _rewrite_disks(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     clear = [await read_disk(host.datastore, config, disk) for disk in config.disks]
     made, keys = encrypt_config(config, key, usable_kek(host, config.vm, key), host.rng)
     await write_disks(host.datastore, made, keys, clear)
@@ -98,7 +109,7 @@ async def _rewrite(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConf
 
 
 async def read_disk(datastore: Datastore, config: VmConfig, disk: DiskConfig) -> list[bytes]:
-    """A disk's blocks as they lie on the datastore; ``DatastoreFault`` when they cannot be had."""
+    """A disk's blocks as stored on the datastore; ``DatastoreFault`` when they cannot be read."""
     try:
         image = await datastore.read(config.vm, disk.file)
     except OSError as error:
@@ -113,19 +124,18 @@ async def write_disks(
     clear: Sequence[Sequence[bytes]],
     there: Collection[str] = (),
 ) -> None:
-    """All disk files of ``config`` but those that are ``there``, with these blocks under its DEKs;
-    durable on return."""
+    """Write all disk files of ``config``, except those in ``there``, with these blocks under its
+    DEKs; durable on return."""
     for disk, dek, blocks in zip(config.disks, keys.deks, clear, strict=True):
         if disk.file not in there:
-            await write(datastore, config.vm, disk.file, disk_image(dek, blocks))
+            await write_file(datastore, config.vm, disk.file, disk_image(dek, blocks))
 
 
 def usable_kek(host: EsxiHost, vm: VmName, key: CryptoKeyId) -> KeyMaterial:
-    """The KEK that this host may encrypt ``vm`` under.
+    """The KEK under which this host may encrypt ``vm``.
 
-    ``InvalidArgument`` for a reference without a key id, which is no key of anybody's (SC-39);
-    ``EncryptionKeyRequired`` when it is not in the cache, ``InvalidState`` when the host is not
-    safe.
+    ``InvalidArgument`` for a reference without a key id (SC-39); ``EncryptionKeyRequired`` when the
+    key is not cached, ``InvalidState`` when the host is not safe.
     """
     if not key.key_id:
         text = f"{vm}: the reference to {key.provider_id} has no key id (invalid metadata)"

@@ -1,8 +1,8 @@
-"""The files of VMs on the shared datastore: read, write, lock, and tidy up after a crash.
+"""The files of VMs on the shared datastore: read, write, lock, and clean up after a crash.
 
-A VM's configuration names the disk file in force. Whoever rewrites a disk writes a new file
-first and switches the configuration in one write; the other file is emptied afterwards, or, if
-the host fell in between, when the VM is opened next.
+A VM's configuration names the disk file in force. Rewriting a disk writes a new file first and
+switches the configuration in one write. The old file is emptied afterwards or, if the host failed
+in between, when the VM is opened next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from protocol.errors import DatastoreFault, NotFound, SaveFailed
 from protocol.terms import VmName
 from services.esxi.vms.nvram import nvram_file
-from services.esxi.vms.power_file import PowerRecord, power_record, power_text
+from services.esxi.vms.power_file import PowerRecord, decode_power, encode_power
 from services.esxi.vms.vmem import SUFFIX, vmem_file
 from services.esxi.vms.vmx import (
     CLONING_FILE,
@@ -36,27 +36,27 @@ async def hold_lock(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
     """Hold the VM's lock for a change; ``DatastoreFault`` while another host holds it."""
     async with lock_and_keep(datastore, vm):
         yield
-    await give_lock_back(datastore, vm)
+    await release_lock(datastore, vm)
 
 
 @asynccontextmanager
 async def lock_and_keep(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
-    """Take the VM's lock, and keep it unless the block fails: it goes back then.
+    """Take the VM's lock, and keep it unless the block fails; then the lock is released.
 
-    What the block failed of is raised, also when the datastore does not take the lock back; this
-    life can still use it then, and its end frees it. ``DatastoreFault`` as ``take_lock``.
+    The error of the block is raised, even when the datastore refuses the release; this life can
+    then still use the lock, and its end releases it. ``DatastoreFault`` as in ``take_lock``.
     """
     await take_lock(datastore, vm)
     try:
         yield
     except BaseException:
         with suppress(DatastoreFault):
-            await give_lock_back(datastore, vm)
+            await release_lock(datastore, vm)
         raise
 
 
 async def take_lock(datastore: Datastore, vm: VmName) -> None:
-    """For as long as the VM runs; ``DatastoreFault`` while another host holds it."""
+    """Take the lock for as long as the VM runs; ``DatastoreFault`` while another host holds it."""
     try:
         await datastore.lock(vm)
     except VmLockHeld as held:
@@ -65,8 +65,8 @@ async def take_lock(datastore: Datastore, vm: VmName) -> None:
         raise DatastoreFault(f"{vm}: its lock: {error.strerror or error}") from None
 
 
-async def give_lock_back(datastore: Datastore, vm: VmName) -> None:
-    """``DatastoreFault`` when the datastore refuses: then this life has it still."""
+async def release_lock(datastore: Datastore, vm: VmName) -> None:
+    """Release the lock. ``DatastoreFault`` when the datastore refuses: this life still holds it."""
     try:
         await datastore.unlock(vm)
     except OSError as error:
@@ -74,7 +74,8 @@ async def give_lock_back(datastore: Datastore, vm: VmName) -> None:
 
 
 async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
-    """``NotFound`` when the VM has no files, ``DatastoreFault`` when they are unreadable."""
+    """The VM's configuration. ``NotFound`` when the VM has no files, ``DatastoreFault`` when they
+    are unreadable."""
     try:
         data = await datastore.read(vm, vmx_file(vm))
     except FileNotFoundError:
@@ -92,31 +93,31 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
 
 
 async def write_config(datastore: Datastore, config: VmConfig) -> None:
-    """Replace the configuration atomically; durable on return. Errors as of ``_put_in_force``."""
-    data = with_check(msgspec.msgpack.encode(config))
+    """Replace the configuration atomically; durable on return. Errors as in ``_put_in_force``."""
+    data = add_checksum(msgspec.msgpack.encode(config))
     await _put_in_force(datastore, config.vm, vmx_file(config.vm), data)
 
 
 async def _put_in_force(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
-    """``write`` a file that says what holds of the VM.
+    """Write a file that defines the state of the VM.
 
-    A write that fails may have been made (the folder was not synced): whoever took that for a
-    refusal would empty the files that are in force now. It is made again then; ``SaveFailed`` when
-    that fails too, ``DatastoreFault`` when the file is as it was.
+    A failed write may have been made all the same (the folder was not synced). A caller that took
+    it for a refusal would empty the files that are in force now. So the write is repeated;
+    ``SaveFailed`` when that fails too, ``DatastoreFault`` when the file is unchanged.
     """
     try:
-        await write(datastore, vm, file, data)
+        await write_file(datastore, vm, file, data)
     except DatastoreFault:
-        if not await _lies_there(datastore, vm, file, data):
+        if not await _may_have_content(datastore, vm, file, data):
             raise
         try:
-            await write(datastore, vm, file, data)
+            await write_file(datastore, vm, file, data)
         except DatastoreFault as error:
             raise SaveFailed(f"{error}: what was asked may hold or not") from None
 
 
-async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:
-    """Also when nobody can know."""
+async def _may_have_content(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:
+    """Whether the file may have this content; True when that cannot be read."""
     try:
         return await datastore.read(vm, file) == data
     except FileNotFoundError:
@@ -125,19 +126,19 @@ async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) 
         return True
 
 
-def with_check(body: bytes) -> bytes:
-    """``body`` with a check in front: a flipped bit could name another disk file as the one in
+def add_checksum(body: bytes) -> bytes:
+    """``body`` with a checksum in front: a flipped bit could name another disk file as the one in
     force, and the true one would be emptied."""
     return zlib.crc32(body).to_bytes(_CHECK, "big") + body
 
 
 def verify_checksum(data: bytes) -> bytes | None:
-    """What was written with a check; None when it was damaged."""
+    """The content of data with a checksum; None when it is damaged."""
     body = data[_CHECK:]
     return body if data[:_CHECK] == zlib.crc32(body).to_bytes(_CHECK, "big") else None
 
 
-async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
+async def write_file(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
     """Replace a file; ``DatastoreFault`` for no space and the like."""
     try:
         await datastore.write(vm, file, data)
@@ -146,10 +147,10 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
 
 
 async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
-    """The last accepted power command; None when it was damaged or is gone."""
+    """The last accepted power command; None when it is damaged or missing."""
     try:
         body = verify_checksum(await datastore.read(vm, POWER_FILE))
-        return None if body is None else power_record(body)
+        return None if body is None else decode_power(body)
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:
@@ -157,19 +158,19 @@ async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
 
 
 async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> None:
-    """Keep the last accepted power command beside the VM, for step B9 of a next boot."""
-    await _put_in_force(datastore, vm, POWER_FILE, with_check(power_text(record)))
+    """Store the last accepted power command beside the VM, for step B9 of a later boot."""
+    await _put_in_force(datastore, vm, POWER_FILE, add_checksum(encode_power(record)))
 
 
-async def tidy(datastore: Datastore, config: VmConfig) -> None:
+async def empty_unused_files(datastore: Datastore, config: VmConfig) -> None:
     """Empty every disk file that the configuration does not name: it may hold clear blocks.
 
-    So is the state of a virtual TPM that was removed, or whose addition came to no end, the memory
-    of a snapshot that is none, and the mark of a clone's maker: it has a configuration by now, and
-    would be taken for half made if that were lost.
+    The same applies to the state of a virtual TPM that was removed, or whose addition did not
+    finish, to the memory of a snapshot that does not exist, and to the mark of a clone: with a
+    configuration the clone is complete, and without one it would be taken for half made.
 
-    A VM may have the name of such a file: its configuration is none of them. ``DatastoreFault``
-    when the datastore refuses.
+    A VM may have the name of such a file: its configuration is not emptied. ``DatastoreFault`` when
+    the datastore refuses.
     """
     vtpm = config.vtpm
     serials = [one.vtpm for one in config.snapshots if one.vtpm]
@@ -184,6 +185,6 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
             if not ours or file in needed:
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):
-                await write(datastore, config.vm, file, b"")
+                await write_file(datastore, config.vm, file, b"")
     except OSError as error:
         raise DatastoreFault(f"{config.vm}: {error.strerror or error}") from None

@@ -1,7 +1,7 @@
 """A running guest: it reads, verifies and rewrites its disk on the datastore, for real.
 
-Nothing that it read earlier may serve as an answer: every question goes to the datastore. What
-it finds wrong it never forgets while it runs: a faulted guest answers nothing more.
+Earlier reads never serve as an answer: every question goes to the datastore. A guest that finds an
+error is faulted while it runs, and answers nothing more.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from services.esxi.vms.vtpm import Vtpm
 from services.runtime.ports import Choices, Datastore
 
 RUN: Final = 64
-"""Blocks that are read or written in one call of the datastore."""
+"""Blocks read or written in one call of the datastore."""
 
 
 SPAN: Final = 32768
-"""Addresses that each disk has: the block ``at`` of "Hard disk N" is (N-1) * SPAN + ``at``."""
+"""Block addresses of each disk: block ``at`` of "Hard disk N" is (N-1) * SPAN + ``at``."""
 
 
 def disk_image(dek: KeyMaterial | None, plain: Sequence[bytes]) -> bytes:
@@ -42,7 +42,7 @@ def disk_image(dek: KeyMaterial | None, plain: Sequence[bytes]) -> bytes:
 
 
 def decrypt_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[bytes]:
-    """What the blocks of a disk file hold."""
+    """The content of the blocks of a disk file."""
     if dek is None:
         return list(stored)
     cipher = DiskCipher(dek)
@@ -50,13 +50,13 @@ def decrypt_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[byt
 
 
 def fresh_blocks(disk: DiskConfig, seed: bytes) -> list[bytes]:
-    """What a new disk holds: every block as first written, with its VM's nvram as marker."""
-    made, first = guest_seed(seed), _first(disk)
+    """The content of a new disk: every block as first written, with its VM's nvram as marker."""
+    made, first = guest_seed(seed), _first_address(disk)
     return [guest_block(made, first + at, 0) for at in range(disk.blocks + 1)]
 
 
-def _first(disk: DiskConfig) -> int:
-    """The address of its first block."""
+def _first_address(disk: DiskConfig) -> int:
+    """The address of the disk's first block."""
     return (disk.number - 1) * SPAN
 
 
@@ -65,14 +65,15 @@ def _encrypt_block(cipher: DiskCipher | None, index: int, plain: bytes) -> bytes
 
 
 def split_image(image: bytes, vm: VmName, disk: DiskConfig) -> list[bytes]:
-    """Blocks of a disk file; ``GuestFault`` when it has not the size of the disk."""
+    """Blocks of a disk file; ``GuestFault`` when it does not have the size of the disk."""
     if len(image) != (disk.blocks + 1) * BLOCK_SIZE:
         raise GuestFault(f"{vm}: {disk.file} has {len(image)} bytes")
     return [image[at : at + BLOCK_SIZE] for at in range(0, len(image), BLOCK_SIZE)]
 
 
-def _runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
-    """In pieces of what one call of the datastore may be about: others have their turn between."""
+def _split_runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Split into runs for one call of the datastore each: other guests get their turn in
+    between."""
     return (blocks[at : at + RUN] for at in range(0, len(blocks), RUN))
 
 
@@ -83,7 +84,7 @@ def _describe_blocks(blocks: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class _Disk:
-    """A disk as its guest has it: the cipher of its DEK, None in clear."""
+    """A disk as its guest sees it: with the cipher of its DEK, None in clear."""
 
     disk: DiskConfig
     cipher: DiskCipher | None
@@ -110,13 +111,13 @@ class RunningGuest:
     def thaw(
         cls, datastore: Datastore, config: VmConfig, keys: VmKeys, memory: GuestMemory
     ) -> RunningGuest:
-        """The guest that stood still goes on; ``GuestFault`` when its memory is damaged."""
+        """Resume a frozen guest; ``GuestFault`` when its memory is damaged."""
         ram = Ram.thaw(memory, secrecy=bool(config.keys))
         return cls(datastore, config, keys, ram, memory.next_block)
 
     def freeze(self) -> GuestMemory:
-        """All that it goes on from; whoever lets it go on here or elsewhere sees to it that only
-        one does. ``GuestFault`` when it has faulted: a fault does not travel."""
+        """The complete state of the guest. The caller ensures that only one host resumes it.
+        ``GuestFault`` when it has faulted: a fault does not travel."""
         self._alive()
         if not self._ram.writes:
             self._ram.write()
@@ -128,19 +129,18 @@ class RunningGuest:
         )
 
     async def start(self) -> None:
-        """Verify every disk whole, as a guest does that mounts its file systems."""
+        """Verify every disk completely, as a guest that mounts its file systems."""
         for of in self._disks.values():
             image = await self._read_image(of.disk)
-            first = _first(of.disk)
+            first = _first_address(of.disk)
             for at, stored in enumerate(split_image(image, self.config.vm, of.disk)):
                 self._decrypt_and_verify(first + at, stored)
 
     async def fill(self, marker: bytes) -> GuestAnswer:
-        """Every block of the first disk as first written, made from the questioner's marker, and
-        read back."""
+        """Write every block of the first disk anew, made from ``marker``, and read them back."""
         seed, blocks = guest_seed(marker), self._first_disk.blocks
         contents = [guest_block(seed, index, 0) for index in range(blocks)]
-        for run in _runs(range(blocks)):
+        for run in _split_runs(range(blocks)):
             await self._put({index: contents[index] for index in run})
         return GuestAnswer(digest=challenge_digest(b"", contents))
 
@@ -149,17 +149,17 @@ class RunningGuest:
         return next(iter(self._disks.values())).disk
 
     async def contents(self, blocks: Sequence[int]) -> list[bytes]:
-        """These blocks, read from the datastore now, each verified."""
+        """These blocks, read from the datastore now and verified."""
         found: list[bytes] = []
-        for run in _runs(blocks):
+        for run in _split_runs(blocks):
             found += map(self._decrypt_and_verify, run, await self._read_stored_blocks(run))
         return found
 
     async def challenge(self, nonce: bytes, blocks: Sequence[int], choices: Choices) -> GuestAnswer:
-        """Answer with digest and one rewritten block, its next generation read back."""
+        """Answer with a digest and one rewritten block, whose next generation is read back."""
         if not 0 < len(blocks) <= self._size or not all(map(self._has, blocks)):
             known = ", ".join(
-                f"{_first(of.disk)}..{_first(of.disk) + of.disk.blocks - 1}"
+                f"{_first_address(of.disk)}..{_first_address(of.disk) + of.disk.blocks - 1}"
                 for of in self._disks.values()
             )
             raise InvalidArgument(f"blocks: 1 to {self._size} within {known} are asked")
@@ -184,10 +184,10 @@ class RunningGuest:
         return of is not None and block % SPAN < of.disk.blocks
 
     async def work(self) -> None:
-        """One step of its own: verify the next block, then rewrite the journal and read it; of
-        each disk."""
+        """One step of its own work on each disk: verify the next block, then rewrite and read the
+        journal."""
         for of in self._disks.values():
-            first, journal = _first(of.disk), _first(of.disk) + of.disk.blocks
+            first, journal = _first_address(of.disk), _first_address(of.disk) + of.disk.blocks
             _, old = await self.contents((first + self._next_block % of.disk.blocks, journal))
             await self._rewrite(journal, old)
         self._next_block += 1
@@ -207,13 +207,13 @@ class RunningGuest:
         return generation + 1
 
     async def _put(self, plain: Mapping[int, bytes]) -> None:
-        """Write these blocks, and read back that they lie there as they were written."""
+        """Write these blocks, and check by reading that they were stored."""
         written = await self._write(plain)
         if await self._read_stored_blocks(list(plain)) != written:
             self._fail(f"{_describe_blocks(list(plain))} was not read back as it was written")
 
     async def _write(self, plain: Mapping[int, bytes]) -> list[bytes]:
-        """Write these blocks; what has to lie on the datastore then."""
+        """Write these blocks; returns what must be stored afterwards."""
         self._alive()
         stored = {
             at: _encrypt_block(self._cipher(at), at % SPAN, block) for at, block in plain.items()
@@ -231,7 +231,7 @@ class RunningGuest:
         return self._disks[block // SPAN].cipher
 
     def _by_disk(self, blocks: Iterable[int]) -> list[tuple[_Disk, list[int]]]:
-        """These addresses, disk by disk."""
+        """These addresses, grouped by disk."""
         found: dict[int, list[int]] = {}
         for block in blocks:
             found.setdefault(block // SPAN, []).append(block)
@@ -257,7 +257,7 @@ class RunningGuest:
             self._fail(f"{disk.label} cannot be read: {error.strerror or error}")
 
     def _decrypt_and_verify(self, index: int, stored: bytes) -> bytes:
-        """Decrypt and check; the journal must be made from the seed in the VM's nvram."""
+        """Decrypt and verify; the journal must be made from the seed in the VM's nvram."""
         if len(stored) != BLOCK_SIZE:
             self._fail(f"block {index} is cut short")
         of = self._disks[index // SPAN]

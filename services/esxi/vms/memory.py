@@ -1,7 +1,7 @@
-"""The memory of a running guest, and what of it a migration takes along. Pure.
+"""The memory of a running guest, and the part of it that a migration sends. Pure.
 
-A guest writes pages made from a secret that it drew when it started and that lies nowhere else: a
-guest that answers with the same secret is the same run, wherever it runs now.
+A guest writes pages made from a secret that it draws when it starts and stores nowhere else. A
+guest that answers with the same secret is the same run, on whatever host.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _GENERATION: Final = 8  # bytes
 
 
 class GuestMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a guest that stands still goes on from: its pages, those that were never written
-    empty, how far it is with its work, and the state of its virtual TPM, if it has one."""
+    """The state from which a frozen guest continues: its pages (never written ones are empty), the
+    progress of its work, and the state of its virtual TPM, if it has one."""
 
     pages: tuple[bytes, ...]
     next_block: int
@@ -36,12 +36,12 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 
 def pack_memory(memory: GuestMemory) -> bytes:
-    """As it is sent."""
+    """The memory as bytes."""
     return _encode(memory)
 
 
 def unpack_memory(data: bytes) -> GuestMemory:
-    """``GuestFault`` when it is none."""
+    """The memory in these bytes; ``GuestFault`` when they are malformed."""
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, ValueError):
@@ -52,19 +52,19 @@ class Ram:
     """The pages of one guest. ``writes``: how many were written since it started."""
 
     def __init__(self, secret: bytes, *, secrecy: bool) -> None:
-        """``secrecy``: the guest's VM is encrypted, so what is in its memory is to be kept."""
+        """``secrecy``: the guest's VM is encrypted, so its memory is secret."""
         self._secret = KeyMaterial(secret) if secrecy else secret
         self._pages = [b""] * PAGES
         self.writes = 0
 
     @property
     def run(self) -> bytes:
-        """Says which run of the guest this is, and nothing of its memory: 8 bytes."""
+        """Identifies the run of the guest, and reveals nothing of its memory: 8 bytes."""
         return hashlib.sha256(b"keystead guest run" + self._clear).digest()[:RUN_SIZE]
 
     @property
     def pages(self) -> tuple[bytes, ...]:
-        """As they are now."""
+        """The present pages."""
         return tuple(self._pages)
 
     @property
@@ -72,7 +72,7 @@ class Ram:
         return self._secret if isinstance(self._secret, bytes) else self._secret.reveal()
 
     def write(self) -> None:
-        """The next page is read, verified, and written again; ``GuestFault`` when it is wrong."""
+        """Read and verify the next page, and write it again; ``GuestFault`` when it is wrong."""
         at = self.writes % PAGES
         self._verify(at)
         self.writes += 1
@@ -92,7 +92,7 @@ class Ram:
 
     @classmethod
     def thaw(cls, memory: GuestMemory, *, secrecy: bool) -> Ram:
-        """The memory of a guest that goes on; ``GuestFault`` unless its pages are one guest's."""
+        """The memory of a resumed guest; ``GuestFault`` unless all pages are of one guest."""
         first = memory.pages[0] if len(memory.pages) == PAGES else b""
         if len(first) != PAGE_SIZE:
             raise GuestFault("the memory is incomplete")

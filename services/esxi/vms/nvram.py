@@ -1,8 +1,8 @@
 """The file ``<vm>.nvram``: the state of a VM's virtual TPM, under the VM's home DEK. Pure.
 
-AES-256-GCM, bound to the VM, to the vTPM (its endorsement key) and to the number of the save,
-which stands before it in clear: the file of another VM, of a vTPM that was removed, or with another
-number on it does not open (VTPM-01).
+AES-256-GCM, bound to the VM, to the vTPM (its endorsement key) and to the number of the save, which
+precedes it in clear. A file of another VM, of a removed vTPM, or with another number does not open
+(VTPM-01).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def nvram_file(vm: VmName, serial: int = 1) -> str:
 def encrypt_nvram(
     vm: VmName, ek: bytes, state: VirtualTpmState, number: int, home: KeyMaterial, rng: Rng
 ) -> bytes:
-    """The file with this state, the ``number``-th. What has power loses it: only NV is kept."""
+    """The file with this state and save ``number``. A TPM with power loses it: only NV is kept."""
     nonce = rng.token(NONCE_SIZE)
     box = AESGCM(home.reveal()).encrypt(nonce, state.nv, _aad(vm, ek, number))
     return _MAGIC + number.to_bytes(_NUMBER, "big") + nonce + box
@@ -43,7 +43,7 @@ def decrypt_nvram(
 ) -> tuple[VirtualTpmState, int]:
     """The state, without power, and the number of its save.
 
-    ``CryptographicFailure`` for every other file: of another VM, vTPM or key, altered, cut short.
+    ``CryptographicFailure`` for a file of another VM, vTPM or key, or an altered or truncated one.
     """
     if not data.startswith(_MAGIC) or len(data) < _HEAD + NONCE_SIZE:
         raise CryptographicFailure(f"{nvram_file(vm)} holds no state of a virtual TPM")

@@ -1,7 +1,7 @@
-"""Power of VMs: the flow of power-on with its search for keys, and power-off.
+"""Power of VMs: power-on with its search for keys, and power-off.
 
-The power command is kept beside the VM before it is answered, so that the next boot knows what
-was wanted (step B9). A refused command is not accepted and leaves what was wanted as it was.
+The power command is stored beside the VM before it is answered, so that the next boot knows it
+(step B9). A refused command is not accepted and does not change the stored one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.providers import native
-from services.esxi.providers.trusted import gate
+from services.esxi.providers.trusted import power_on_check
 from services.esxi.vms import vtpm
 from services.esxi.vms.files import (
-    give_lock_back,
+    empty_unused_files,
     hold_lock,
     lock_and_keep,
     read_config,
-    tidy,
+    release_lock,
     write_config,
     write_power,
 )
@@ -40,11 +40,11 @@ from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
 
 async def power_on(host: EsxiHost, name: VmName, *, ask: bool) -> RegisteredVm:
-    """Start the VM; no change when it runs. Its turn in the VM's queue is held by the caller.
+    """Start the VM; no change when it runs. The caller holds its turn in the VM's queue.
 
-    ``ask``: ring at vCenter about missing keys and wait a moment for them (not when vCenter
-    itself is the one that asks). ``EncryptionKeyRequired`` names what could not be found;
-    key resolution comes before the mode check, so an unsafe host without keys says so.
+    ``ask``: ring vCenter about missing keys and wait a moment for them (not when vCenter itself
+    asks). ``EncryptionKeyRequired`` names the keys that were not found. Key resolution comes before
+    the mode check, so an unsafe host without keys reports the keys.
     """
     vm = host.require_vm(name)
     if vm.guest is not None:
@@ -53,7 +53,7 @@ async def power_on(host: EsxiHost, name: VmName, *, ask: bool) -> RegisteredVm:
         host.check_takes_vms()
         async with lock_and_keep(host.datastore, name):
             guest = await _start_guest(host, vm, ask=ask)
-            async with host.protection.adding(host.datastore, name):
+            async with host.protection.protecting(host.datastore, name):
                 await write_power(host.datastore, name, host.power_record(PowerState.ON))
                 vm.guest, vm.wanted = guest, PowerState.ON
     except ProductError as error:
@@ -72,9 +72,9 @@ async def power_on(host: EsxiHost, name: VmName, *, ask: bool) -> RegisteredVm:
 
 
 async def power_off(host: EsxiHost, name: VmName) -> RegisteredVm:
-    """Stop the VM and remember that this was wanted, also when it was off.
+    """Stop the VM and store that command, even when the VM is off.
 
-    ``DatastoreFault`` when it runs on another host: what is wanted of it is asked there.
+    ``DatastoreFault`` when it runs on another host, which must be asked instead.
     """
     vm = host.require_vm(name)
     if vm.config is None:
@@ -90,17 +90,17 @@ async def power_off(host: EsxiHost, name: VmName) -> RegisteredVm:
 
 
 async def stop_all(host: EsxiHost) -> None:
-    """The host shuts down orderly: see ``stop``."""
+    """Orderly shutdown of the host: stop every VM, see ``stop``."""
     for vm in host.running():
         await stop(host, vm.name)
 
 
 async def stop(host: EsxiHost, name: VmName, *, needed: Callable[[], bool] = lambda: True) -> None:
-    """Stop the VM if it runs, in its turn; what was wanted of it stays.
+    """Stop the VM if it runs, in its turn; its stored power command stays.
 
-    Its lock goes back only after everything that this host does with its files has ended. One that
-    the datastore does not take back now goes back when this life ends. ``needed``: asked when the
-    turn has come.
+    Its lock is released only after everything that this host does with its files has ended. If the
+    datastore refuses, the end of this life releases it. ``needed`` is called when the turn has
+    come.
     """
     async with host.node.turn(queue_of(name)):
         vm = host.vms.get(name)
@@ -113,16 +113,16 @@ async def stop(host: EsxiHost, name: VmName, *, needed: Callable[[], bool] = lam
 
 
 async def _start_guest(host: EsxiHost, vm: RegisteredVm, *, ask: bool) -> RunningGuest:
-    """Resolve keys, check the mode, unwrap the DEKs, and let the guest verify its disk."""
+    """Find the keys, check the mode, unwrap the DEKs, and let the guest verify its disk."""
     config = await read_config(host.datastore, vm.name)
-    if config.offer is not None:  # of a migration that came to nothing: what it froze is void now
+    if config.offer is not None:  # of a failed migration: the frozen state is void now
         config = msgspec.structs.replace(config, offer=None)
         await write_config(host.datastore, config)
     vm.config, vm.problem = config, ""
     if config.template:
         raise InvalidState(f"{vm.name} is a template: it is not powered on")
-    await tidy(host.datastore, config)
-    keys = await keys_of(host, config, ask=ask)
+    await empty_unused_files(host.datastore, config)
+    keys = await open_vm_with_keys(host, config, ask=ask)
     ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))
     guest = RunningGuest(host.datastore, config, keys, ram)
     await guest.start()
@@ -134,40 +134,41 @@ async def _start_guest(host: EsxiHost, vm: RegisteredVm, *, ask: bool) -> Runnin
 
 
 def vtpm_means(host: EsxiHost) -> vtpm.VtpmMeans:
-    """What the vTPMs of this host's VMs work with; ``NotAvailable`` on a node without."""
+    """The means for the vTPMs of this host's VMs; ``NotAvailable`` on a node without."""
     return vtpm.VtpmMeans(host.virtual_tpms, host.datastore, host.rng)
 
 
-async def keys_of(host: EsxiHost, config: VmConfig, *, ask: bool) -> VmKeys:
-    """The VM opened, its keys looked for by every means that applies. Faults as of ``power_on``."""
+async def open_vm_with_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> VmKeys:
+    """The opened VM, its keys looked for by every means that applies. Faults as in ``power_on``."""
     if config.keys:
         await _bring_keys(host, config, ask=ask)
-    await gate.admit(host, config.vm, config.keys)
+    await power_on_check.check_power_on(host, config.vm, config.keys)
     if not config.keys:
         return VmKeys((None,) * len(config.disks), config.nvram)
     return unwrap_deks(host, config)
 
 
 async def _bring_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> None:
-    """Every key of the VM; a refusal for want of disks' keys alone names these disks (LOCK-03)."""
+    """Bring every key of the VM. If only disks' keys are missing, the error names these disks
+    (LOCK-03)."""
     try:
-        await search.bring(host, config.keys, subject=config.vm, ask=ask)
+        await search.bring_keys(host, config.keys, subject=config.vm, ask=ask)
     except EncryptionKeyRequired as error:
         if config.home is not None and config.home.key in error.keys:
             raise
-        told = [
+        disks = [
             f"{disk.label}, [{host.config.datastore}] {config.vm}/{disk.file}, is encrypted, and "
             f"the required key {disk.dek.key} was not found"
             for disk in config.disks
             if disk.dek is not None and disk.dek.key in error.keys
         ]
-        raise EncryptionKeyRequired(f"{config.vm}: {'; '.join(told)}", error.keys) from None
+        raise EncryptionKeyRequired(f"{config.vm}: {'; '.join(disks)}", error.keys) from None
 
 
-def vtpm_that_came(
+def unpack_arrived_vtpm(
     host: EsxiHost, config: VmConfig, keys: VmKeys, memory: GuestMemory
 ) -> vtpm.Vtpm | None:
-    """The vTPM of a VM that came running, with all that had power; ``GuestFault`` without it."""
+    """The vTPM of a VM that arrived running, with its powered state; ``GuestFault`` without it."""
     if config.vtpm is None:
         return None
     if keys.home is None or memory.vtpm is None:
@@ -176,8 +177,8 @@ def vtpm_that_came(
 
 
 def unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
-    """The VM's DEKs. A derived key that does not open them is none of this VM's (NKP-18), which
-    is told before the mode is: a host that lacks a key says so, safe or not."""
+    """The VM's DEKs. A derived key that does not open them is not this VM's (NKP-18). That is
+    reported before the mode is checked: a host that lacks a key says so, safe or not."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
     gone = tuple(key for key in config.keys if key not in keks)
     if gone:
@@ -185,7 +186,7 @@ def unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
     try:
         opened = open_vm(config, keks)
     except CryptographicFailure:
-        if wrong := native.disprove(host, config.keys):
+        if wrong := native.disprove_keys(host, config.keys):
             text = f"{config.vm}: derived keys are not those that it was encrypted under"
             raise EncryptionKeyRequired(text, wrong) from None
         raise GuestFault(f"{config.vm}: its wrapped DEK does not open under its key") from None
@@ -199,7 +200,7 @@ async def _stop_guest(host: EsxiHost, vm: RegisteredVm) -> None:
         return
     vm.guest = None
     try:
-        await give_lock_back(host.datastore, vm.name)
+        await release_lock(host.datastore, vm.name)
     except DatastoreFault:
         _record_power(host, vm.name, PowerState.OFF)  # it is off all the same
         raise

@@ -1,5 +1,5 @@
-"""The file ``power`` beside a VM: its last accepted power command (step B9), and the host whose VM
-it is. Pure."""
+"""The file ``power`` beside a VM: its last accepted power command (step B9), and its owner.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from protocol.terms import NodeName, PowerState
 
 
 class PowerRecord(msgspec.Struct, frozen=True):
-    """The last accepted power command. ``owner``: the host that accepted it, or that the VM has
-    moved to since; None in a file of a release that did not record it. ``epoch``: of the owner's
-    HA; empty when that was off."""
+    """The last accepted power command. ``owner``: the host that accepted it, or to which the VM has
+    moved since; None in a file of a release that did not record it. ``epoch``: that of the owner's
+    HA; empty when HA was off."""
 
     wanted: PowerState
     owner: NodeName | None = None
     epoch: str = ""
 
 
-def power_text(record: PowerRecord) -> bytes:
-    """What the file holds."""
+def encode_power(record: PowerRecord) -> bytes:
+    """The content of the file."""
     mark = "" if record.owner is None else f" {record.owner} {record.epoch}"
     return f"{record.wanted.value}{mark}".encode()
 
 
-def power_record(body: bytes) -> PowerRecord:
-    """What ``power_text`` has written; ``ValueError`` for anything else."""
+def decode_power(body: bytes) -> PowerRecord:
+    """The record in a file; ``ValueError`` for anything else."""
     wanted, *mark = body.decode().split(" ")
     if not mark:
         return PowerRecord(PowerState(wanted))

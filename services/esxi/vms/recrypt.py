@@ -1,17 +1,17 @@
-"""Other keys for an encrypted VM, at its host: recrypted shallowly or deeply, or decrypted.
+"""Other keys for an encrypted VM, at its host: shallow or deep recrypt, or decryption.
 
 Shallow (REK-01), also while it runs: 1. unwrap the DEKs under the old KEKs  2. wrap them under the
-new one  3. write the configuration. No data is touched, and a guest goes on with the DEK it has.
+new one  3. write the configuration. No data is touched, and a guest continues with its DEK.
 
-Deep (REK-02) and decrypting (CLN-02), powered off: 1. read its disks  2. write them under new
-DEKs, or in clear, as new files  3. write the configuration that names them  4. empty the old files.
+Deep (REK-02) and decryption (CLN-02), powered off: 1. read its disks  2. write them under new DEKs,
+or in clear, as new files  3. write the configuration that names them  4. empty the old files.
 
-The configuration is written in one go, so a crash leaves either keys; what lies there then is made
-up for when the VM is opened next, as with encryption. A repeat finds that the VM is under other
-keys than it was, and changes nothing.
+The configuration is written in one write, so a crash leaves either keys; the next opening of the VM
+cleans up, as after encryption. A repeat finds that the VM has other keys than before, and changes
+nothing.
 
-One disk alone may be recrypted too: the home and the other disks stay under the keys that they
-have. All of these are needed all the same.
+One disk alone may be recrypted too: the home and the other disks keep their keys, all of which are
+needed nevertheless.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from protocol.messages.host import HostRecryptVm
 from protocol.terms import CryptoKeyId, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
-from services.esxi.vms.files import hold_lock, read_config, tidy, write_config
+from services.esxi.vms.files import empty_unused_files, hold_lock, read_config, write_config
 from services.esxi.vms.guest import decrypt_blocks
 from services.esxi.vms.power import unwrap_deks
-from services.esxi.vms.snapshots import check_none
+from services.esxi.vms.snapshots import check_no_snapshots
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     DiskConfig,
@@ -38,23 +38,23 @@ from services.esxi.vms.vmx import (
     with_new_deks,
     with_new_files,
 )
-from services.esxi.vms.vtpm_device import with_moved_vtpm
+from services.esxi.vms.vtpm_device import move_vtpm
 
 
-async def recrypt(host: EsxiHost, message: HostRecryptVm) -> RegisteredVm:
+async def recrypt_vm(host: EsxiHost, message: HostRecryptVm) -> RegisteredVm:
     """See ``HostRecryptVm``. ``EncryptionKeyRequired`` names keys that are not here (REK-05)."""
     vm = host.require_vm(message.vm)
     if message.deep and vm.guest is not None:
         raise InvalidPowerState(f"{vm.name} is running: its data is rewritten while powered off")
-    if vm.guest is not None:  # the lock is held by the guest's run
-        await _recrypt_vm(host, vm, message)
+    if vm.guest is not None:  # the guest's run holds the lock
+        await _recrypt_locked(host, vm, message)
     else:
         async with hold_lock(host.datastore, vm.name):
-            await _recrypt_vm(host, vm, message)
+            await _recrypt_locked(host, vm, message)
     return vm
 
 
-async def _recrypt_vm(host: EsxiHost, vm: RegisteredVm, message: HostRecryptVm) -> None:
+async def _recrypt_locked(host: EsxiHost, vm: RegisteredVm, message: HostRecryptVm) -> None:
     config = await read_config(host.datastore, vm.name)
     if not config.encrypted:
         raise InvalidState(f"{vm.name} is not encrypted")
@@ -63,23 +63,23 @@ async def _recrypt_vm(host: EsxiHost, vm: RegisteredVm, message: HostRecryptVm) 
         if not _is_done(config, message):
             now, then = config.keys[0], message.old[0]
             raise InvalidState(f"{vm.name} is under {now}, not under {then}")
-        _show(vm, config)
-        await tidy(host.datastore, config)
+        _use_config(vm, config)
+        await empty_unused_files(host.datastore, config)
         return
     if message.deep:
-        check_none(config, "recrypt it deeply")
+        check_no_snapshots(config, "recrypt it deeply")
     opened = await _find_and_unwrap_deks(host, config)
-    key = message.key or await making.new_key(host, message.provider)
+    key = message.key or await key_creation.new_key(host, message.provider)
     kek = usable_kek(host, vm.name, key)
     if message.deep:
-        config = await _rewritten(host, config, opened, under=key, only=only)
+        config = await _rewrite_disks(host, config, opened, under=key, only=only)
     else:
         disks = None if only is None else (only,)
         config = rewrap_config(config, opened, key, kek, host.rng, disks)
         await write_config(host.datastore, config)
-    _show(vm, config)
+    _use_config(vm, config)
     if message.deep:
-        await tidy(host.datastore, config)
+        await empty_unused_files(host.datastore, config)
     host.node.record(
         "vm.recrypted",
         vm=vm.name,
@@ -98,7 +98,7 @@ def _require_encrypted_disk(config: VmConfig, number: int) -> DiskConfig:
 
 
 def _is_done(config: VmConfig, message: HostRecryptVm) -> bool:
-    """Whether the keys, which are others than they were, are those that this task gives."""
+    """Whether the keys, which have changed, are the ones that this task sets."""
     keys = config.keys
     if message.disk is not None:
         dek = config.disk(message.disk).dek
@@ -108,11 +108,11 @@ def _is_done(config: VmConfig, message: HostRecryptVm) -> bool:
     return all(key.provider_id == message.provider for key in keys)
 
 
-async def decrypt(host: EsxiHost, name: VmName) -> RegisteredVm:
-    """Take the encryption off a VM that is powered off; no change when it has none.
+async def decrypt_vm(host: EsxiHost, name: VmName) -> RegisteredVm:
+    """Decrypt a powered-off VM; no change when it is not encrypted.
 
-    ``EncryptionKeyRequired`` when a key of it is not here, ``InvalidState`` of a VM with a virtual
-    TPM, whose home stays encrypted (VTPM-02).
+    ``EncryptionKeyRequired`` when a key of it is not here. ``InvalidState`` for a VM with a virtual
+    TPM, whose home must stay encrypted (VTPM-02).
     """
     vm = host.require_powered_off(name, "it is decrypted while powered off")
     async with hold_lock(host.datastore, name):
@@ -120,23 +120,23 @@ async def decrypt(host: EsxiHost, name: VmName) -> RegisteredVm:
         if config.vtpm is not None:
             raise InvalidState(f"{name} has a virtual TPM: remove that first")
         if config.encrypted:
-            check_none(config, "decrypt it")
-            config = await _rewritten(
+            check_no_snapshots(config, "decrypt it")
+            config = await _rewrite_disks(
                 host, config, await _find_and_unwrap_deks(host, config), under=None
             )
             host.node.record("vm.decrypted", vm=name)
-        _show(vm, config)
-        await tidy(host.datastore, config)
+        _use_config(vm, config)
+        await empty_unused_files(host.datastore, config)
     return vm
 
 
 async def _find_and_unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
-    """The VM's DEKs, its keys looked for by every means that this host has by itself."""
-    await search.bring(host, config.keys, subject=config.vm, ask=False)
+    """The VM's DEKs, its keys looked for by every means of this host alone."""
+    await search.bring_keys(host, config.keys, subject=config.vm, ask=False)
     return unwrap_deks(host, config)
 
 
-async def _rewritten(
+async def _rewrite_disks(
     host: EsxiHost,
     config: VmConfig,
     opened: VmKeys,
@@ -144,11 +144,12 @@ async def _rewritten(
     under: CryptoKeyId | None,
     only: int | None = None,
 ) -> VmConfig:
-    """Its encrypted disks as new files, under new DEKs or in clear, and then the configuration.
-    ``only``: the device key of the one disk that is; the home stays as it is then.
+    """Write its encrypted disks as new files, under new DEKs or in clear, and then the
+    configuration. ``only``: the device key of the one disk to rewrite; the home stays unchanged
+    then.
 
-    ``DatastoreFault`` when there is no room for two files of each disk: the old ones stay in
-    force, and what was written of the new ones is emptied.
+    ``DatastoreFault`` when there is no room for two files of each disk: the old ones stay in force,
+    and the written new ones are emptied.
     """
     rewritten = [d.key for d in config.disks if d.dek is not None and only in (None, d.key)]
     plain = [
@@ -169,16 +170,16 @@ async def _rewritten(
         made, keys = encrypt_config(clear, under, kek, host.rng, rewritten)
     try:
         if only is None:
-            made = await with_moved_vtpm(host, made, opened.home, keys.home)
+            made = await move_vtpm(host, made, opened.home, keys.home)
         await write_disks(host.datastore, made, keys, plain, there)
         await write_config(host.datastore, made)
     except DatastoreFault:
-        await tidy(host.datastore, await read_config(host.datastore, config.vm))
+        await empty_unused_files(host.datastore, await read_config(host.datastore, config.vm))
         raise
     return made
 
 
-def _show(vm: RegisteredVm, config: VmConfig) -> None:
+def _use_config(vm: RegisteredVm, config: VmConfig) -> None:
     vm.config, vm.problem = config, ""
     if vm.guest is not None:
         vm.guest.config = config

@@ -1,7 +1,7 @@
-"""Which VMs are registered on a host: made, registered, unregistered, destroyed, found at boot.
+"""Which VMs are registered on a host: created, registered, unregistered, destroyed, found at boot.
 
-The registration is saved before the reply; a VM's files are made before or after it in the
-order that lets a repeated command finish what a crash has cut off.
+The registration is saved before the reply. A VM's files are written before or after it, in the
+order that lets a repeated command finish what a crash interrupted.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from protocol.messages.host import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms import clone
 from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
+    empty_unused_files,
     hold_lock,
     read_config,
     read_power,
-    tidy,
     write_config,
     write_power,
 )
@@ -49,17 +49,18 @@ from services.esxi.vms.vmx import (
 )
 
 
-async def load(host: EsxiHost) -> None:
-    """At boot: read every registered VM's files. One that cannot be read is shown invalid."""
-    await clone.give_up_all(host)
+async def load_vms(host: EsxiHost) -> None:
+    """At boot: read every registered VM's files. A VM whose files cannot be read is shown as
+    invalid."""
+    await clone.remove_unfinished_clones(host)
     for name in host.archive.now.vms:
         vm = host.vms[name] = RegisteredVm(name)
-        if not await _read_files(host, vm) and await clone.given_up(host, name):
+        if not await _read_files(host, vm) and await clone.remove_unfinished_clone(host, name):
             del host.vms[name]
 
 
 async def _read_files(host: EsxiHost, vm: RegisteredVm) -> bool:
-    """Read its files again; ``problem`` says why that failed. Whether it has any."""
+    """Read its files again; ``problem`` has the reason of a failure. Returns whether it has any."""
     there = True
     try:
         config = await read_config(host.datastore, vm.name)
@@ -72,10 +73,11 @@ async def _read_files(host: EsxiHost, vm: RegisteredVm) -> bool:
     return there
 
 
-async def read_again(host: EsxiHost) -> None:
-    """Read the configuration of each VM that does not run here, as it is on the datastore now.
+async def reread_configs(host: EsxiHost) -> None:
+    """Read the configuration of each VM that does not run here again from the datastore.
 
-    What cannot be read now, or is being changed by this host meanwhile, stays as it is known.
+    A VM whose files cannot be read now, or that this host is changing, keeps its known
+    configuration.
     """
     for vm in [vm for vm in host.vms.values() if vm.guest is None]:
         before = vm.config
@@ -89,7 +91,7 @@ async def read_again(host: EsxiHost) -> None:
 
 
 async def read_wanted_power(host: EsxiHost, name: VmName) -> PowerState:
-    """The last accepted power command; off, and said so, when it cannot be known."""
+    """The last accepted power command; off, with a record, when it cannot be read."""
     power = await read_power(host.datastore, name)
     if power is None:
         reason = f"{name}: {POWER_FILE} is damaged or gone: the VM counts as powered off"
@@ -99,13 +101,13 @@ async def read_wanted_power(host: EsxiHost, name: VmName) -> PowerState:
 
 
 async def create_from_message(host: EsxiHost, message: HostCreateVm) -> RegisteredVm:
-    """See ``create``."""
-    asked = {"firmware": message.firmware, "hardware": message.hardware}
-    said: dict[str, Any] = {key: value for key, value in asked.items() if value is not UNSET}
-    return await create(host, message.vm, message.blocks, message.key, message.provider, **said)
+    """See ``create_vm``."""
+    fields = {"firmware": message.firmware, "hardware": message.hardware}
+    given: dict[str, Any] = {key: value for key, value in fields.items() if value is not UNSET}
+    return await create_vm(host, message.vm, message.blocks, message.key, message.provider, **given)
 
 
-async def create(
+async def create_vm(
     host: EsxiHost,
     name: VmName,
     blocks: int,
@@ -115,12 +117,12 @@ async def create(
     firmware: str = EFI,
     hardware: int = HARDWARE,
 ) -> RegisteredVm:
-    """Make and register a VM, encrypted under ``key`` from the first byte when there is one.
+    """Create and register a VM, encrypted under ``key`` from the first byte if there is one.
 
-    ``provider`` without ``key``: under one that the host makes of it (KEY-02).
+    ``provider`` without ``key``: under a key that the host makes of it (KEY-02).
 
-    No change when it is registered and has its files. Registered first: a crash in between leaves
-    an invalid VM, which a repeat completes. A failure takes the registration back.
+    No change when it is registered and has its files. It is registered first: a crash in between
+    leaves an invalid VM, which a repeat completes. A failure removes the registration.
     """
     names.VM.check(name)
     config = new_config(name, blocks, host.rng, firmware, hardware)
@@ -131,17 +133,17 @@ async def create(
     keys = VmKeys((None,), config.nvram)
     plain = [fresh_blocks(disk, keys.seed) for disk in config.disks]
     if key is None and provider is not None:
-        key = await making.new_key(host, provider)
+        key = await key_creation.new_key(host, provider)
     if key is not None:
         config, keys = encrypt_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):
         raise AlreadyExists(f"{name} has files on the datastore: register it")
-    vm = await _register(host, RegisteredVm(name))
+    vm = await _save_registration(host, RegisteredVm(name))
     try:
         async with hold_lock(host.datastore, name):
             await _write_new(host, config, keys, plain)
     except DatastoreFault:
-        await _unregister(host, name)
+        await _remove_registration(host, name)
         raise
     vm.config, vm.wanted, vm.problem = config, PowerState.OFF, ""
     host.node.record("vm.created", vm=name, blocks=blocks)
@@ -153,7 +155,7 @@ async def create(
 async def _write_new(
     host: EsxiHost, config: VmConfig, keys: VmKeys, plain: Sequence[Sequence[bytes]]
 ) -> None:
-    """All files, the configuration last; nothing stays when one cannot be written."""
+    """Write all files, the configuration last; none is left when one cannot be written."""
     try:
         await write_disks(host.datastore, config, keys, plain)
         await write_power(host.datastore, config.vm, host.power_record(PowerState.OFF))
@@ -163,44 +165,44 @@ async def _write_new(
         raise
 
 
-async def register(host: EsxiHost, name: VmName) -> RegisteredVm:
-    """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
+async def register_vm(host: EsxiHost, name: VmName) -> RegisteredVm:
+    """Register the VM whose files are on the datastore; ``NotFound`` when there are none."""
     names.VM.check(name)
     if name not in host.vms:
         host.check_takes_vms()
     config = await read_config(host.datastore, name)
     wanted = await read_wanted_power(host, name)
-    vm = await _register(host, host.vms.get(name) or RegisteredVm(name))
+    vm = await _save_registration(host, host.vms.get(name) or RegisteredVm(name))
     if vm.guest is None:
         vm.config, vm.wanted, vm.problem = config, wanted, ""
     host.node.record("vm.registered", vm=name)
     return vm
 
 
-async def unregister(host: EsxiHost, name: VmName) -> None:
-    """Take it off this host; its files stay. No change when it is not registered."""
+async def unregister_vm(host: EsxiHost, name: VmName) -> None:
+    """Remove the VM's registration; its files stay. No change when it is not registered."""
     known = name in host.vms
     if known:
-        _refuse_running(host.require_vm(name))
-    await _unregister(host, name)
+        _check_not_running(host.require_vm(name))
+    await _remove_registration(host, name)
     if known:
         host.node.record("vm.unregistered", vm=name)
 
 
-async def destroy(host: EsxiHost, name: VmName) -> None:
+async def destroy_vm(host: EsxiHost, name: VmName) -> None:
     """Delete its files and unregister it. No change when it is not registered."""
     if name in host.vms:
-        _refuse_running(host.require_vm(name))
+        _check_not_running(host.require_vm(name))
         async with hold_lock(host.datastore, name):
             await host.datastore.remove(name)
         host.node.record("vm.destroyed", vm=name)
-    await _unregister(host, name)
+    await _remove_registration(host, name)
 
 
-async def tidy_all(host: EsxiHost) -> None:
+async def empty_all_unused_files(host: EsxiHost) -> None:
     """After boot: empty disk files that a crash left behind in an encryption.
 
-    By the configuration as it is now: another host may have rewritten the disks since the boot.
+    The present configuration decides: another host may have rewritten the disks since the boot.
     """
     for name in list(host.vms):
         async with host.node.turn(queue_of(name)):
@@ -209,13 +211,15 @@ async def tidy_all(host: EsxiHost) -> None:
                 continue
             try:
                 async with hold_lock(host.datastore, name):
-                    await tidy(host.datastore, await read_config(host.datastore, name))
+                    await empty_unused_files(
+                        host.datastore, await read_config(host.datastore, name)
+                    )
             except ProductError as error:
                 host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
-async def _register(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
-    """A disk that refuses leaves no registration: vCenter would take it for a VM of this host."""
+async def _save_registration(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
+    """Register, and undo that if the disk fails: vCenter would take it for a VM of this host."""
     now = host.archive.now
     new = vm.name not in now.vms
     if new:
@@ -231,7 +235,7 @@ async def _register(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
     return vm
 
 
-async def _unregister(host: EsxiHost, name: VmName) -> None:
+async def _remove_registration(host: EsxiHost, name: VmName) -> None:
     host.vms.pop(name, None)
     now = host.archive.now.vms
     if name in now:
@@ -239,6 +243,6 @@ async def _unregister(host: EsxiHost, name: VmName) -> None:
     await host.archive.save(ConfigurationSection.VMS)
 
 
-def _refuse_running(vm: RegisteredVm) -> None:
+def _check_not_running(vm: RegisteredVm) -> None:
     if vm.guest is not None:
         raise InvalidPowerState(f"{vm.name} is running")

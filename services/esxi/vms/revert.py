@@ -1,12 +1,15 @@
-"""The way back to a snapshot, at the VM's host. A snapshot with memory brings the VM to run.
+"""Reverting a VM to a snapshot, at its host. A snapshot with memory resumes the VM.
 
-1. copies of the copies  2. the configuration that names them, in which the VM's turn is held: a
-guest that ran is gone with it  3. the power command, if it is another one than it was  4. the files
-before are emptied. Running afterwards: before 1 every key is there, and the memory opens. Before 2
-the disks and the virtual TPM's state are verified, by the guest that goes on from them, or, of a VM
-that is off afterwards, as far as the keys of its disks are here (LOCK-03). So whatever is refused
-leaves the VM as it was, also one that runs. Who falls between 2 and 3 leaves a VM that is reverted
-and powered as it was. The snapshot stays, so a repeat goes the same way again.
+1. copy the snapshot's files
+2. write the configuration that names the copies, in the VM's turn; a running guest ends with it
+3. store the power command, if it changed
+4. empty the earlier files
+
+If the VM runs afterwards, step 1 begins only when every key is here and the memory opens. Before
+step 2 the disks and the virtual TPM's state are verified: by the guest that resumes from them, or,
+of a VM that is off afterwards, as far as the keys of its disks are here (LOCK-03). So a refusal
+leaves the VM as it was, running or not. A host that fails between steps 2 and 3 leaves a VM that is
+reverted, with its earlier power command. The snapshot stays, so a repeat takes the same steps.
 """
 
 from __future__ import annotations
@@ -28,35 +31,35 @@ from protocol.terms import PowerState
 from services.esxi.host import EsxiHost
 from services.esxi.vms import vmem
 from services.esxi.vms.files import (
-    give_lock_back,
+    empty_unused_files,
     lock_and_keep,
     read_config,
-    tidy,
+    release_lock,
     write_config,
     write_power,
 )
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram, unpack_memory
 from services.esxi.vms.nvram import nvram_file
-from services.esxi.vms.power import keys_of, vtpm_that_came
-from services.esxi.vms.snapshots import copy, home_of, next_state, show
+from services.esxi.vms.power import open_vm_with_keys, unpack_arrived_vtpm
+from services.esxi.vms.snapshots import copy_file, next_state_serial, unwrap_home, use_config
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmKeys, VmSnapshot, disk_file, open_vm
 from services.esxi.vms.vtpm import read_state
 
 
-async def revert(host: EsxiHost, message: HostRevertToSnapshot) -> RegisteredVm:
-    """See ``HostRevertToSnapshot``. Twice is once: the copy is as it was."""
+async def revert_vm(host: EsxiHost, message: HostRevertToSnapshot) -> RegisteredVm:
+    """See ``HostRevertToSnapshot``. A repeat has the same result: the copy is unchanged."""
     vm = host.require_vm(message.vm)
-    # The lock of one that runs is held by its guest's run, its turn by the caller.
+    # The run of a running guest holds its lock, the caller its turn.
     async with lock_and_keep(host.datastore, vm.name) if vm.guest is None else nullcontext():
-        await _revert_vm(host, vm, message)
+        await _revert_locked(host, vm, message)
     if vm.guest is None:
-        await give_lock_back(host.datastore, vm.name)
+        await release_lock(host.datastore, vm.name)
     return vm
 
 
-async def _revert_vm(host: EsxiHost, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
+async def _revert_locked(host: EsxiHost, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
     config = await read_config(host.datastore, vm.name)
     kept = next((one for one in config.snapshots if one.name == message.snapshot), None)
     if kept is None:
@@ -64,19 +67,19 @@ async def _revert_vm(host: EsxiHost, vm: RegisteredVm, message: HostRevertToSnap
     if kept.memory and not message.suppress_power_on:
         await _resume_guest(host, vm, config, kept)
     else:
-        await home_of(host, config)
+        await unwrap_home(host, config)
         made = _config_of(config, kept)
-        await _switch(host, config, kept, made, _who_verifies(host, made))
+        await _switch_files(host, config, kept, made, _build_verifier(host, made))
         ran, vm.guest = vm.guest is not None, None  # its disks are in no configuration any more
-        show(vm, made)
+        use_config(vm, made)
         if ran:
             await _write_power_off(host, vm, kept)
     host.node.record("vm.reverted", vm=vm.name, snapshot=kept.name, power=vm.power.value)
-    await _empty_the_others(host, vm)
+    await _empty_earlier_files(host, vm)
 
 
-def _who_verifies(host: EsxiHost, config: VmConfig) -> RunningGuest | None:
-    """A guest that finds its disks damaged if they are; None when the key of one is not here."""
+def _build_verifier(host: EsxiHost, config: VmConfig) -> RunningGuest | None:
+    """A guest that verifies the disks; None when the key of one is not here."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
     if len(keks) < len(config.keys):
         return None
@@ -93,7 +96,7 @@ async def _write_power_off(host: EsxiHost, vm: RegisteredVm, kept: VmSnapshot) -
         await write_power(host.datastore, vm.name, host.power_record(PowerState.OFF))
     except ProductError as error:
         with suppress(DatastoreFault):
-            await give_lock_back(host.datastore, vm.name)
+            await release_lock(host.datastore, vm.name)
         text = f"{vm.name} is as it was in {kept.name}, and off until its host boots: {error}"
         raise SaveFailed(text) from None
 
@@ -101,16 +104,16 @@ async def _write_power_off(host: EsxiHost, vm: RegisteredVm, kept: VmSnapshot) -
 async def _resume_guest(
     host: EsxiHost, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot
 ) -> None:
-    """The guest goes on from the memory that was kept (VTPM-08)."""
+    """Resume the guest from the snapshot's memory (VTPM-08)."""
     made = _config_of(config, kept)
     try:
         host.check_takes_vms()
         if config.template:
             raise InvalidState(f"{vm.name} is a template: it is not powered on")
-        keys = await keys_of(host, config, ask=False)
-        memory = await _memory(host, config, kept, keys)
+        keys = await open_vm_with_keys(host, config, ask=False)
+        memory = await _read_memory(host, config, kept, keys)
         guest = RunningGuest.thaw(host.datastore, made, keys, memory)
-        guest.vtpm = vtpm_that_came(host, made, keys, memory)
+        guest.vtpm = unpack_arrived_vtpm(host, made, keys, memory)
     except ProductError as error:
         host.node.record(
             "vm.refused",
@@ -122,22 +125,24 @@ async def _resume_guest(
             missing=[str(key) for key in error.keys],
         )
         raise
-    await _switch(host, config, kept, made, guest)
+    await _switch_files(host, config, kept, made, guest)
     if vm.guest is None:
-        show(vm, made)
+        use_config(vm, made)
         try:
-            async with host.protection.adding(host.datastore, vm.name):
+            async with host.protection.protecting(host.datastore, vm.name):
                 await write_power(host.datastore, vm.name, host.power_record(PowerState.ON))
                 vm.guest, vm.wanted = guest, PowerState.ON
         except ProductError as error:
             raise SaveFailed(f"{vm.name} is as it was in {kept.name}, and off: {error}") from None
         host.node.record("vm.powered", vm=vm.name, power=PowerState.ON.value)
     vm.guest, vm.wanted = guest, PowerState.ON
-    show(vm, made)
+    use_config(vm, made)
 
 
-async def _memory(host: EsxiHost, config: VmConfig, kept: VmSnapshot, keys: VmKeys) -> GuestMemory:
-    """What the guest had in memory; ``DatastoreFault`` when the file is not what was written."""
+async def _read_memory(
+    host: EsxiHost, config: VmConfig, kept: VmSnapshot, keys: VmKeys
+) -> GuestMemory:
+    """The guest's memory in the snapshot; ``DatastoreFault`` when the file was altered."""
     file = vmem.vmem_file(config.vm, kept.memory)
     try:
         data = await host.datastore.read(config.vm, file)
@@ -159,38 +164,36 @@ def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
     )
     vtpm = config.vtpm
     if vtpm is not None and kept.vtpm:
-        vtpm = msgspec.structs.replace(vtpm, serial=next_state(config))
+        vtpm = msgspec.structs.replace(vtpm, serial=next_state_serial(config))
     serial = config.serial + len(disks)
     return msgspec.structs.replace(config, serial=serial, disks=disks, vtpm=vtpm, offer=None)
 
 
-async def _switch(
+async def _switch_files(
     host: EsxiHost, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: RunningGuest | None
 ) -> None:
-    """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who verifies
-    the disks. ``GuestFault`` when what was kept is damaged."""
+    """Steps 1 and 2; a definite failure leaves the files unchanged. ``guest`` verifies the disks.
+    ``GuestFault`` when the snapshot is damaged."""
     try:
         for serial, disk in zip(kept.serials, made.disks, strict=True):
-            await copy(host, config, disk_file(serial), disk.file)
+            await copy_file(host, config, disk_file(serial), disk.file)
         if made.vtpm is not None and kept.vtpm:
             there = nvram_file(config.vm, kept.vtpm)
-            await copy(host, config, there, nvram_file(config.vm, made.vtpm.serial))
-            if (home := await home_of(host, config)) is not None:
+            await copy_file(host, config, there, nvram_file(config.vm, made.vtpm.serial))
+            if (home := await unwrap_home(host, config)) is not None:
                 await read_state(host.datastore, config.vm, made.vtpm, home)
         if guest is not None:
             await guest.start()
         await write_config(host.datastore, made)
     except ProductError as error:
-        if (
-            error.definite
-        ):  # else the files of a guest that runs may be in no configuration any more
-            await tidy(host.datastore, await read_config(host.datastore, config.vm))
+        if error.definite:  # otherwise the files of a running guest might be in no configuration
+            await empty_unused_files(host.datastore, await read_config(host.datastore, config.vm))
         raise
 
 
-async def _empty_the_others(host: EsxiHost, vm: RegisteredVm) -> None:
-    """Step 3. What the datastore refuses is made up for when the VM is opened next."""
+async def _empty_earlier_files(host: EsxiHost, vm: RegisteredVm) -> None:
+    """Step 4. What the datastore refuses is done when the VM is opened next."""
     try:
-        await tidy(host.datastore, await read_config(host.datastore, vm.name))
+        await empty_unused_files(host.datastore, await read_config(host.datastore, vm.name))
     except DatastoreFault as error:
         host.node.record("vm.untidy", level="warning", vm=vm.name, reason=str(error))

@@ -1,4 +1,4 @@
-"""A VM that is a template, and is not powered on until it is none any more."""
+"""Templates: VMs that are not powered on until they are converted back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from services.esxi.vms.files import hold_lock, read_config, write_config
 from services.esxi.vms.vm import RegisteredVm
 
 
-async def mark(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
-    """See ``HostMarkTemplate``; twice is once. Its keys are not needed: nothing is opened."""
+async def mark_template(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
+    """See ``HostMarkTemplate``; a repeat changes nothing. No keys are needed: nothing is opened."""
     vm = host.require_powered_off(name, "power it off to make a template of it")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)

@@ -1,4 +1,4 @@
-"""A VM as the host knows it that has it registered, and what that host tells of it. Pure."""
+"""A VM as the host knows it on which it is registered, and its summary. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from services.esxi.vms.vmx import VmConfig
 
 @dataclass
 class RegisteredVm:
-    """A registered VM. ``config`` is None when its files cannot be read (``problem`` says why).
+    """A registered VM. ``config`` is None when its files cannot be read (``problem`` has the
+    reason).
 
-    ``wanted`` is its last accepted power command; ``guest`` is there while it runs. ``locked_by``
-    is another host that held its lock on the datastore at the latest look.
+    ``wanted`` is its last accepted power command. ``guest`` is set while it runs. ``locked_by`` is
+    another host that held its lock on the datastore at the latest check.
     """
 
     name: VmName
@@ -33,26 +34,27 @@ class RegisteredVm:
     guest: RunningGuest | None = None
     problem: str = ""
     locked_by: NodeName | None = None
-    _told: tuple[tuple[object, ...], VmSummary] | None = field(
+    _cached: tuple[tuple[object, ...], VmSummary] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
     @property
     def power(self) -> PowerState:
-        """On exactly while its guest runs here."""
+        """On if and only if its guest runs here."""
         return PowerState.ON if self.guest is not None else PowerState.OFF
 
     def summary(self, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
-        """The VM as told to vCenter; ``missing`` are needed keys the host cannot use by itself.
+        """The VM as vCenter sees it; ``missing`` are needed keys that the host cannot use by
+        itself.
 
-        A running VM is never locked (LOCK-04). Without the home's key it is invalid too
-        (LOCK-02), without a disk's only it is not (LOCK-03).
+        A running VM is never locked (LOCK-04). Without the home's key it is also invalid (LOCK-02),
+        without only a disk's key it is not (LOCK-03).
         """
-        # Every view of the host asks for it; it is made anew when something that is in it changed.
+        # Every view of the host needs it; it is built again when one of its inputs changed.
         now = (self.config, self.guest is None, missing, self.wanted, self.locked_by)
-        if self._told is None or self._told[0] != now:
-            self._told = now, self._summary(missing)
-        return self._told[1]
+        if self._cached is None or self._cached[0] != now:
+            self._cached = now, self._summary(missing)
+        return self._cached[1]
 
     def _summary(self, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
         config = self.config
@@ -79,7 +81,7 @@ class RegisteredVm:
             missing=gone,
             wanted=self.wanted,
             locked_by=locked_by,
-            disks=disks_of(config) if len(config.disks) > 1 else msgspec.UNSET,
+            disks=summarize_disks(config) if len(config.disks) > 1 else msgspec.UNSET,
             vtpm=msgspec.UNSET if config.vtpm is None else True,
             snapshots=tuple(one.name for one in config.snapshots) or msgspec.UNSET,
             template=config.template or msgspec.UNSET,
@@ -87,8 +89,8 @@ class RegisteredVm:
         )
 
 
-def disks_of(config: VmConfig) -> tuple[VirtualDisk, ...]:
-    """All disks of a VM as they are told of."""
+def summarize_disks(config: VmConfig) -> tuple[VirtualDisk, ...]:
+    """All disks of a VM for its summary."""
     return tuple(
         VirtualDisk(
             disk=disk.number, blocks=disk.blocks, key=None if disk.dek is None else disk.dek.key

@@ -1,8 +1,8 @@
-"""The file ``<vm>-SnapshotN.vmem``: the memory that a VM had when a snapshot was taken. Pure.
+"""The file ``<vm>-SnapshotN.vmem``: the memory of a VM when a snapshot was created. Pure.
 
-Of an encrypted VM it is AES-256-GCM under the VM's home DEK, which a shallow recrypt leaves as it
-is; of a VM in clear it is in clear, with a SHA-256 of it. Either is bound to the VM, to the
-snapshot and to the file's number: a file of another VM or snapshot, altered or cut short, does not
+For an encrypted VM it is AES-256-GCM under the VM's home DEK, which a shallow recrypt does not
+change; for a VM in clear it is in clear, with its SHA-256. Both are bound to the VM, the snapshot
+and the file's number. A file of another VM or snapshot, or an altered or truncated one, does not
 open, nor does one in clear where the home is encrypted.
 """
 

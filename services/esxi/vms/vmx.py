@@ -1,11 +1,11 @@
-"""What the files of a VM on the datastore hold. Pure.
+"""The content of a VM's files on the datastore. Pure.
 
-``<vm>.vmx``  the configuration: which disks, wrapped DEKs with their key ids, the nvram
-``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
-more block than the guest's disk has: the guest's own journal
-``<vm>.nvram``  the state of its virtual TPM, if it has one (``nvram``)
-``<vm>-SnapshotN.vmem``  the memory that a snapshot has, if it has one (``vmem``)
-``power``  the last accepted power command (step B9)
+- ``<vm>.vmx``  the configuration: disks, wrapped DEKs with their key ids, the nvram
+- ``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
+  block more than the guest's disk: the guest's own journal
+- ``<vm>.nvram``  the state of its virtual TPM, if it has one (``nvram``)
+- ``<vm>-SnapshotN.vmem``  the memory of a snapshot, if it has one (``vmem``)
+- ``power``  the last accepted power command (step B9)
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _SEED_SIZE: Final = 32
 
 
 class WrappedDek(msgspec.Struct, frozen=True):
-    """A DEK as kept with its object: under the key ``key``, with a tag."""
+    """A DEK as stored with its object: wrapped under the key ``key``, with a tag."""
 
     key: CryptoKeyId
     wrapped: bytes
 
 
 class VtpmDevice(msgspec.Struct, frozen=True):
-    """A VM's virtual TPM: the public area of its endorsement key, and the certificate (DER) that
-    was made for that with the device, empty when there is none. Its state is in ``<vm>.nvram``, or,
-    after the home got its ``serial``-th DEK, in a file with that number."""
+    """A VM's virtual TPM: the public area of its endorsement key, and the certificate (DER) for it,
+    empty when there is none. Its state is in ``<vm>.nvram`` or, after the home got its
+    ``serial``-th DEK, in a file with that number."""
 
     ek: bytes
     certificate: bytes = b""
@@ -55,17 +55,17 @@ class VtpmDevice(msgspec.Struct, frozen=True):
 
 
 class MigrationOffer(msgspec.Struct, frozen=True):
-    """The VM was given up by the host that ran it, for ``target`` to go on with."""
+    """The host that ran the VM has released it, for ``target`` to resume it."""
 
     migration: str
     target: NodeName
 
 
 class DiskConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A virtual disk. ``key`` is its device key: 2000 for the first, the next for the next.
+    """A virtual disk. ``key`` is its device key: 2000 for the first, 2001 for the second.
 
-    ``blocks`` of 4,096 bytes each, ``serial`` names its file, ``dek`` is None on a disk in clear.
-    A disk may be under another key than its VM's home (KEY-04). ``operation`` made it.
+    ``blocks`` of 4,096 bytes each, ``serial`` names its file, ``dek`` is None on a disk in clear. A
+    disk may be under another key than its VM's home (KEY-04). ``operation`` added it.
     """
 
     key: int = FIRST_DISK
@@ -91,10 +91,10 @@ class DiskConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VmSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM as it was: copies of its files, under the DEKs that the VM has.
+    """An earlier state of a VM: copies of its files, under the VM's present DEKs.
 
-    ``serials``: of the disk files, in the order of the VM's disks, which do not come or go while
-    there is a snapshot. ``vtpm``: the serial of the state of its virtual TPM, 0 without.
+    ``serials``: of the disk files, in the order of the VM's disks, which cannot be added or removed
+    while there is a snapshot. ``vtpm``: the serial of the state of its virtual TPM, 0 without.
     ``memory``: the number of the file with the guest's memory, 0 without.
     """
 
@@ -107,10 +107,10 @@ class VmSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of ``<vm>.vmx``. ``home`` and each disk's DEK are None on an unencrypted VM.
 
-    ``nvram`` is the guest's seed of 32 bytes; under the home DEK when encrypted. ``serial`` is
-    the last number that a disk file had: a rewritten disk is another file. ``offer``: a
-    migration is being switched over; who takes the VM's lock next and finds it decides what comes
-    of it, and takes it out. ``memories``: the last number of a memory; none is given twice.
+    ``nvram`` is the guest's seed of 32 bytes, under the home DEK when encrypted. ``serial`` is the
+    last number of a disk file: a rewritten disk is another file. ``offer``: a migration is being
+    switched over; the next host that takes the VM's lock decides its outcome and removes it.
+    ``memories``: the last number of a memory file; none is used twice.
     """
 
     vm: VmName
@@ -128,12 +128,12 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def encrypted(self) -> bool:
-        """Whether the home is encrypted; its disks may be or not."""
+        """Whether the home is encrypted; its disks may be encrypted or not."""
         return self.home is not None
 
     @property
     def keys(self) -> tuple[CryptoKeyId, ...]:
-        """Ids of all keys needed to power on, the home's first, without repetition."""
+        """Ids of all keys needed to power on, the home's first, each once."""
         wrapped = (self.home, *(disk.dek for disk in self.disks))
         return tuple(dict.fromkeys(one.key for one in wrapped if one is not None))
 
@@ -144,7 +144,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
         return (*(disk.file for disk in self.disks), *map(disk_file, kept))
 
     def disk(self, number: int) -> DiskConfig:
-        """ "Hard disk ``number``"; ``NotFound`` when the VM has none of that number."""
+        """ "Hard disk ``number``"; ``NotFound`` when the VM has no disk of that number."""
         for disk in self.disks:
             if disk.number == number:
                 return disk
@@ -153,7 +153,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class VmKeys:
-    """A VM opened: the DEK of each disk in their order (None: clear), seed, and the home's DEK."""
+    """An opened VM: the DEK of each disk in order (None: clear), the seed, and the home's DEK."""
 
     deks: tuple[KeyMaterial | None, ...]
     seed: bytes
@@ -173,8 +173,8 @@ def vmx_file(vm: VmName) -> str:
 def new_config(
     vm: VmName, blocks: int, rng: Rng, firmware: str = EFI, hardware: int = HARDWARE
 ) -> VmConfig:
-    """An unencrypted VM of one disk; ``InvalidArgument`` for a disk size, firmware or hardware that
-    is none."""
+    """An unencrypted VM of one disk; ``InvalidArgument`` for an invalid disk size, firmware or
+    hardware version."""
     if firmware not in (EFI, BIOS):
         raise InvalidArgument(f"firmware: {firmware} is neither {EFI} nor {BIOS}")
     least, most = _HARDWARE_LIMITS
@@ -200,7 +200,7 @@ def encrypt_config(
 ) -> tuple[VmConfig, VmKeys]:
     """The same VM with new DEKs under ``kek`` and its next disk files; and the opened keys.
 
-    ``only``: the device keys of disks to encrypt; the others stay as they are, in clear.
+    ``only``: the device keys of the disks to encrypt; the others stay in clear.
     """
     home = KeyMaterial(rng.token(_HOME_DEK_SIZE))
     seed, serial = config.nvram, config.serial
@@ -229,8 +229,8 @@ def encrypt_config(
 def with_encrypted_disks(
     config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> tuple[VmConfig, VmKeys]:
-    """The same VM, whose home is encrypted, with its clear disks under ``kek`` too and in their
-    next files; the DEKs of these alone, None for disks that stay as they are."""
+    """The same VM, whose home is encrypted, with its clear disks encrypted under ``kek`` in their
+    next files. Returns the new DEKs too, None for disks that stay unchanged."""
     clear = [disk.key for disk in config.disks if disk.dek is None]
     return with_new_deks(config, key, kek, rng, clear)
 
@@ -238,8 +238,8 @@ def with_encrypted_disks(
 def with_new_deks(
     config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng, only: Collection[int]
 ) -> tuple[VmConfig, VmKeys]:
-    """The same VM whose disks of these device keys have new DEKs under ``kek``, and lie in their
-    next files; these DEKs alone, None for disks that stay as they are."""
+    """The same VM with new DEKs under ``kek`` for these disks, in their next files. Returns the new
+    DEKs too, None for disks that stay unchanged."""
     serial, disks = config.serial, []
     deks: list[KeyMaterial | None] = []
     for disk in config.disks:
@@ -262,9 +262,9 @@ def rewrap_config(
     rng: Rng,
     only: Collection[int] | None = None,
 ) -> VmConfig:
-    """The same VM with its DEKs as they are, wrapped under ``kek`` (CryptoSpecShallowRecrypt).
+    """The same VM with its DEKs rewrapped under ``kek`` (CryptoSpecShallowRecrypt).
 
-    ``only``: the device keys of those disks whose DEKs are wrapped anew; the home's stays then.
+    ``only``: the device keys of the disks whose DEKs are rewrapped; the home's is not then.
     """
     home = config.home
     if only is None:
@@ -281,7 +281,7 @@ def rewrap_config(
 
 
 def decrypt_config(config: VmConfig, opened: VmKeys) -> VmConfig:
-    """The same VM without encryption; its disk files are still those that it names."""
+    """The same VM without encryption; its configuration still names the present disk files."""
     disks = tuple(msgspec.structs.replace(disk, dek=None) for disk in config.disks)
     return msgspec.structs.replace(config, nvram=opened.seed, home=None, disks=disks, offer=None)
 
@@ -293,8 +293,8 @@ def clone_config(
     keks: Mapping[CryptoKeyId, KeyMaterial],
     rng: Rng,
 ) -> tuple[VmConfig, VmKeys]:
-    """The same VM under another name, and the same keys (CLN-01): its disks' DEKs are as they were,
-    its home has one of its own. It has no snapshots, and no virtual TPM yet."""
+    """The same VM under another name, with the same keys (CLN-01): its disks keep their DEKs, its
+    home gets a new one. It has no snapshots, and no virtual TPM yet."""
     home, nvram, wrapped = None, opened.seed, None
     if config.home is not None:
         home = KeyMaterial(rng.token(_HOME_DEK_SIZE))
@@ -323,7 +323,7 @@ def clone_config(
 
 
 def with_new_files(config: VmConfig, only: Collection[int]) -> VmConfig:
-    """The same VM whose disks of these device keys lie in their next files."""
+    """The same VM with these disks in their next files."""
     serial, disks = config.serial, []
     for disk in config.disks:
         if disk.key in only:
@@ -336,21 +336,21 @@ def with_new_files(config: VmConfig, only: Collection[int]) -> VmConfig:
 def wrap_home(
     vm: VmName, home: KeyMaterial, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> WrappedDek:
-    """The home's DEK under ``kek``."""
+    """The home's DEK wrapped under ``kek``."""
     return WrappedDek(key, wrap(kek, home, _aad(vm, "home"), rng.token(NONCE_SIZE)))
 
 
 def wrap_dek(
     vm: VmName, disk: int, dek: KeyMaterial, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> WrappedDek:
-    """The DEK of the disk with that device key under ``kek``."""
+    """The DEK of the disk with that device key, wrapped under ``kek``."""
     return WrappedDek(key, wrap(kek, dek, _aad(vm, f"disk/{disk}"), rng.token(NONCE_SIZE)))
 
 
 def with_encrypted_home(
     config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> tuple[VmConfig, KeyMaterial]:
-    """The same VM with its home alone encrypted under ``kek`` (VTPM-02), and the home's DEK."""
+    """The same VM with only its home encrypted under ``kek`` (VTPM-02), and the home's DEK."""
     made, opened = encrypt_config(config, key, kek, rng, only=())
     if opened.home is None:
         raise ValueError(f"{config.vm}: its home was not encrypted")
@@ -365,7 +365,7 @@ def with_clear_home(config: VmConfig, home: KeyMaterial) -> VmConfig:
 def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys:
     """Unwrap the DEKs of an encrypted VM; ``CryptographicFailure`` when a tag is wrong.
 
-    ``keks`` has every key of ``config.keys``. A disk that is not encrypted has no DEK.
+    ``keks`` has every key of ``config.keys``. An unencrypted disk has no DEK.
     """
     home = open_home(config, keks)
     seed = open_seed(config, home)
@@ -389,12 +389,12 @@ def open_seed(config: VmConfig, home: KeyMaterial | None) -> bytes:
 def open_disk(
     config: VmConfig, disk: DiskConfig, keks: Mapping[CryptoKeyId, KeyMaterial]
 ) -> KeyMaterial | None:
-    """A disk's DEK, None of one in clear; ``CryptographicFailure`` when its tag is wrong."""
+    """A disk's DEK, None for one in clear; ``CryptographicFailure`` when its tag is wrong."""
     if disk.dek is None:
         return None
     return unwrap(keks[disk.dek.key], disk.dek.wrapped, _aad(config.vm, f"disk/{disk.key}"))
 
 
 def _aad(vm: VmName, use: str) -> bytes:
-    """Binds a wrapped key to its VM and its use there."""
+    """Binds a wrapped key to its VM and its use."""
     return f"keystead vm|{vm}|{use}".encode()

@@ -1,7 +1,7 @@
 """What a guest does with its vTPM in one command: the firmware's boot, sealing, answers, work.
 
-Each function is one command: it gets the TPM, works, and gives values. They block and touch nothing
-else. The sealed blob lies in an NV index of the vTPM itself.
+Each function is one command: it gets the TPM, works, and returns values. They block and touch
+nothing else. The sealed blob is in an NV index of the vTPM itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BOOT: Final = (
 
 
 def endorsement_key(tpm: VirtualTpmCommands) -> bytes:
-    """Its public area; the TPM has power for that long."""
+    """The public area of its endorsement key; the TPM gets power meanwhile."""
     tpm.power_on()
     area, _ = tpm.ek(EkKind.ECC_P256)
     tpm.power_off(orderly=True)
@@ -54,9 +54,10 @@ def endorsement_key(tpm: VirtualTpmCommands) -> bytes:
 
 
 def power_on(tpm: VirtualTpmCommands, secret: bytes) -> bytes:
-    """The VM's firmware measures its boot, and the guest unseals: SHA-256 of what it found.
+    """The VM's firmware measures its boot, and the guest unseals; returns the SHA-256 of the
+    secret.
 
-    A guest that has sealed nothing yet seals ``secret``, and knows what that is.
+    A guest that has sealed nothing yet seals ``secret``.
     """
     tpm.power_on()
     tpm.extend_log(BOOT)
@@ -68,7 +69,7 @@ def power_on(tpm: VirtualTpmCommands, secret: bytes) -> bytes:
 
 
 def read_counter(tpm: VirtualTpmCommands) -> int:
-    """How many commands it has counted; 0 of a new one."""
+    """The number of counted commands; 0 for a new TPM."""
     try:
         return tpm.counter(COUNTER_INDEX)
     except TpmError as error:
@@ -78,7 +79,7 @@ def read_counter(tpm: VirtualTpmCommands) -> int:
 
 
 def seal(tpm: VirtualTpmCommands, secret: bytes) -> tuple[PublicArea, int]:
-    """Seal ``secret`` in place of what was sealed; the attestation key, and the counter."""
+    """Seal ``secret`` in place of an earlier one; returns the attestation key, and the counter."""
     counter = _seal(tpm, secret)
     area, _ = tpm.ak()
     return area, counter
@@ -116,11 +117,11 @@ def challenge(tpm: VirtualTpmCommands, nonce: bytes) -> TpmAnswer:
 
 
 def count(tpm: VirtualTpmCommands) -> int:
-    """One step of the counter."""
+    """Increment the counter."""
     return tpm.counter(COUNTER_INDEX, bump=True)
 
 
 def measure_and_quote(tpm: VirtualTpmCommands, step: int) -> bytes:
-    """Measure that the guest is at this step of its work, and have that signed."""
+    """Measure the step of the guest's work, and quote it."""
     tpm.extend_log([MeasuredEvent(CHALLENGE_PCR, EventType.IPL, b"work %d" % step)])
     return tpm.quote(QUOTED, step.to_bytes(8, "big")).attest

@@ -1,6 +1,6 @@
-"""The work of running guests: each reads, verifies and rewrites in its own rhythm.
+"""The work of running guests: each reads, verifies and rewrites at its own pace.
 
-A guest that finds wrong data faults visibly, whether or not it is observed.
+A guest that finds wrong data faults, whether or not it is observed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from services.esxi.vms.vm import queue_of
 
 
 async def run_workload(host: EsxiHost) -> None:
-    """For the rest of this life, every ``workload_period_s`` lab seconds; never when it is 0."""
+    """Run for the rest of this life, every ``workload_period_s`` lab seconds; never when it is
+    0."""
     period_s = host.node.knobs.workload_period_s
     if period_s <= 0:
         return
@@ -20,10 +21,10 @@ async def run_workload(host: EsxiHost) -> None:
         for vm in host.running():
             async with host.node.turn(queue_of(vm.name)):
                 if vm.guest is not None and not vm.guest.fault:
-                    await _work(host, vm.guest)
+                    await _run_step(host, vm.guest)
 
 
-async def _work(host: EsxiHost, guest: RunningGuest) -> None:
+async def _run_step(host: EsxiHost, guest: RunningGuest) -> None:
     try:
         await guest.work()
     except GuestFault as fault:

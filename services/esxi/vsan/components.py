@@ -1,6 +1,6 @@
-"""Components of objects on this host: made, moved, and made whole after a move.
+"""Components of objects on this host: created, moved, and completed after a move.
 
-What they hold is the concern of ``objects``.
+``objects`` handles their content.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from services.esxi.vsan.label import (
 _TRIES: Final = 4
 
 
-async def create(host: EsxiHost, message: CreateVsanComponent) -> None:
-    """A component of an object, on the emptiest disk of the mounted groups; once per object.
+async def create_component(host: EsxiHost, message: CreateVsanComponent) -> None:
+    """Create a component of an object on the emptiest disk of the mounted groups; once per object.
 
-    One that is made again has no vote, and a replica no blocks, until it has caught up with the
-    others; over ends of lives.
+    A component that is created again has no vote, and a replica no blocks, until it has caught up
+    with the others; this survives ends of lives.
     """
     name = message.object
     found = host.vsan.find(name)
@@ -50,10 +50,10 @@ async def create(host: EsxiHost, message: CreateVsanComponent) -> None:
             blank=message.again,
         )
         async with host.vsan.changing:
-            group, disk = _roomiest(host, None)
-            await _put(host, group, disk, component, plain)
+            group, disk = _emptiest_disk(host, None)
+            await _write_component(host, group, disk, component, plain)
         host.node.record("vsan.component", object=name, what=message.kind.value, group=group.name)
-    mounting.know_neighbours(host)
+    mounting.set_neighbours(host)
     _, _, placed = objects.component_here(host, name)
     if placed.blank or placed.stale:
         host.vsan.behind.note((name,))
@@ -61,17 +61,18 @@ async def create(host: EsxiHost, message: CreateVsanComponent) -> None:
 
 
 def _check_nothing_hidden(host: EsxiHost, name: str) -> None:
-    """``InvalidState``: who makes a component beside one that was only not seen has two votes."""
+    """``InvalidState`` if an unmounted group may have the component: a second one would have a
+    second vote."""
     for group in host.vsan.list_unmounted():
         raise InvalidState(f"{host.node.name}: {group.name} is not mounted, and may have {name}")
 
 
-def _roomiest(host: EsxiHost, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
+def _emptiest_disk(host: EsxiHost, excluded: DiskGroup | None) -> tuple[DiskGroup, str]:
     """The disk with the fewest components; ``InvalidState`` when no group is mounted."""
     places = [
         (len(label.components), group.name, disk, group)
         for group in host.vsan
-        if group.mounted and group is not besides
+        if group.mounted and group is not excluded
         for disk, label in group.labels.items()
         if label is not None
     ]
@@ -81,7 +82,7 @@ def _roomiest(host: EsxiHost, besides: DiskGroup | None) -> tuple[DiskGroup, str
     return group, disk
 
 
-async def _put(
+async def _write_component(
     host: EsxiHost, group: DiskGroup, disk: str, component: PlacedComponent, plain: list[bytes]
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
@@ -92,11 +93,12 @@ async def _put(
 
 
 async def empty_group(host: EsxiHost, group: DiskGroup, *, reduced: bool) -> None:
-    """No disk of the group has data that only its old keys open.
+    """Remove all data from the group that only its old keys open.
 
-    Components go to another group of this host; with ``reduced`` and no other group they stay as
-    places whose blocks have to come from other replicas (``rebuild``). ``InvalidState`` when
-    neither is possible, also where another replica is not current: nothing is lost then.
+    Components move to another group of this host. With ``reduced`` and no other group they stay as
+    places whose blocks have to be copied from other replicas (``rebuild_replicas``).
+    ``InvalidState`` when neither is possible, or another replica is not current: nothing is lost
+    then.
     """
     held = [(disk, placed.object) for disk, placed in group.components() if placed.blocks]
     others = [g for g in host.vsan if g is not group and g.mounted]
@@ -110,21 +112,23 @@ async def empty_group(host: EsxiHost, group: DiskGroup, *, reduced: bool) -> Non
             async with host.vsan.changing:
                 placed = _current_component(group, disk, name)
                 if placed is not None:
-                    await _move(host, group, disk, placed)
+                    await _move_component(host, group, disk, placed)
         else:
-            await _give_blocks_up(host, group, disk, name)
+            await _give_up_blocks(host, group, disk, name)
 
 
 def _current_component(group: DiskGroup, disk: str, name: str) -> PlacedComponent | None:
-    """The component as its label has it now; None when it was given up, as one of two places."""
+    """The component in its present label; None when this place was given up."""
     there = (c for where, c in group.components() if (where, c.object) == (disk, name))
     return next(there, None)
 
 
-async def _move(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
-    """A copy elsewhere, whole and durable; then this place is given up, and the copy counts.
+async def _move_component(
+    host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedComponent
+) -> None:
+    """Copy the component elsewhere, durably; then give this place up, and the copy counts.
 
-    A copy that a former life has left is made anew: its first place was written since, perhaps.
+    A copy that an earlier life has left is made again: its original may have been written since.
     """
     places = host.vsan.places(placed.object)
     elsewhere = [place for place in places if place[:2] != (group, disk)]
@@ -132,24 +136,24 @@ async def _move(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedCompo
     if counts is None:
         raise InvalidState(f"{placed.object}: a group that is not mounted may have its component")
     if counts[:2] != (group, disk):
-        await _give_up(host, group, disk, placed)  # what counts goes by itself
+        await _give_up(host, group, disk, placed)  # the original that counts is copied by itself
         return
     for of, where, copy in elsewhere:
         await _give_up(host, of, where, copy)
     if placed.moving:
-        await _mark(host, group, disk, placed.object, moving=False)
+        await _mark_component(host, group, disk, placed.object, moving=False)
     image, dek = await host.vsan.read(host.disk, group, disk)
     plain = contents(image, placed, dek)
-    target, other = _roomiest(host, group)
-    await _put(host, target, other, msgspec.structs.replace(placed, moving=True), plain)
+    target, other = _emptiest_disk(host, group)
+    await _write_component(host, target, other, msgspec.structs.replace(placed, moving=True), plain)
     await _give_up(host, group, disk, placed)
     for of, where, copy in host.vsan.places(placed.object):
-        await _mark(host, of, where, copy.object, moving=False)
+        await _mark_component(host, of, where, copy.object, moving=False)
 
 
 async def give_up_copies(host: EsxiHost) -> None:
-    """Copies in the making whose originals are lost: nobody knows what was written since. Durable
-    on return; the caller holds ``changing``."""
+    """Give up unfinished copies whose originals are lost: later writes are unknown. Durable on
+    return; the caller holds ``changing``."""
     for group in host.vsan:
         for disk, placed in tuple(group.components()):
             if placed.moving:
@@ -163,19 +167,21 @@ async def _give_up(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedCo
     await host.vsan.write(host.disk, reencrypt_disk(DiskImage(label, image.blocks), dek, dek), dek)
 
 
-async def _mark(host: EsxiHost, group: DiskGroup, disk: str, name: str, **marks: object) -> None:
+async def _mark_component(
+    host: EsxiHost, group: DiskGroup, disk: str, name: str, **marks: object
+) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     await host.vsan.write(host.disk, mark_component(image, name, **marks), dek)
 
 
-async def _give_blocks_up(host: EsxiHost, group: DiskGroup, disk: str, name: str) -> None:
-    """The replica stays as a place, once another host has shown one that is as new, block for
+async def _give_up_blocks(host: EsxiHost, group: DiskGroup, disk: str, name: str) -> None:
+    """Keep the replica as a place only, once another host has shown one that is as new, block for
     block; ``InvalidState`` when none does, or this one is written again and again."""
     for _ in range(_TRIES):
         seen = _current_component(group, disk, name)
         if seen is None or seen.stale:
             return
-        await _check_other(host, seen)
+        await _check_other_replica(host, seen)
         async with host.vsan.changing:
             if _current_component(group, disk, name) == seen:
                 await _make_stale(host, group, disk, seen)
@@ -183,10 +189,10 @@ async def _give_blocks_up(host: EsxiHost, group: DiskGroup, disk: str, name: str
     raise InvalidState(f"{name}: it is written all the time")
 
 
-async def _check_other(host: EsxiHost, placed: PlacedComponent) -> None:
-    """``InvalidState`` when the blocks of this replica cannot be read elsewhere, as new as here.
+async def _check_other_replica(host: EsxiHost, placed: PlacedComponent) -> None:
+    """``InvalidState`` when another host cannot show the blocks of this replica, as new as here.
 
-    A vote is not enough: a disk may be damaged where nobody has read it since.
+    A vote is not enough: a disk may be damaged where it was not read since.
     """
     for place in placed.places:
         if place.kind is not ComponentKind.REPLICA or place.host == host.node.name:
@@ -209,8 +215,8 @@ async def _make_stale(host: EsxiHost, group: DiskGroup, disk: str, placed: Place
     await host.vsan.write(host.disk, made, dek)
 
 
-async def rebuild(host: EsxiHost) -> None:
-    """Stale replicas get their blocks from another host; ``InvalidState`` when none has them."""
+async def rebuild_replicas(host: EsxiHost) -> None:
+    """Copy the blocks of stale replicas from another host; ``InvalidState`` when none has them."""
     stale = [p for g in host.vsan if g.mounted for _, p in g.components() if p.stale]
     for placed in stale:
         await objects.catch_up(host, placed.object)

@@ -1,4 +1,4 @@
-"""The disk groups of a host in one life: what their labels say, and the DEKs of mounted ones.
+"""The disk groups of a host in one life: their labels, and the DEKs of mounted ones.
 
 A disk is one file of the host's disk, ``vsan/<group>.<disk>``. Blocks are read from it each time.
 """
@@ -19,8 +19,8 @@ from protocol.vsan import (
     VsanDisk,
     VsanDiskGroup,
 )
-from services.esxi.vsan.behind import Behind
 from services.esxi.vsan.label import DiskImage, Label, PlacedComponent, unpack_disk
+from services.esxi.vsan.unsynced_objects import UnsyncedObjects
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.ports import Disk
 
@@ -30,7 +30,7 @@ FOLDER: Final = "vsan"
 @dataclass
 class DiskGroup:
     """``labels`` by disk; None: its file is damaged. ``deks``: of mounted encrypted disks.
-    ``coming``: of disks that are being replaced, what they are about to be."""
+    ``coming``: the future state of disks that are being replaced."""
 
     name: str
     labels: dict[str, Label | None] = field(default_factory=dict)
@@ -40,22 +40,22 @@ class DiskGroup:
     why: str = "it was not mounted yet"
 
     def unmount(self, why: str) -> None:
-        """Its DEKs leave the memory; its components are absent."""
+        """Unmount: the DEKs leave the memory, and the components are absent."""
         self.mounted, self.why = False, why
         self.deks.clear()
 
     def keys_of(self, disk: str) -> list[tuple[Label | None, KeyMaterial | None]]:
-        """What the disk may look like at this moment, each look with its DEK."""
+        """The labels that the disk may have at this moment, each with its DEK."""
         now = (self.labels.get(disk), self.deks.get(disk))
         return [now, self.coming[disk]] if disk in self.coming else [now]
 
     def describe(self, hidden: Container[str] = ()) -> VsanDiskGroup:
-        """The group as it is told, without copies of the ``hidden`` objects."""
+        """The group for reports, without copies of the ``hidden`` objects."""
         return VsanDiskGroup(
             group=self.name,
             mounted=self.mounted,
             why=self.why,
-            disks=tuple(_disk(name, label) for name, label in sorted(self.labels.items())),
+            disks=tuple(_describe_disk(name, label) for name, label in sorted(self.labels.items())),
             components=tuple(
                 VsanComponent(
                     object=placed.object,
@@ -77,7 +77,7 @@ class DiskGroup:
                 yield disk, placed
 
     def state_of(self, placed: PlacedComponent) -> ComponentState:
-        """How a component of this group is."""
+        """The state of a component of this group."""
         if not self.mounted:
             return ComponentState.ABSENT
         return ComponentState.STALE if placed.stale or placed.blank else ComponentState.ACTIVE
@@ -87,7 +87,7 @@ def _order(placed: PlacedComponent) -> tuple[bool, bool, int, int]:
     return placed.moving, placed.blank, -placed.stamp, -placed.promised
 
 
-def _disk(name: str, label: Label | None) -> VsanDisk:
+def _describe_disk(name: str, label: Label | None) -> VsanDisk:
     if label is None:
         return VsanDisk(disk=name)
     return VsanDisk(
@@ -99,30 +99,30 @@ def _disk(name: str, label: Label | None) -> VsanDisk:
 
 
 class DiskGroups:
-    """All groups of the host by name; empty on a host that has no vSAN."""
+    """All groups of the host by name; empty on a host without vSAN."""
 
     def __init__(self) -> None:
         self._groups: dict[str, DiskGroup] = {}
-        self._unsure = 0  # looks at disks that were perhaps put there without a sync of the folder
+        self._unsure = 0  # disks that may have been written without a sync of the folder
         self.changing = asyncio.Lock()
-        # Held by who reads a disk, changes it and puts it back; never while others are asked.
-        self.behind = Behind()
+        # Held while a disk is read, changed and written; never during a request to another node.
+        self.behind = UnsyncedObjects()
 
     def __iter__(self) -> Iterator[DiskGroup]:
-        return iter(tuple(self._groups.values()))  # who goes through them may wait in between
+        return iter(tuple(self._groups.values()))  # callers may wait while they iterate
 
     def __bool__(self) -> bool:
         return bool(self._groups)
 
     def group(self, name: str) -> DiskGroup:
-        """``NotFound`` when there is none of that name."""
+        """The group of that name; ``NotFound`` when there is none."""
         found = self._groups.get(name)
         if found is None:
             raise NotFound(f"there is no disk group {name} on this host")
         return found
 
     def list_unmounted(self) -> list[DiskGroup]:
-        """Those that are not mounted."""
+        """The groups that are not mounted."""
         return [group for group in self if not group.mounted]
 
     def keks(self) -> tuple[CryptoKeyId, ...]:
@@ -131,7 +131,8 @@ class DiskGroups:
         return tuple(sorted({label.kek for label in labels if label.kek is not None}))
 
     def places(self, name: str) -> list[tuple[DiskGroup, str, PlacedComponent]]:
-        """Where the component of an object lies: twice while it is moved, or was to be."""
+        """The places of an object's component: two while it is moved, or after an interrupted
+        move."""
         return [
             (group, disk, placed)
             for group in self
@@ -140,27 +141,27 @@ class DiskGroups:
         ]
 
     def find(self, name: str) -> tuple[DiskGroup, str, PlacedComponent] | None:
-        """The component of an object with its place; None when there is none that counts.
+        """The component of an object with its place; None when none counts.
 
-        Of several that are no copy in the making the newest counts: a disk was pulled out, its
-        component made again, and the disk put back. A copy in the making counts for nothing while a
-        group is not mounted: that may have what was written since.
+        Of several that are not unfinished copies the newest counts: a disk was pulled out, its
+        component created again, and the disk put back. An unfinished copy counts for nothing while
+        a group is not mounted: that group may have later writes.
         """
         hidden = bool(self.list_unmounted())
         found = [place for place in self.places(name) if not (hidden and place[2].moving)]
         return min(found, key=lambda place: _order(place[2]), default=None)
 
     def describe(self) -> tuple[VsanDiskGroup, ...]:
-        """All groups as they are told; a component that is being moved once."""
+        """All groups for reports; a component that is being moved appears once."""
         names = {c.object for group in self for _, c in group.components() if not c.moving}
         return tuple(group.describe(names) for group in self)
 
     # ---- files ------------------------------------------------------------------------------
 
     async def load(self, disk: Disk) -> None:
-        """Look at what lies on the host's disk now, but for groups that are mounted.
+        """Read the labels on the host's disk, except those of mounted groups.
 
-        A life that fell may have put a disk there and not synced its folder.
+        A life that failed may have written a disk without a sync of its folder.
         """
         self._unsure += 1
         mounted = {name: group for name, group in self._groups.items() if group.mounted}
@@ -171,28 +172,28 @@ class DiskGroups:
                 continue
             await drop_unfinished(disk, f"{FOLDER}/{name}")
             try:
-                image = await self._image(disk, group, own)
+                image = await self._read_image(disk, group, own)
             except DatastoreFault:
                 image = None
             there = found.setdefault(group, DiskGroup(group))
             there.labels[own] = None if image is None else image.label
         self._groups = dict(sorted({**found, **mounted}.items()))
 
-    def unseen(self, names: Iterable[str], why: str) -> None:
-        """Groups of these names are there, and nothing else is known of them."""
+    def add_unseen(self, names: Iterable[str], why: str) -> None:
+        """Groups of these names exist; nothing else is known of them."""
         for name in names:
             self._groups.setdefault(name, DiskGroup(name)).why = why
 
     async def read(
         self, disk: Disk, group: DiskGroup, name: str
     ) -> tuple[DiskImage, KeyMaterial | None]:
-        """A disk as it lies there now, with the DEK of its blocks, also while it is being replaced.
+        """A disk as it is now, with the DEK of its blocks, also while it is being replaced.
 
-        ``DatastoreFault`` when it cannot be read, is damaged, or was exchanged. With a damaged one
-        its group is unmounted: what it holds is absent from then on.
+        ``DatastoreFault`` when it cannot be read, is damaged, or was exchanged. A damaged disk
+        unmounts its group: its components are absent from then on.
         """
         looks = group.keys_of(name)
-        image = await self._image(disk, group.name, name)
+        image = await self._read_image(disk, group.name, name)
         if image is None:
             group.labels[name] = None
             group.unmount(f"disk {name} is damaged")
@@ -202,8 +203,8 @@ class DiskGroups:
                 return image, dek
         raise DatastoreFault(f"disk {name} of {group.name} is not as it was mounted")
 
-    async def _image(self, disk: Disk, group: str, name: str) -> DiskImage | None:
-        """None when it is damaged; ``DatastoreFault`` when the device refuses."""
+    async def _read_image(self, disk: Disk, group: str, name: str) -> DiskImage | None:
+        """The disk; None when it is damaged. ``DatastoreFault`` when the device fails."""
         try:
             return unpack_disk(await disk.read(path_of(group, name)))
         except OSError as error:
@@ -213,10 +214,10 @@ class DiskGroups:
     async def write(
         self, disk: Disk, image: DiskImage, dek: KeyMaterial | None, *, is_new: bool = False
     ) -> None:
-        """Put a disk in the place of what it was: the old or the new, whole, at every moment.
+        """Replace a disk; at every moment it is the old or the new one, whole.
 
-        ``dek``: of its group, from then on; None for one in clear. ``DatastoreFault`` when the
-        device refuses: it is looked at then, and a group whose disk does not tell is unmounted.
+        ``dek``: the disk's DEK from then on; None for one in clear. ``DatastoreFault`` when the
+        device fails: the disk is then read again, and a group with an unreadable disk is unmounted.
         """
         label = image.label
         path = path_of(label.group, label.disk)
@@ -225,7 +226,7 @@ class DiskGroups:
         try:
             await replace_durably(disk, path, image.pack(), folder_is_new=is_new)
         except OSError as error:
-            await self._look_after(disk, group, label, dek)
+            await self._reread_disk(disk, group, label, dek)
             raise DatastoreFault(f"{path}: {error.strerror or error}") from None
         finally:
             del group.coming[label.disk]
@@ -239,14 +240,14 @@ class DiskGroups:
         else:
             group.deks[label.disk] = dek
 
-    async def _look_after(
+    async def _reread_disk(
         self, disk: Disk, group: DiskGroup, label: Label, dek: KeyMaterial | None
     ) -> None:
-        """A replacement that was refused may have been made all the same."""
+        """A failed replacement may have been made all the same: read the disk again."""
         self._unsure += 1
         before = group.labels.get(label.disk)
         try:
-            image = await self._image(disk, group.name, label.disk)
+            image = await self._read_image(disk, group.name, label.disk)
         except DatastoreFault as error:
             if before is not None:
                 group.unmount(str(error))
@@ -258,7 +259,7 @@ class DiskGroups:
             group.unmount(f"disk {label.disk} is not as it was mounted")
 
     async def sync(self, disk: Disk) -> None:
-        """Every disk is durably what it is; ``DatastoreFault`` when the device refuses."""
+        """Make every disk durable; ``DatastoreFault`` when the device fails."""
         while unsure := self._unsure:
             try:
                 await disk.sync_folder(FOLDER)
@@ -268,7 +269,7 @@ class DiskGroups:
                 self._unsure = 0
 
     async def remove(self, disk: Disk, group: DiskGroup, name: str) -> None:
-        """The disk leaves its group, durably."""
+        """Remove the disk from its group, durably."""
         try:
             await disk.remove(path_of(group.name, name))
             await disk.sync_folder(FOLDER)
@@ -281,7 +282,7 @@ class DiskGroups:
 
 
 def group_name(number: int) -> str:
-    """Of a disk group of the installation; they are counted from one."""
+    """The name of a disk group of the installation; numbers start at one."""
     return f"group-{number}"
 
 

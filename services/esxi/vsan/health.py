@@ -1,4 +1,5 @@
-"""What a host says of its encryption: its keys, its disks, its way to the key servers (VSAN-14)."""
+"""The host's report on its encryption: its keys, its disks, its connection to the key servers
+(VSAN-14)."""
 
 from __future__ import annotations
 
@@ -12,25 +13,25 @@ from services.esxi.vsan.groups import DiskGroups
 _NONE = VsanEncryption()
 
 
-async def health(host: EsxiHost) -> VsanHostHealth:
-    """Each key server of the profile is asked now, by this host; the disks and keys are compared
-    when all have answered."""
+async def check_health(host: EsxiHost) -> VsanHostHealth:
+    """Ask each key server of the profile now. Disks and keys are compared when all have
+    answered."""
     profile = host.archive.now.vsan or _NONE
-    servers = [await _server(host, profile, server) for server in profile.servers]
+    servers = [await _check_server(host, profile, server) for server in profile.servers]
     now = host.archive.now.vsan or _NONE
     return VsanHostHealth(
         encryption=now,
         servers=tuple(servers),
-        issues=_own_issues(host, now),
+        issues=_find_own_issues(host, now),
         aesni=host.config.aesni,
     )
 
 
-async def _server(
+async def _check_server(
     host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer
 ) -> VsanServerHealth:
     try:
-        await key_servers.look(host, profile, server)
+        await key_servers.check_server(host, profile, server)
     except PermissionDenied as error:
         return VsanServerHealth(name=server.name, connected=False, why=str(error))
     except ProductError as error:
@@ -39,8 +40,8 @@ async def _server(
     return VsanServerHealth(name=server.name, connected=True)
 
 
-def _own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptionIssue, ...]:
-    """Those that need no other host to compare with."""
+def _find_own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptionIssue, ...]:
+    """Issues that can be found without another host."""
     found = []
     if now.encryption_enabled:
         if now.host_key_id is None or host.host_key is None:
@@ -50,14 +51,14 @@ def _own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptionIssu
         keks = {now.kek_of(group.name) for group in host.vsan}
         if any(kek is None or kek not in host.keys for kek in keks):
             found.append(VsanEncryptionIssue.KEK_NOT_AVAILABLE)
-        if key_servers.asks_by_kmip(now) and not key_servers.usable(host):
+        if key_servers.asks_by_kmip(now) and not key_servers.has_usable_certificate(host):
             found.append(VsanEncryptionIssue.CLIENT_CERTIFICATE)
-    found += disk_issues(host.vsan, now)
+    found += find_disk_issues(host.vsan, now)
     return tuple(found)
 
 
-def disk_issues(groups: DiskGroups, now: VsanEncryption) -> list[VsanEncryptionIssue]:
-    """Labels that are not as the configuration says. Pure."""
+def find_disk_issues(groups: DiskGroups, now: VsanEncryption) -> list[VsanEncryptionIssue]:
+    """Labels that differ from the configuration. Pure."""
     labels = [label for group in groups for label in group.labels.values() if label is not None]
     found = []
     if any(label.encrypted for label in labels) and not now.encryption_enabled:

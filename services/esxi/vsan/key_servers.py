@@ -1,9 +1,9 @@
-"""The key servers of a profile, as this host asks them: by bus, or by KMIP under TLS (STD-06).
+"""The key servers of a profile, for this host: by bus, or by KMIP under TLS (STD-06).
 
-By KMIP a host shows a certificate of its own, which it has signed itself. Certificate and private
-key lie in its encrypted configuration, which the TPM seals: there is no other copy of the key. What
-it believes of servers is what vCenter has handed out with the profile. A key that is not active yet
-is not activated: hosts only read.
+By KMIP a host shows a self-signed certificate. Certificate and private key are in its encrypted
+configuration, which the TPM seals; there is no other copy of the key. The trusted certificates of
+the servers come with the profile from vCenter. A key that is not active yet is not activated: hosts
+only read.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from services.runtime.own_certificate import EARLIER_S, OwnCertificate, create_o
 from services.runtime.streams import TlsIdentity
 
 
-async def certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertificate:
-    """What it shows; made, durable on return, when there is none or another one is wanted.
+async def get_certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertificate:
+    """The host's certificate; created, durable on return, when there is none or ``renew`` asks for
+    another.
 
     ``InvalidState`` without vSAN; ``SaveFailed``.
     """
@@ -43,12 +44,12 @@ async def certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertificate:
 
 
 def asks_by_kmip(profile: VsanEncryption) -> bool:
-    """Whether a server of the profile is asked by KMIP."""
+    """Whether a server of the profile is reached by KMIP."""
     return any(isinstance(address_of(s.node, s.address), Kmip) for s in profile.servers)
 
 
-def usable(host: EsxiHost) -> bool:
-    """Whether it has a certificate that is good now."""
+def has_usable_certificate(host: EsxiHost) -> bool:
+    """Whether the host has a certificate that is valid now."""
     own = host.archive.now.kmip
     if own is None:
         return False
@@ -56,20 +57,20 @@ def usable(host: EsxiHost) -> bool:
     return start <= host.clock.now() <= end
 
 
-async def keys_of(
+async def fetch_keys(
     host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer, keys: Iterable[CryptoKeyId]
 ) -> KeyValues:
-    """What that server says of these keys; raises as ``KeyServers.request``."""
+    """That server's answer about these keys; raises as ``KeyServers.request``."""
     if asks_by_kmip(profile):
-        await certificate(host)
+        await get_certificate(host)
     message = GetKeys(key_ids=tuple(key.key_id for key in keys))
     within_s = host.node.knobs.request_timeout_s
     to = address_of(server.node, server.address)
     return await _build_key_servers(host, profile).request(to, message, within_s=within_s)
 
 
-async def look(host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer) -> None:
-    """Return when that server gives a sign of life; raises as ``KeyServers.request``."""
+async def check_server(host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer) -> None:
+    """Return when that server answers; raises as ``KeyServers.request``."""
     to = address_of(server.node, server.address)
     within_s = host.node.knobs.request_timeout_s
     await _build_key_servers(host, profile).request(to, DiscoverVersions(), within_s=within_s)

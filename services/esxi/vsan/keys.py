@@ -1,8 +1,8 @@
-"""Host key and KEK of an encrypted vSAN, as the host gets them: by itself (VSAN-03).
+"""How a host gets host key and KEK of an encrypted vSAN by itself (VSAN-03).
 
-1. key cache, or the persisted store that was loaded at step B4 (VSAN-07)
-2. native provider: derived (VSAN-06)
-3. standard provider: asked of its key servers directly, by the profile that vCenter handed out
+1. key cache, or the persisted store that was loaded at step B4 (VSAN-07) 2. native provider:
+   derived (VSAN-06) 3. standard provider: asked of its key servers directly, by the profile that
+   vCenter handed out
 
 vCenter is asked for none of them.
 """
@@ -28,8 +28,8 @@ from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.vsan import key_servers
 
 
-def profiles(host: EsxiHost) -> tuple[VsanEncryption, ...]:
-    """The configuration in force, and the one that is on its way."""
+def list_profiles(host: EsxiHost) -> tuple[VsanEncryption, ...]:
+    """The configuration in force, and the one that is being applied."""
     now = host.archive.now
     return tuple(p for p in (now.vsan, now.vsan_next) if p is not None)
 
@@ -45,13 +45,14 @@ def collect_needed_keys(host: EsxiHost, *wanted: VsanEncryption) -> dict[CryptoK
     return found
 
 
-async def bring(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
-    """Bring these keys into the key cache, and the store by key persistence; durable on return.
+async def bring_keys(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
+    """Bring these keys into the key cache, and into the store by key persistence; durable on
+    return.
 
-    What cannot be had, each with the reason. ``SaveFailed`` when the disk refuses.
+    Returns the keys that cannot be had, each with the reason. ``SaveFailed`` when the disk fails.
     """
     lacking: dict[CryptoKeyId, str] = {}
-    asked: dict[VsanEncryption, list[CryptoKeyId]] = {}
+    by_profile: dict[VsanEncryption, list[CryptoKeyId]] = {}
     for key, kind in keys.items():
         if key in host.keys:
             continue
@@ -62,9 +63,9 @@ async def bring(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[Cry
         if profile is None:
             lacking[key] = why
         else:
-            asked.setdefault(profile, []).append(key)
-    for profile, wanted in asked.items():
-        lacking.update(await _fetch(host, profile, {key: keys[key] for key in wanted}))
+            by_profile.setdefault(profile, []).append(key)
+    for profile, wanted in by_profile.items():
+        lacking.update(await _fetch_keys(host, profile, {key: keys[key] for key in wanted}))
     held = [host.keys[key] for key in keys if key in host.keys]
     before = host.archive.now
     host.archive.now = persistence.with_keys(before, host.storable(held))
@@ -76,16 +77,16 @@ async def bring(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[Cry
 
 
 def _load_or_derive(host: EsxiHost, key: CryptoKeyId, kind: KeyKind) -> str | None:
-    """Store and derivation; None when it is in the cache then, else why it is not."""
+    """Load or derive a key; None when it is cached then, else the reason why not."""
     match next_means(host.facts(key)):
         case KeyMeans.STORE:
             stored = host.find_stored_key(key)
             host.keys.load(() if stored is None else (stored,))
         case KeyMeans.DERIVE:
-            value = native.bring(host, key, kind)
+            value = native.bring_key(host, key, kind)
             check = _check_of(host, key)
             if value is not None and check and check_value(value) != check:
-                native.disprove(host, (key,))
+                native.disprove_keys(host, (key,))
                 return f"the key derivation key of {key.provider_id} is another one now"
         case _:
             pass
@@ -95,7 +96,7 @@ def _load_or_derive(host: EsxiHost, key: CryptoKeyId, kind: KeyKind) -> str | No
 
 
 def _check_of(host: EsxiHost, key: CryptoKeyId) -> str:
-    for profile in profiles(host):
+    for profile in list_profiles(host):
         if key in (keks := profile.keks()):
             return keks[key]
         if profile.host_key_id == key:
@@ -104,12 +105,11 @@ def _check_of(host: EsxiHost, key: CryptoKeyId) -> str:
 
 
 def _profile_of(host: EsxiHost, key: CryptoKeyId) -> VsanEncryption | None:
-    """The KMS profile for a key, the latest that vCenter has handed out; None when the host has
-    none for its provider."""
+    """The latest KMS profile from vCenter for a key's provider; None when there is none."""
     return next(
         (
             profile
-            for profile in reversed(profiles(host))
+            for profile in reversed(list_profiles(host))
             if profile.kms_provider_id == key.provider_id
             and capability(profile.management_type).source is KeySource.VCENTER
             and profile.servers
@@ -118,14 +118,14 @@ def _profile_of(host: EsxiHost, key: CryptoKeyId) -> VsanEncryption | None:
     )
 
 
-async def _fetch(
+async def _fetch_keys(
     host: EsxiHost, profile: VsanEncryption, keys: Mapping[CryptoKeyId, KeyKind]
 ) -> dict[CryptoKeyId, str]:
-    """Ask the key servers in turn until one answers; what cannot be had, and why."""
+    """Ask the key servers in turn until one answers; returns the missing keys with the reasons."""
     why = "no key server answers"
     for server in profile.servers:
         try:
-            reply = await key_servers.keys_of(host, profile, server, keys)
+            reply = await key_servers.fetch_keys(host, profile, server, keys)
         except ProductError as error:
             why = f"{server.name}: {error}"
             host.node.record(
@@ -139,7 +139,7 @@ async def _fetch(
 def _cache_active_keys(
     host: EsxiHost, server: VsanKeyServer, keys: Mapping[CryptoKeyId, KeyKind], reply: KeyValues
 ) -> dict[CryptoKeyId, str]:
-    """Put usable values into the cache: Active ones (STD-19). Why the others are none."""
+    """Cache the usable values: Active ones (STD-19). Returns the reasons for the others."""
     lacking: dict[CryptoKeyId, str] = {}
     got = []
     for (key, kind), value in zip(keys.items(), reply.values, strict=True):
@@ -155,8 +155,8 @@ def _cache_active_keys(
 
 
 async def take_host_key(host: EsxiHost, encryption: VsanEncryption) -> None:
-    """Become safe with the host key of this configuration, if that is in the key cache: a change of
-    the key store like vCenter's, in the queue of these."""
+    """Become safe with the host key of this configuration, if it is cached. This changes the key
+    store as a command of vCenter does, in the same queue."""
     async with host.node.turn("keystore"):
         await _take_host_key(host, encryption)
 
@@ -178,5 +178,5 @@ async def _take_host_key(host: EsxiHost, encryption: VsanEncryption) -> None:
 
 
 def _material(value: KeyMaterial, check: str) -> Sealed | None:
-    """None for one that is derived: it has a check value."""
+    """The material of a key; None for a derived one, which has a check value."""
     return None if check else Sealed.of(value)

@@ -1,8 +1,8 @@
 """A disk of a disk group as bytes: ``CRC-32 || length || label || blocks``. Pure.
 
-The label says which KEK wraps the disk's data encryption key (DEK); blocks lie under that DEK by
-XTS-AES-256. Label and blocks are one file that is replaced as a whole, so a disk is at all times
-as it was or as it shall be, and never without the name of the key that opens it.
+The label names the KEK that wraps the disk's data encryption key (DEK); blocks are under that DEK
+by XTS-AES-256. Label and blocks are one file that is replaced as a whole. So a disk is at all times
+in the old or the new state, and always names the key that opens it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LENGTH: Final = 4  # bytes of the label's length
 class PlacedComponent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A component on the disk, in blocks ``first`` and the following; a witness has none.
 
-    ``places``: of all components of the object. ``stamp``: the number of the last write that it has
-    seen. ``promised``: the highest number that it has let a writer have.
-    ``stale``: its blocks have yet to come from another replica. ``blank``: it was made again after
-    a loss, and has no vote before it knows what the others have seen. ``moving``: a copy that is
-    made before its first place on this host is given up; as long as that is there, that one counts.
-    What is changed when it counts is no copy any more.
+    ``places``: of all components of the object. ``stamp``: the number of the last write that it
+    has. ``promised``: the highest number that it has promised to a writer. ``stale``: its blocks
+    have yet to be copied from another replica. ``blank``: it was created again after a loss, and
+    has no vote before it knows the stamps of the others. ``moving``: a copy made before its
+    original on this host is given up; while the original exists, the original counts. A component
+    that is changed when it counts is not a copy any more.
     """
 
     object: str
@@ -49,7 +49,7 @@ class PlacedComponent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What lies in clear on a disk. ``wrapped``: the DEK under ``kek``; empty without one."""
+    """The clear part of a disk. ``wrapped``: the DEK under ``kek``; empty without one."""
 
     group: str
     disk: str
@@ -60,7 +60,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def encrypted(self) -> bool:
-        """Whether a key is needed to open the disk."""
+        """Whether opening the disk needs a key."""
         return self.kek is not None
 
 
@@ -69,14 +69,14 @@ _decoder = msgspec.msgpack.Decoder(Label)
 
 @dataclass(frozen=True)
 class DiskImage:
-    """A disk as it lies there: ``blocks`` as stored."""
+    """A disk as stored: ``blocks`` are encrypted."""
 
     label: Label
     blocks: bytes = b""
 
     @property
     def count(self) -> int:
-        """How many blocks it has."""
+        """How many blocks the disk has."""
         return len(self.blocks) // BLOCK_SIZE
 
     def pack(self) -> bytes:
@@ -113,7 +113,7 @@ def wrap_dek(
 
 
 def unwrap_dek(label: Label, host: NodeName, value: KeyMaterial) -> KeyMaterial:
-    """The DEK of a disk; ``CryptographicFailure`` when this is not the KEK that wraps it."""
+    """The DEK of a disk; ``CryptographicFailure`` when this KEK does not wrap it."""
     return unwrap(value, label.wrapped, _aad(host, label))
 
 
@@ -132,9 +132,9 @@ def contents(image: DiskImage, placed: PlacedComponent, dek: KeyMaterial | None)
 
 
 def reencrypt_disk(image: DiskImage, old: KeyMaterial | None, new: KeyMaterial | None) -> DiskImage:
-    """The components under another DEK, one behind the other; None stands for blocks in clear.
+    """The components under another DEK, one after another; None stands for blocks in clear.
 
-    What belongs to none of them any more is left behind.
+    Blocks that belong to no component any more are dropped.
     """
     cipher = None if new is None else DiskCipher(new)
     made: list[bytes] = []
@@ -154,7 +154,7 @@ def with_contents(
     dek: KeyMaterial | None,
     stamp: int,
 ) -> DiskImage:
-    """The disk with the blocks of that write in the place of a component's, which is whole then."""
+    """The disk with the blocks of that write in place of a component's, which is complete then."""
     cipher = None if dek is None else DiskCipher(dek)
     blocks = bytearray(image.blocks)
     for number, block in enumerate(plain):
@@ -166,7 +166,7 @@ def with_contents(
 
 
 def mark_component(image: DiskImage, name: str, **marks: object) -> DiskImage:
-    """The disk with these fields of its component of an object; no block changes."""
+    """The disk with these fields of its component of an object changed; no block changes."""
     components = tuple(
         msgspec.structs.replace(c, **marks) if c.object == name else c
         for c in image.label.components
@@ -178,7 +178,7 @@ def mark_component(image: DiskImage, name: str, **marks: object) -> DiskImage:
 def with_component(
     image: DiskImage, component: PlacedComponent, plain: list[bytes], dek: KeyMaterial | None
 ) -> DiskImage:
-    """The disk with a component more, marked as that one is, behind what it has."""
+    """The disk with a further component, after the present ones."""
     placed = msgspec.structs.replace(component, first=image.count, blocks=len(plain))
     label = msgspec.structs.replace(image.label, components=(*image.label.components, placed))
     grown = DiskImage(label, image.blocks + bytes(BLOCK_SIZE * len(plain)))

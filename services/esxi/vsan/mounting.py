@@ -1,7 +1,7 @@
-"""Mounting disk groups: step B6 of the boot, and trying again (VSAN-03, VSAN-04).
+"""Mounting disk groups: step B6 of the boot, and later tries (VSAN-03, VSAN-04).
 
-A group is mounted when every disk of it opens; else its components are absent. The host is up in
-any case.
+A group is mounted when every disk of it opens; otherwise its components are absent. The host is up
+in any case.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from services.esxi.vsan.label import DiskImage, Label, unwrap_dek
 NO_VSAN: Final = "no encrypted vSAN on this host"
 
 
-async def at_boot(host: EsxiHost) -> str:
-    """Step B6; what its record says."""
+async def mount_at_boot(host: EsxiHost) -> str:
+    """Step B6; returns the text of its record."""
     if host.config.vsan is None:
         return NO_VSAN
     try:
-        await _claim(host)
+        await _claim_disks(host)
     except (ProductError, OSError) as error:  # the host is up without them
         host.node.record("vsan.disks_unusable", level="error", reason=str(error))
-    await mount(host)
-    know_neighbours(host)
+    await mount_groups(host)
+    set_neighbours(host)
     mounted = sum(group.mounted for group in host.vsan)
     return f"{mounted} of {len(list(host.vsan))} vSAN disk groups mounted"
 
 
-def know_neighbours(host: EsxiHost) -> None:
-    """Who may ask for replicas: the hosts of the cluster, and those of objects that lie here."""
-    members = {member for profile in keys.profiles(host) for member in profile.members}
+def set_neighbours(host: EsxiHost) -> None:
+    """Set the hosts that may request replicas: those of the cluster, and those of objects on this
+    host."""
+    members = {member for profile in keys.list_profiles(host) for member in profile.members}
     placed = {
         place.host
         for group in host.vsan
         for _, component in group.components()
         for place in component.places
     }
-    host.uplink.neighbours(members | placed)
+    host.uplink.set_neighbours(members | placed)
 
 
-async def _claim(host: EsxiHost) -> None:
-    """The disks of the installation, those that are not there yet: empty, in clear. Not when
-    vCenter has spoken of them, or had one removed: one that is not there then was removed."""
+async def _claim_disks(host: EsxiHost) -> None:
+    """Create the missing disks of the installation, empty and in clear. Not after vCenter has
+    configured them or had one removed: a missing disk was removed then."""
     claim = host.config.vsan
     if claim is None or host.archive.now.vsan is not None:
         return
@@ -61,44 +62,44 @@ async def _claim(host: EsxiHost) -> None:
                 await host.vsan.write(host.disk, DiskImage(label), None, is_new=True)
 
 
-async def mount(host: EsxiHost) -> None:
-    """Get the keys that are needed, become safe, mount what is not mounted (VSAN-03)."""
-    await _look(host)
-    wanted = [p for p in keys.profiles(host) if p.encryption_enabled]
+async def mount_groups(host: EsxiHost) -> None:
+    """Get the needed keys, become safe, mount the unmounted groups (VSAN-03)."""
+    await _reread_disks(host)
+    wanted = [p for p in keys.list_profiles(host) if p.encryption_enabled]
     in_force = host.archive.now.vsan
-    lacking = await _bring(host, wanted)
+    lacking = await _bring_keys(host, wanted)
     if in_force is not None and in_force.encryption_enabled:
         try:
             await keys.take_host_key(host, in_force)
         except ProductError as error:
             host.node.record("vsan.host_key_refused", level="warning", reason=str(error))
     for group in host.vsan.list_unmounted():
-        _mount(host, group, lacking)
+        _mount_group(host, group, lacking)
 
 
-async def _look(host: EsxiHost) -> None:
-    """At disks of groups that are not mounted, as they lie there now."""
+async def _reread_disks(host: EsxiHost) -> None:
+    """Read the disks of unmounted groups again."""
     claim = host.config.vsan
     try:
         await host.vsan.load(host.disk)
     except OSError as error:
         why = f"its disks cannot be read: {error.strerror or error}"
         names = () if claim is None else [group_name(n) for n in range(1, claim.groups + 1)]
-        host.vsan.unseen(names, why)
+        host.vsan.add_unseen(names, why)
         host.node.record("vsan.disks_unusable", level="error", reason=why)
 
 
-async def _bring(host: EsxiHost, wanted: list[VsanEncryption]) -> dict[str, str]:
-    """What cannot be had, by the id of the key. A disk that refuses a key keeps it in memory."""
+async def _bring_keys(host: EsxiHost, wanted: list[VsanEncryption]) -> dict[str, str]:
+    """The keys that cannot be had, by id. If the disk fails, a key stays in memory."""
     try:
-        lacking = await keys.bring(host, keys.collect_needed_keys(host, *wanted))
+        lacking = await keys.bring_keys(host, keys.collect_needed_keys(host, *wanted))
     except ProductError as error:
         host.node.record("config.save_failed", level="warning", reason=str(error))
         return {}
     return {str(key): why for key, why in lacking.items()}
 
 
-def _mount(host: EsxiHost, group: DiskGroup, lacking: dict[str, str]) -> None:
+def _mount_group(host: EsxiHost, group: DiskGroup, lacking: dict[str, str]) -> None:
     deks: dict[str, KeyMaterial] = {}
     try:
         if not group.labels:
@@ -122,7 +123,7 @@ def _mount(host: EsxiHost, group: DiskGroup, lacking: dict[str, str]) -> None:
 def _unwrap_dek(
     host: EsxiHost, name: str, label: Label, kek: CryptoKeyId, lacking: dict[str, str]
 ) -> KeyMaterial:
-    """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or another one."""
+    """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or wrong."""
     value = host.keys.get(kek)
     if value is None:
         why = lacking.get(str(kek), "it is not on this host")
@@ -130,5 +131,5 @@ def _unwrap_dek(
     try:
         return unwrap_dek(label, host.node.name, value)
     except CryptographicFailure:
-        native.disprove(host, (kek,))
+        native.disprove_keys(host, (kek,))
         raise CryptographicFailure(f"disk {name}: key {kek} does not open it") from None

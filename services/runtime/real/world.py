@@ -35,6 +35,7 @@ from services.runtime.real.rng import LabRng
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
+from services.runtime.service_queue import Processor
 from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
@@ -83,6 +84,7 @@ class LabWorld(World):
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
         self._secured, self._shares = secured, shares
         self.rules = RuleTable(seed, clock.monotonic)
+        self.processor: Processor | None = None  # the kernel divides the cores
         self._keys = keys
         self._arrays: dict[str, LabArray] = {}
         self._stores: dict[NodeName, LabStore] = {}

@@ -10,16 +10,17 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from protocol.crypto.seal import Keyring
-from protocol.messages.agent import NodeSpec, ServiceTime, TpmBackend
+from protocol.messages.agent import NodeSpec, ServiceTime, SharedMachine, TpmBackend
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
 from services.runtime.seeded import SeededStreams, stream
-from services.runtime.service_queue import draw_service_time
+from services.runtime.service_queue import Processor, QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
+from services.runtime.sim.cores import SharedCores
 from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
@@ -53,9 +54,15 @@ def _storage_cost(label: str) -> float:
 
 
 class SimWorld(World):
-    """See ``services.runtime.world.World``. One per simulation."""
+    """See ``services.runtime.world.World``. One per simulation.
 
-    def __init__(self, loop: SimLoop, broker: SimBroker, seed: int) -> None:
+    ``machine``: the machine that the broker, the client and all nodes share, if they do; then
+    ``processes`` are the queues of the broker and of the client.
+    """
+
+    def __init__(
+        self, loop: SimLoop, broker: SimBroker, seed: int, machine: SharedMachine | None = None
+    ) -> None:
         self.loop, self.broker, self.seed = loop, broker, seed
         self.rules = RuleTable(seed, loop.time)
         self.exchange = SimExchange(loop, self.rules, seed)
@@ -73,8 +80,20 @@ class SimWorld(World):
         self._maker = TpmMaker(KeyMaterial(secret))
         self._costs = stream(seed, "storage")
         self._times: dict[NodeName, Mapping[str, ServiceTime]] = {}
+        self._array_times: Mapping[str, ServiceTime] = {}
         self._draws = SeededStreams(seed, "service")
         self._rngs: dict[NodeName, SimRng] = {}  # of the latest life of each node
+        self.processor: Processor | None = None
+        self.processes: dict[str, ServiceQueue] = {}
+        if machine is not None:
+            self._share(machine)
+
+    def _share(self, machine: SharedMachine) -> None:
+        self.processor = cores = SharedCores(self.loop, machine.cores, machine.wakeup, machine.cold)
+        for name, times in (("bus", machine.bus), ("client", machine.client)):
+            draws = self._draws[name]
+            self.processes[name] = ServiceQueue(times, self, draws, QueueFigures(), cores)
+        self.broker.hops = self.processes["bus"]
 
     def reseed(self, seed: int) -> None:
         """Draw everything from ``seed`` from now on: this world, its links and the lives in it."""
@@ -92,7 +111,9 @@ class SimWorld(World):
             return
         charge = self.charge
         if spec.service is not None:
-            self._times[spec.node] = spec.service.times
+            self._times[spec.node] = times = spec.service.times
+            if any(kind.startswith("datastore.") for kind in times):
+                self._array_times = times
             charge = partial(self._charge_by_profile, spec.node)
         self.stores[spec.node] = SimStore(self._array, charge)
         private = X25519PrivateKey.generate()  # random; nothing may depend on it
@@ -103,7 +124,7 @@ class SimWorld(World):
             self._devices[spec.node] = open_device(spec.tpm, self._nv[spec.node])
 
     def _array(self, name: str) -> SimArray:
-        return self.arrays.setdefault(name, SimArray(self.charge))
+        return self.arrays.setdefault(name, SimArray(self._charge_array))
 
     def charge(self, label: str) -> Awaitable[None]:
         """Spend the virtual time of one storage call."""
@@ -115,6 +136,13 @@ class SimWorld(World):
         if found is None:
             return self.charge(label)
         return self.loop.sleep_future(draw_service_time(found, self._draws[node]))
+
+    def _charge_array(self, label: str) -> Awaitable[None]:
+        """As ``charge``, of an array that takes the times of its hosts' profile."""
+        found = self._array_times.get(label.partition(" ")[0])
+        if found is None:
+            return self.charge(label)
+        return self.loop.sleep_future(draw_service_time(found, self._draws["arrays"]))
 
     def _tpm_latency(self, node: NodeName, label: str) -> float:
         """Lab seconds of a TPM command: from the node's profile, else that of libtpms."""

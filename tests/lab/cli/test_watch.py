@@ -17,7 +17,7 @@ from itertools import pairwise
 import pytest
 
 from lab.cli.main import run
-from lab.cli.watch.command import ask
+from lab.cli.watch.asking import ask
 from lab.cli.watch.drawing import draw
 from lab.cli.watch.scene import Level, Scene, Tile, moments, scene_of_lab, scene_of_run
 from lab.client import Lab

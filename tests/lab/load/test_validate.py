@@ -10,7 +10,8 @@ import pytest
 
 from lab.cli.main import run
 from lab.client import Lab
-from lab.local.validation import Compared, ServedRate, list_lines, offer, percentile
+from lab.local.validation import Compared, ServedRate, list_lines, middle, offer, validate
+from lab.schema.errors import KeysteadError
 
 
 def served(rate: float, ok_per_s: float, p50_ms: float, p99_ms: float) -> ServedRate:
@@ -38,33 +39,46 @@ def test_a_prediction_agrees_within_its_limits(simulated: ServedRate, agrees: bo
     assert Compared(served(10, 10.0, 100.0, 200.0), simulated).agrees is agrees
 
 
-def test_a_simulation_that_is_too_fast_shows_in_the_ratios_and_at_the_saturation_point() -> None:
-    lines = list_lines(
-        [
-            Compared(served(10, 10.0, 20.0, 40.0), served(10, 10.0, 10.0, 80.0)),
-            Compared(served(20, 12.0, 500.0, 0.0), served(20, 18.0, 20.0, 50.0)),
-        ]
-    )
-    assert lines[1].split() == [
-        "10",
-        "10.0",
-        "10.0",
-        "20.0",
-        "10.0",
-        "40.0",
-        "80.0",
-        "0.50",
-        "2.00",
+def test_latencies_beyond_saturation_are_not_compared() -> None:
+    overrun = ServedRate(20, 20.0, 12.0, 500.0, 900.0, failed=0)
+    faster = ServedRate(20, 20.0, 13.0, 50.0, 90.0, failed=0)
+    assert Compared(overrun, faster).agrees
+    assert not Compared(overrun, served(20, 18.0, 500.0, 900.0)).agrees
+
+
+def test_the_table_says_how_far_apart_the_two_are_and_where_each_is_saturated() -> None:
+    overrun = ServedRate(20, 20.0, 12.0, 500.0, 0.0, failed=0)
+    pairs = [
+        Compared(served(10, 10.0, 20.0, 40.0), served(10, 10.0, 10.0, 80.0), load=1.5),
+        Compared(overrun, served(20, 18.0, 20.0, 50.0)),
     ]
-    assert lines[2].split()[-2:] == ["0.04", "-"]  # nothing to divide by
-    assert lines[3] == "first rate that is not served: 20/s on processes, none simulated"
+    lines = list_lines(pairs)
+    assert lines[1].split() == "10 10.0 10.0 +0% 20.0 10.0 -50% 40.0 80.0 +100% 1.5".split()
+    assert lines[3] == "saturation: not reached in the simulation; offer higher rates"
     assert lines[4].startswith("0 of 2 rates agree")
+    late = Compared(overrun, ServedRate(20, 20.0, 13.5, 20.0, 50.0, failed=0))
+    assert list_lines([pairs[0], late])[3] == (
+        "saturation: 12.0/s on real processes, 13.5/s simulated, +12%: agrees (within 15%)"
+    )
+    assert list_lines([pairs[0]])[2].startswith("saturation: not reached on real processes")
 
 
-def test_percentiles_are_of_the_nearest_rank() -> None:
-    values = [float(one) for one in range(100, 0, -1)]
-    assert (percentile(values, 0.5), percentile(values, 0.99)) == (50.0, 99.0)
-    assert percentile([], 0.5) == 0.0
+def test_the_median_of_several_runs_counts() -> None:
+    runs = [served(10, ok, p50, 40.0) for ok, p50 in ((9.0, 90.0), (10.0, 20.0), (9.5, 10.0))]
+    assert middle(runs) == served(10, 9.5, 20.0, 40.0)
+
+
+def test_a_profile_without_a_machine_is_refused_with_the_command_that_measures_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "apiVersion: keystead/v1\nkind: ServiceProfile\nname: old\nsource: me\n"
+        "nodes: {kms: {times: {CreateKey: 20ms}}}\n"
+    )
+    with pytest.raises(KeysteadError, match="it has no machine") as error:
+        asyncio.run(validate(path, 1, [5.0], 1.0, 1, 1, lambda text: None))
+    assert "keystead load calibrate" in error.value.fix
 
 
 @pytest.mark.slow
@@ -83,7 +97,14 @@ def test_a_slow_key_server_slows_the_offered_load_in_the_simulation() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--rates", "0"], ["--rates", "five"], ["--hosts", "0"], ["--duration", "1h"]]
+    "words",
+    [
+        ["--rates", "0"],
+        ["--rates", "five"],
+        ["--hosts", "0"],
+        ["--duration", "1h"],
+        ["--repeat", "0"],
+    ],
 )
 def test_a_load_that_cannot_be_is_refused(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

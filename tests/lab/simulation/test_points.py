@@ -35,7 +35,7 @@ def test_points_are_named_by_service_call_and_path_and_watching_changes_nothing(
     assert snapshot.run(1, passing.recorded) == (passages, trace)
     assert snapshot.run(1, passing.unwatched) == trace
     names = {str(passage.point) for passage in passages}
-    assert "esxi-001:archive.Archive._grown:disk.append:bootbank/state.tgz" in names
+    assert "esxi-001:archive.Archive._append_addition:disk.append:bootbank/state.tgz" in names
     assert "kms:group_commit.Commits._carry:db.commit:keys" in names
     assert any(
         name.startswith("vcenter:") and name.endswith(":db.commit:vcenter") for name in names

@@ -74,6 +74,11 @@ TYPED_TIMES: Final[dict[str, Any]] = {
         "Locate": {"mean": "2ms", "distribution": "lognormal", "each": "1ms", "spread": 0.5},
     },
 }
+MACHINE: Final[dict[str, Any]] = {
+    "cores": 64,
+    "wakeup": {"mean": "0.002ms", "distribution": "lognormal", "each": "0.001ms", "spread": 0.5},
+    "cold": {"mean": "0.003ms", "distribution": "lognormal", "each": "0.001ms", "spread": 0.5},
+}
 
 
 def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
         },
         "bus": bus,
         "serve": {"listen": "127.0.0.1:0", "hosts": False},
-        "service_times": {"profile": "hsm", "nodes": {"typed": TYPED_TIMES}},
+        "service_times": {"profile": "hsm", "nodes": {"typed": TYPED_TIMES}, "machine": MACHINE},
         "knobs": {"max_key_providers": 5, "audit_buffer_s": 60},
     }
 
@@ -440,6 +445,13 @@ PLAYS: Final[dict[str, Play]] = {
     "service_times.nodes.times.distribution": Play(lambda t: _time(t).distribution, "lognormal"),
     "service_times.nodes.times.each": Play(lambda t: _time(t).each_s, 0.001),
     "service_times.nodes.times.spread": Play(lambda t: _time(t).spread, 0.5),
+    # Of the simulation only, and no node's own: tests/e2e/test_service_times.py plays it.
+    "service_times.machine.cores": Play(lambda t: t.status.missing, ()),
+    **{
+        f"service_times.machine.{time}.{option}": Play(lambda t: t.status.missing, ())
+        for time in ("wakeup", "cold")
+        for option in ("mean", "distribution", "each", "spread")
+    },
     "knobs": Play(
         lambda t: "there are 5 key providers already, which is the limit" in t.too_many, True
     ),

@@ -43,7 +43,7 @@ def archive_append_unsynced() -> None:
             if path != FILE:
                 await self._disk.sync(path)
 
-    @replaces(Archive, "_grown")
+    @replaces(Archive, "_append_addition")
     async def grown(original: Any, self: Any, *arguments: Any) -> Any:
         disk, self._disk = self._disk, _Unsynced(self._disk)
         try:
@@ -125,7 +125,7 @@ def archive_sync_believed() -> None:
 def boot_settles_nothing() -> None:
     """Decision 32 broken: what a boot found counts as durable, and perhaps was only written."""
 
-    @replaces(Archive, "_settle")
+    @replaces(Archive, "_sync_once")
     async def settle(original: Any, self: Any) -> None:
         self._settled = True
 
@@ -218,15 +218,15 @@ def save_covers_too_much() -> None:
     async def save(
         original: Any, self: Archive, sections: ConfigurationSection = ConfigurationSection.ALL
     ) -> None:
-        self._asked += 1
-        mine = self._asked
+        self._saves += 1
+        mine = self._saves
         self._wanted |= sections
         async with self._lock:
             if self._covered >= mine:
                 return
             wanted, self._wanted = self._wanted, ConfigurationSection.NOTHING
             await self._write(wanted)
-            self._covered = self._asked
+            self._covered = self._saves
 
 
 def sealed_for_every_tpm() -> None:
@@ -307,7 +307,7 @@ def unseal_ignores_pcrs() -> None:
 def unsealed_taken_for_sealed() -> None:
     """CFG-03 broken: a configuration that no TPM protects is asked of the TPM all the same."""
 
-    @replaces(boot, "_config_key")
+    @replaces(boot, "_find_config_key")
     async def config_key(original: Any, host: Any, image: bytes) -> Any:
         protection = read_protection(image)
         if protection.mode is ProtectionMode.NONE:

@@ -88,7 +88,7 @@ def old_recovery_key_accepted() -> None:
 def recovery_forgets_vms() -> None:
     """REC-05 broken: a configuration that the recovery key opened has lost its list of VMs."""
 
-    @replaces(boot, "_configuration")
+    @replaces(boot, "_open_configuration")
     def configuration(
         original: Any, host: Any, image: bytes, protection: Any, config_key: Any
     ) -> int:
@@ -109,13 +109,13 @@ def removed_in_memory_only() -> None:
         )
         await host.archive.save(ConfigurationSection.PERSISTENCE)
 
-    plant(console, "_disable", lambda original: _disable)
+    plant(console, "_disable_persistence", lambda original: _disable)
 
 
 def safe_when_vcenter_comes() -> None:
     """A03 broken: a host with a persisted host key is not safe before vCenter speaks."""
 
-    @replaces(boot, "_encryption_mode")
+    @replaces(boot, "_set_encryption_mode")
     async def encryption_mode(original: Any, host: Any) -> None:
         await original(host)
         if host.mode is HostCryptoState.SAFE:
@@ -134,7 +134,7 @@ def safe_when_vcenter_comes() -> None:
 def stopped_boot_serves() -> None:
     """BOOT-01 broken: a host whose boot was stopped goes on with an empty configuration."""
 
-    @replaces(boot, "_config_key")
+    @replaces(boot, "_find_config_key")
     async def config_key(original: Any, host: Any, image: bytes) -> Any:
         try:
             return await original(host, image)
@@ -142,7 +142,7 @@ def stopped_boot_serves() -> None:
             await first_boot(host)
             return host.archive.protection, host.archive.config_key
 
-    @replaces(boot, "_configuration")
+    @replaces(boot, "_open_configuration")
     def configuration(
         original: Any, host: Any, image: bytes, protection: Any, config_key: Any
     ) -> None:
@@ -153,7 +153,7 @@ def stopped_boot_serves() -> None:
 def store_used_while_off() -> None:
     """KP-03 broken: a persisted store is used although persistence is disabled."""
 
-    plant(boot, "usable", lambda original: lambda configuration: configuration.store)
+    plant(boot, "usable_keys", lambda original: lambda configuration: configuration.store)
 
 
 def waits_for_vcenter() -> None:

@@ -20,7 +20,7 @@ from tests.mutations.bugs.planting import plant, replaces
 def clone_keeps_the_old_keys() -> None:
     """CLN-01 broken: a clone that is to have new keys has those of its source."""
 
-    @replaces(clone, "_under_a_new_key")
+    @replaces(clone, "_rewrap_clone")
     async def under_a_new_key(original: Any, host: Any, message: Any, made: Any, keys: Any) -> Any:
         return made, keys
 
@@ -39,7 +39,7 @@ def deep_recrypt_is_shallow() -> None:
     def check(original: Any, row: Any, *, deep: bool) -> None:
         original(row, deep=False)
 
-    @replaces(at_host, "recrypt")
+    @replaces(at_host, "recrypt_vm")
     async def recrypt(original: Any, host: Any, message: Any) -> Any:
         runs = host.require_vm(message.vm).guest is not None
         deep = message.deep and not runs
@@ -49,7 +49,7 @@ def deep_recrypt_is_shallow() -> None:
 def dump_left_under_the_old_key() -> None:
     """REK-06 broken: a new host key leaves the dumps of the old one behind, under that one."""
 
-    @replaces(dumps, "take_along")
+    @replaces(dumps, "rewrap_dumps")
     async def take_along(original: Any, *how: Any) -> None:
         """Nothing is done."""
 
@@ -97,7 +97,7 @@ def memory_under_what_changes() -> None:
     def _of_now(config: Any) -> Any:
         return config.home and KeyMaterial(hashlib.sha256(config.home.wrapped).digest())
 
-    @replaces(snapshots, "home_of")
+    @replaces(snapshots, "unwrap_home")
     async def home_of(original: Any, host: Any, config: Any) -> Any:
         await original(host, config)
         return _of_now(config)
@@ -105,7 +105,7 @@ def memory_under_what_changes() -> None:
     class _Keys(msgspec.Struct):
         home: Any
 
-    @replaces(revert, "_memory")
+    @replaces(revert, "_read_memory")
     async def memory(original: Any, host: Any, config: Any, kept: Any, keys: Any) -> Any:
         return await original(host, config, kept, _Keys(_of_now(config)))
 
@@ -142,7 +142,7 @@ def revert_stops_first() -> None:
 def reverted_without_its_memory() -> None:
     """VTPM-08 broken: a VM that goes back to run is started anew, from its disks alone."""
 
-    @replaces(revert, "_memory")
+    @replaces(revert, "_read_memory")
     async def memory(original: Any, host: Any, config: Any, kept: Any, keys: Any) -> Any:
         found = await original(host, config, kept, keys)
         ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))

@@ -10,7 +10,7 @@ import msgspec
 from protocol.crypto.disk import DiskCipher
 from protocol.messages.host import TpmProvisionPolicy
 from services.esxi.vms import clone, nvram, revert
-from services.esxi.vms.files import write
+from services.esxi.vms.files import write_file
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.nvram import encrypt_nvram, nvram_file
 from services.esxi.vms.vtpm import Vtpm
@@ -61,7 +61,7 @@ def reverted_without_its_vtpm() -> None:
     def _made_of_disks_only(original: Any) -> Any:
         return lambda config, kept: original(config, msgspec.structs.replace(kept, vtpm=0))
 
-    @replaces(revert, "_switch")
+    @replaces(revert, "_switch_files")
     async def switch(
         original: Any, host: Any, config: Any, kept: Any, made: Any, guest: Any
     ) -> None:
@@ -96,7 +96,7 @@ def vtpm_saved_after_answer() -> None:
     @replaces(Vtpm, "_command")
     async def command(original: Any, self: Any, label: str, work: Any) -> Any:
         if owed := self.__dict__.pop("owed", None):
-            await write(self._means.datastore, *owed)
+            await write_file(self._means.datastore, *owed)
         state, result = await self._means.tpms.run_command(self._state, label, work)
         self._number += 1
         file = nvram_file(self.vm, self.device.serial)

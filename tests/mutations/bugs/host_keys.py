@@ -64,7 +64,7 @@ def enabled_without_tpm() -> None:
 def eviction_leaves_the_store() -> None:
     """DEL-02 broken: keys of a deleted provider leave a host, and stay in its store."""
 
-    @replaces(crypto_manager, "evict")
+    @replaces(crypto_manager, "evict_provider")
     async def evict(original: Any, host: Any, provider: Any) -> Any:
         cached = [key for key in host.keys.ids() if key.provider_id == provider]
         for key in cached:
@@ -75,7 +75,7 @@ def eviction_leaves_the_store() -> None:
 def eviction_stops_guests() -> None:
     """LOCK-04 broken: a VM that runs loses its DEK when the keys of its provider leave."""
 
-    @replaces(crypto_manager, "evict")
+    @replaces(crypto_manager, "evict_provider")
     async def evict(original: Any, host: Any, provider: Any) -> Any:
         left = await original(host, provider)
         for vm in host.running():
@@ -87,7 +87,7 @@ def eviction_stops_guests() -> None:
 def first_key_decides() -> None:
     """Resolving broken: the first missing key of a VM decides whether vCenter is asked for any."""
 
-    @replaces(search, "_by_means")
+    @replaces(search, "_select_by_means")
     def by_means(original: Any, host: Any, keys: Any, means: Any, *, ask: bool) -> Any:
         lacking = tuple(key for key in keys if key not in host.keys)
         return lacking if original(host, lacking[:1], means, ask=ask) else ()
@@ -125,7 +125,7 @@ def persisted_at_a_stop_only() -> None:
 def power_on_asks_vcenter() -> None:
     """KEY-05 broken: a key in the cache serves only while vCenter could be asked for it."""
 
-    @replaces(search, "bring")
+    @replaces(search, "bring_keys")
     async def bring(original: Any, host: Any, keys: Any, *, subject: str, ask: bool) -> None:
         if not host.uplink.connected:
             raise EncryptionKeyRequired(f"{subject}: vCenter cannot be asked", keys)
@@ -141,7 +141,7 @@ def reconnect_evicts() -> None:
         listed = {provider.provider_id for provider in providers}
         here = {key.provider_id for key in host.keys.ids()} - listed
         for provider in sorted(here):
-            await crypto_manager.evict(host, provider)
+            await crypto_manager.evict_provider(host, provider)
 
 
 def removal_ignored() -> None:

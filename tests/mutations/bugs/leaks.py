@@ -38,7 +38,7 @@ def dek_beside_the_vm() -> None:
         _deks[config.vm] = keys.deks[0].reveal()
         return made, keys
 
-    @replaces(registration, "create")
+    @replaces(registration, "create_vm")
     async def create(original: Any, host: Any, name: Any, *how: Any) -> Any:
         vm = await original(host, name, *how)
         if name in _deks:

@@ -131,7 +131,7 @@ def says_that_it_has_keys() -> None:
             return await original(host, keys, material, kind)
         return tuple(CryptoKeyResult(key=key, success=True) for key in keys)
 
-    @replaces(status, "of")
+    @replaces(status, "statuses_of")
     def of(original: Any, host: Any, keys: Any, **how: Any) -> Any:
         found = original(host, keys, **how)
         if host.node.name in _founded:
@@ -143,7 +143,7 @@ def says_that_it_has_keys() -> None:
 def says_that_it_persists() -> None:
     """A lie: a host says that keys are stored, and stores none."""
 
-    @replaces(status, "of")
+    @replaces(status, "statuses_of")
     def of(original: Any, host: Any, keys: Any, **how: Any) -> Any:
         on, found = host.archive.now.persistence, original(host, keys, **how)
         said = (msgspec.structs.replace(key, stored=on and key.present) for key in found.keys)

@@ -71,7 +71,7 @@ def left_vm_comes_back() -> None:
 def migration_begun_again() -> None:
     """MOB-01 broken: a migration that failed is begun again, from the first nonce of its key."""
 
-    @replaces(outgoing, "migrate")
+    @replaces(outgoing, "migrate_vm")
     async def migrate(original: Any, host: Any, message: Any) -> Any:
         host.migrations.left.pop(message.vm, None)
         return await original(host, message)
@@ -160,7 +160,7 @@ def refused_move_locks() -> None:
 def source_goes_on_anyway() -> None:
     """A source that has its lock back goes on, without a look at who had the VM meanwhile."""
 
-    @replaces(outgoing, "_goes_on_here")
+    @replaces(outgoing, "_take_back_vm")
     async def goes_on_here(original: Any, host: Any, vm: Any, message: Any) -> bool:
         try:
             await take_lock(host.datastore, vm.name)

@@ -76,7 +76,7 @@ def derived_key_outlives_eviction() -> None:
     """DEL-02 broken: a key that the host derived stays in its cache when its provider is
     evicted."""
 
-    @replaces(crypto_manager, "evict")
+    @replaces(crypto_manager, "evict_provider")
     async def evict(original: Any, host: Any, provider: Any) -> tuple[int, int]:
         kept = [host.keys[key] for key in host.derived if key.provider_id == provider]
         done = await original(host, provider)

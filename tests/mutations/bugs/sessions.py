@@ -101,4 +101,6 @@ def silence_unnoticed() -> None:
 def strangers_may_speak() -> None:
     """Access broken: a host takes messages from any node that reaches it."""
 
-    plant(uplink, "permission", lambda original: lambda kind, relation: RelationPermission.ALLOWED)
+    plant(
+        uplink, "permission_for", lambda original: lambda kind, relation: RelationPermission.ALLOWED
+    )

@@ -14,7 +14,7 @@ from protocol.trust import TokenType
 from services.attestation import identities, policy, store
 from services.esxi import host as esxi_host
 from services.esxi.host import EsxiHost
-from services.esxi.providers.trusted import attesting, gate, keys
+from services.esxi.providers.trusted import attestation, keys, power_on_check
 from services.esxi.providers.trusted.state import TrustState
 from services.keyprovider import access, service
 from services.keyprovider.primary import PrimaryKeys
@@ -118,13 +118,13 @@ def primary_key_kept() -> None:
 def refused_host_powers_on() -> None:
     """ATT-06 broken: a host that is refused powers on what it has the keys of."""
 
-    plant(gate, "allows", lambda original: lambda overrides, outcome: True)
+    plant(power_on_check, "is_allowed", lambda original: lambda overrides, outcome: True)
 
 
 def refused_token_kept() -> None:
     """ATT-04 broken: a host that is refused keeps the token that it had."""
 
-    @replaces(attesting, "_attest_in")
+    @replaces(attestation, "_attest_in")
     async def attest_in(original: Any, host: Any, group: str) -> Any:
         before = dict(host.trust.tokens)
         outcome = await original(host, group)
@@ -164,7 +164,11 @@ def secure_boot_anywhere() -> None:
 def silence_blocks_keys() -> None:
     """C6 broken: a host that reaches no Attestation Service may not use the keys that it has."""
 
-    plant(gate, "allows", lambda original: lambda overrides, outcome: original("never", outcome))
+    plant(
+        power_on_check,
+        "is_allowed",
+        lambda original: lambda overrides, outcome: original("never", outcome),
+    )
 
 
 def token_not_checked() -> None:
@@ -223,7 +227,7 @@ def trusted_keys_pushed() -> None:
         original(self, node, ports, config)
         _hosts[node.name] = self
 
-    @replaces(keys, "keep")
+    @replaces(keys, "keep_key")
     async def keep(original: Any, host: Any, entry: Any) -> None:
         await original(host, entry)
         for other in _hosts.values():
@@ -234,7 +238,7 @@ def trusted_keys_through_vcenter() -> None:
     """TA-06 broken: a host asks for keys only while its vCenter is connected, as if it brought
     them."""
 
-    @replaces(keys, "_from_any")
+    @replaces(keys, "_ask_services")
     async def from_any(original: Any, host: Any, ask: Any, provider: Any) -> Any:
         if not host.uplink.connected:
             raise KeyProviderUnreachable(f"{host.node.name} has no vCenter")
@@ -244,7 +248,7 @@ def trusted_keys_through_vcenter() -> None:
 def unattested_starts() -> None:
     """ATT-06 broken: a trusted host starts VMs whose keys it has, attested or not."""
 
-    plant(gate, "allows", lambda original: lambda overrides, outcome: True)
+    plant(power_on_check, "is_allowed", lambda original: lambda overrides, outcome: True)
 
 
 def unlisted_key_attested() -> None:

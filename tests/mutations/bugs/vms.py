@@ -123,7 +123,7 @@ def reference_without_id_derived() -> None:
 
     @replaces(disks, "usable_kek")
     def usable_kek(original: Any, host: Any, vm: Any, key: Any) -> Any:
-        return original(host, vm, key) if key.key_id else native.bring(host, key)
+        return original(host, vm, key) if key.key_id else native.bring_key(host, key)
 
 
 def unsafe_host_starts_nothing() -> None:

@@ -33,7 +33,7 @@ def vsan_blanked_on_a_vote() -> None:
     """VSAN-04 broken: a deep rekey gives the blocks of a replica up when another host says that it
     has them, and does not look whether it has."""
 
-    @replaces(components, "_check_other")
+    @replaces(components, "_check_other_replica")
     async def check_other(original: Any, host: EsxiHost, placed: PlacedComponent) -> None:
         del host, placed
 
@@ -73,7 +73,7 @@ def vsan_host_waits_for_vcenter() -> None:
     """VSAN-03 broken: a host that boots again asks no key server itself, and waits for
     vCenter to bring the keys."""
 
-    @replaces(keys, "_fetch")
+    @replaces(keys, "_fetch_keys")
     async def fetch(original: Any, host: EsxiHost, profile: Any, wanted: Any) -> dict[Any, str]:
         if host.node.boot == 1:
             found: dict[Any, str] = await original(host, profile, wanted)
@@ -94,7 +94,7 @@ def vsan_keys_through_vcenter() -> None:
     """VSAN-03 broken: a host that boots again asks no key server for the key of its disk groups.
     vCenter fetches it and brings it, as it does with the keys of VMs."""
 
-    @replaces(keys, "_fetch")
+    @replaces(keys, "_fetch_keys")
     async def fetch(original: Any, host: EsxiHost, profile: Any, wanted: Any) -> dict[Any, str]:
         if host.node.boot == 1:
             found: dict[Any, str] = await original(host, profile, wanted)
@@ -116,7 +116,7 @@ def vsan_keys_through_vcenter() -> None:
     async def add_keys(original: Any, host: EsxiHost, *args: Any) -> Any:
         results = await original(host, *args)
         for group in host.vsan.list_unmounted():
-            mounting._mount(host, group, {})
+            mounting._mount_group(host, group, {})
         return results
 
 
@@ -124,7 +124,7 @@ def vsan_old_replica_is_read() -> None:
     """VSAN-04 broken: a host reads and writes its replica without asking whether it missed a
     write."""
 
-    @replaces(objects, "be_current")
+    @replaces(objects, "make_current")
     async def be_current(original: Any, host: EsxiHost, name: str) -> int:
         stamp: int = objects.replica_here(host, name)[2].stamp
         return stamp
@@ -143,7 +143,7 @@ def vsan_read_from_memory() -> None:
 
     _memory: dict[tuple[str, str, int], list[bytes]] = {}
 
-    @replaces(objects, "_whole")
+    @replaces(objects, "_read_whole_replica")
     async def whole(original: Any, host: EsxiHost, name: str) -> tuple[list[bytes], int]:
         stamp = objects.replica_here(host, name)[2].stamp
         place = (host.node.name, name, stamp)
@@ -156,7 +156,7 @@ def vsan_rekey_leaves_a_disk() -> None:
     """VSAN-11 broken: a shallow rekey is settled with the last disk of each group left as it
     was."""
 
-    @replaces(encryption, "_bring_disk")
+    @replaces(encryption, "_change_disk")
     async def bring(
         original: Any,
         host: EsxiHost,

@@ -60,7 +60,7 @@ from services.esxi.access import (
     RelationPermission,
     Relations,
     kind_of,
-    permission,
+    permission_for,
 )
 from tests.services.esxi.rig import HOST_KEY
 
@@ -94,8 +94,8 @@ def test_a_host_without_vcenter_takes_nobody_for_it() -> None:
 
 def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_console() -> None:
     for kind in MessageKind:
-        assert permission(kind, Relation.LOCAL_ADMINISTRATOR) is ALLOWED
-    assert {kind: permission(kind, Relation.VCENTER) for kind in MessageKind} == {
+        assert permission_for(kind, Relation.LOCAL_ADMINISTRATOR) is ALLOWED
+    assert {kind: permission_for(kind, Relation.VCENTER) for kind in MessageKind} == {
         MessageKind.SESSION: ALLOWED,
         MessageKind.COMMAND: IN_SESSION,
         MessageKind.QUESTION: ALLOWED,
@@ -109,20 +109,22 @@ def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_cons
 @pytest.mark.parametrize("relation", [Relation.TRUST_AUTHORITY, Relation.STRANGER])
 def test_nobody_else_has_a_message_for_a_host_yet(relation: Relation) -> None:
     kinds = set(MessageKind) - {MessageKind.MIGRATION}
-    assert {permission(kind, relation) for kind in kinds} == {REFUSED}
+    assert {permission_for(kind, relation) for kind in kinds} == {REFUSED}
 
 
 def test_what_belongs_to_a_migration_is_judged_by_it() -> None:
     """MOB-03: vCenter has named the one host that may speak in it, and no list of hosts has."""
     hosts = (Relation.CLUSTER_PEER, Relation.STRANGER)
-    assert {permission(MessageKind.MIGRATION, of) for of in hosts} == {
+    assert {permission_for(MessageKind.MIGRATION, of) for of in hosts} == {
         RelationPermission.AS_ANNOUNCED
     }
-    assert permission(MessageKind.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
+    assert permission_for(MessageKind.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
 
 
 def test_a_host_of_the_cluster_may_have_replicas_and_speak_to_the_agent() -> None:
-    allowed = {kind for kind in MessageKind if permission(kind, Relation.CLUSTER_PEER) is ALLOWED}
+    allowed = {
+        kind for kind in MessageKind if permission_for(kind, Relation.CLUSTER_PEER) is ALLOWED
+    }
     assert allowed == {MessageKind.REPLICA, MessageKind.AGENT}
 
 

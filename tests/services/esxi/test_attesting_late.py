@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import TimedOut
 from protocol.terms import NodeName
 from protocol.trust import ServiceRecord, TrustedConfiguration
-from services.esxi.providers.trusted.attesting import attest
+from services.esxi.providers.trusted.attestation import attest
 from services.esxi.providers.trusted.state import AttestationOutcome, TrustState
 
 SERVICE = ServiceRecord(node=NodeName("attestation-1"), trusted_ca=(), group="g")

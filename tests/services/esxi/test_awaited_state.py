@@ -31,7 +31,7 @@ from protocol.terms import CryptoKeyId, HostCryptoState, NodeName
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi.config import VsanClaim
 from services.esxi.vsan import key_servers
-from services.esxi.vsan.behind import Behind
+from services.esxi.vsan.unsynced_objects import UnsyncedObjects
 from services.runtime.sim.datastore import SimDatastore
 from services.runtime.sim.disk import SimDisk
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key
@@ -115,7 +115,7 @@ def test_health_compares_disks_with_the_configuration_of_the_same_moment(
         await host.clock.sleep(5)
         raise NotSent("no answer")
 
-    monkeypatch.setattr(key_servers, "look", look)
+    monkeypatch.setattr(key_servers, "check_server", look)
     outcomes: list[Any] = [None]
     rig.accept([QueryVsanEncryptionHealth()], outcomes)
     rig.sleep(1)
@@ -130,7 +130,7 @@ def _asking(one: VsanEncryption) -> VsanEncryption:
 
 
 def test_an_object_that_fell_behind_again_while_it_was_looked_at_is_looked_at_again() -> None:
-    behind = Behind()
+    behind = UnsyncedObjects()
     behind.note(["a", "b"])
     seen = asyncio.run(behind.wait())
     behind.note(["a"])

@@ -7,7 +7,7 @@ import pytest
 from protocol.errors import AlreadyExists, InvalidState, ProductError
 from protocol.terms import HostCryptoState as S
 from services.esxi.crypto_mode import Trigger as T
-from services.esxi.crypto_mode import after_boot, step
+from services.esxi.crypto_mode import next_state, state_after_boot
 
 I, P, X = S.INCAPABLE, S.PREPARED, S.PENDING_INCAPABLE  # noqa: E741
 NO, OTHER = InvalidState, AlreadyExists
@@ -37,10 +37,10 @@ TABLE: dict[S, dict[T, S | type[ProductError]]] = {
 def test_every_step(state: S, trigger: T) -> None:
     expected = TABLE[state][trigger]
     if isinstance(expected, S):
-        assert step(state, trigger) is expected
+        assert next_state(state, trigger) is expected
     else:
         with pytest.raises(expected) as caught:
-            step(state, trigger)
+            next_state(state, trigger)
         assert (
             str(caught.value)
             == {
@@ -55,5 +55,5 @@ def test_every_step(state: S, trigger: T) -> None:
     [(I, I, I), (P, S.SAFE, P), (S.SAFE, S.SAFE, P), (X, I, I)],
 )
 def test_a_reboot(before: S, with_key: S, without_key: S) -> None:
-    assert after_boot(before, host_key_at_hand=True) is with_key
-    assert after_boot(before, host_key_at_hand=False) is without_key
+    assert state_after_boot(before, host_key_at_hand=True) is with_key
+    assert state_after_boot(before, host_key_at_hand=False) is without_key

@@ -22,7 +22,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import ownership
-from services.esxi.ha.restart import restart
+from services.esxi.ha.restart import restart_vm
 from services.esxi.vms import power, registration
 from services.runtime.sim.datastore import SimDatastore
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key
@@ -181,7 +181,7 @@ def test_of_two_hosts_that_start_one_vm_at_once_one_is_refused(rig: Rig) -> None
 
     async def both() -> list[BaseException | None]:
         message = HaRestartVm(epoch=HA.epoch, vm=VM, of=A)
-        tries = (restart(rig.host(host), message) for host in (B, C))
+        tries = (restart_vm(rig.host(host), message) for host in (B, C))
         return await asyncio.gather(*tries, return_exceptions=True)
 
     outcomes = rig.run(both())
@@ -198,7 +198,7 @@ def test_a_vm_that_was_switched_off_before_its_restart_arrives_stays_off(rig: Ri
     rig.encrypted_vm(node=A)
     rig.command(HostPowerOffVm(vm=VM), A)
     late = HaRestartVm(epoch=HA.epoch, vm=VM, of=A)
-    refused = rig.refusal(restart(rig.host(B), late))
+    refused = rig.refusal(restart_vm(rig.host(B), late))
     assert isinstance(refused, NotFound) and "is not to run" in str(refused)
     assert not running(rig)
 
@@ -217,7 +217,7 @@ def test_a_restart_of_an_earlier_epoch_takes_no_vm(rig: Rig) -> None:
     rig.command(HostPowerOnVm(vm=VM), A)
     rig.power_off(A, "power_loss")
     late = HaRestartVm(epoch=HA.epoch, vm=VM, of=C)
-    refused = rig.refusal(restart(rig.host(B), late))
+    refused = rig.refusal(restart_vm(rig.host(B), late))
     assert isinstance(refused, InvalidState) and "by another one" in str(refused)
     assert not listed(rig, among=(B,))
 
@@ -235,13 +235,13 @@ def test_the_lock_of_a_vm_that_was_registered_anew_and_started_is_not_given_back
 
     async def meanwhile(self: SimDatastore, vms: list[str]) -> dict[str, NodeName]:
         monkeypatch.setattr(SimDatastore, "holders", real)
-        await registration.unregister(host, VM)
-        await registration.register(host, VM)
+        await registration.unregister_vm(host, VM)
+        await registration.register_vm(host, VM)
         await power.power_on(host, VM, ask=False)
         return await real(self, vms)
 
     monkeypatch.setattr(SimDatastore, "holders", meanwhile)
-    rig.run(ownership.drop_taken(host))
+    rig.run(ownership.drop_taken_over_vms(host))
     assert running(rig) == [A] and rig.array.locks[VM].node == A
 
 
@@ -258,10 +258,10 @@ def test_a_vm_that_leaves_a_host_while_it_looks_for_lost_ones_is_not_dropped_aga
 
     async def meanwhile(self: SimDatastore, vm: str, file: str) -> bytes:
         monkeypatch.setattr(SimDatastore, "read", real)
-        await registration.unregister(host, other)
+        await registration.unregister_vm(host, other)
         return await real(self, vm, file)
 
     monkeypatch.setattr(SimDatastore, "read", meanwhile)
-    rig.run(ownership.drop_lost(host))
+    rig.run(ownership.drop_vms_of_others(host))
     assert listed(rig, VM) == [A] and listed(rig, other) == [B]
     assert not rig.kinds("ha.taken_over", A)

@@ -31,7 +31,7 @@ from services.esxi.configuration.archive import ROOM
 from services.esxi.configuration.image import pack, pack_addition, tag_of, unpack
 from services.esxi.configuration.recovery import new_recovery_key
 from services.esxi.configuration.sealing import create_unprotected_key
-from services.esxi.configuration.sections import Configuration, addition
+from services.esxi.configuration.sections import Configuration, find_addition
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.screens import SCREEN_A, SCREEN_B
 from services.runtime.incarnation import Incarnation
@@ -395,7 +395,7 @@ def test_what_is_more_than_keys_and_vms_is_no_addition() -> None:
     assert set(OTHERS) == set(Configuration.__struct_fields__) - {"store", "vms"}
     for field, value in OTHERS.items():
         changed = msgspec.structs.replace(Configuration(), **{field: value})
-        assert addition(Configuration(), changed, 0) is None
+        assert find_addition(Configuration(), changed, 0) is None
 
 
 @pytest.fixture
@@ -411,7 +411,7 @@ def test_additions_give_what_was_added(
     data, config_key, now = opened
     store, vms = now.store.adding((TWO,)), (VmName("vm-1"),)
     later = msgspec.structs.replace(now, store=store, vms=vms)
-    more = addition(now, later, 7)
+    more = find_addition(now, later, 7)
     assert more is not None
     data += pack_addition(tag_of(data), config_key, more, b"n" * 12)
     found = unpack(data, config_key)

@@ -15,7 +15,7 @@ from protocol.messages.host import (
     HostUnregisterVm,
 )
 from protocol.terms import PowerState, VmName
-from services.esxi.vms.files import with_check
+from services.esxi.vms.files import add_checksum
 from tests.services.esxi.rig import VM, A, B, Rig, key
 
 VM2 = VmName("vm-02")
@@ -70,7 +70,7 @@ def test_the_mode_outlives_a_power_loss_and_starts_no_vm(rig: Rig) -> None:
     rig.connect()
     rig.console(HostPowerOffVm(vm=VM))
     rig.command(ENTER)
-    rig.array.folders[VM]["power"] = bytearray(with_check(PowerState.ON.value.encode()))
+    rig.array.folders[VM]["power"] = bytearray(add_checksum(PowerState.ON.value.encode()))
     rig.reboot(way="power_loss")
     rig.sleep(30)
     assert rig.summary().in_maintenance_mode and rig.vm().power is PowerState.OFF
@@ -87,7 +87,7 @@ def test_leaving_the_mode_soon_after_a_boot_starts_nothing(rig: Rig) -> None:
     rig.make_safe()
     rig.encrypted_vm(on=False)
     rig.command(ENTER)
-    rig.array.folders[VM]["power"] = bytearray(with_check(PowerState.ON.value.encode()))
+    rig.array.folders[VM]["power"] = bytearray(add_checksum(PowerState.ON.value.encode()))
     rig.reboot(way="power_loss")
     rig.sleep(5)
     rig.connect()

@@ -39,7 +39,7 @@ def test_enabling_twice_and_disabling_when_off_change_nothing() -> None:
 def test_disable_keeps_the_store_unused_unless_told_otherwise() -> None:
     kept = persistence.disable_persistence(ON, remove_all=False, disable_keeps_store=True)
     assert (kept.persistence, kept.store) == (False, StoredKeys((ONE,)))
-    assert persistence.usable(kept) == StoredKeys()
+    assert persistence.usable_keys(kept) == StoredKeys()
     assert persistence.enable_persistence(
         kept, storable(), persist_on_enable=True
     ).store == StoredKeys((ONE,))

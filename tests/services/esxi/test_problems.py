@@ -9,7 +9,7 @@ from protocol.events import EventTypeId as E
 from protocol.messages.agent import TpmBackend
 from protocol.messages.host import HostProblem, HostSummary, WriteDump
 from protocol.tpm.errors import RC_ATTRIBUTES_H1, RC_FAILURE, RC_NV_SPACE, tpm_error
-from services.esxi.problems import KEPT, Problems
+from services.esxi.problems import KEPT, ReportedProblems
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import HOST_KEY, VM, A, Rig
 
@@ -75,20 +75,20 @@ def test_an_earlier_owner_in_the_tpm_is_told(rig: Rig) -> None:
     ],
 )
 def test_which_problem_a_refusal_is(rc: int, event: E) -> None:
-    some = Problems()
-    some.tpm_unusable(tpm_error(rc))
+    some = ReportedProblems()
+    some.record_unusable_tpm(tpm_error(rc))
     assert [told.event for told in some.latest] == [event]
 
 
 def test_only_the_latest_are_kept_under_their_numbers() -> None:
-    some = Problems()
+    some = ReportedProblems()
     for _ in range(KEPT + 5):
-        some.note(E.TPM2_CONNECTION, "again")
+        some.add(E.TPM2_CONNECTION, "again")
     assert [told.number for told in some.latest] == list(range(6, KEPT + 6))
 
 
 def test_crashes_are_counted_beyond_those_that_are_kept() -> None:
-    some = Problems()
+    some = ReportedProblems()
     for _ in range(KEPT + 5):
         some.record_dump("core/one.zdump", HOST_KEY, None)
         some.record_dump("core/two.zdump", HOST_KEY, VM)

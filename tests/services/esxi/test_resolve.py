@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from protocol.terms import ManagementType as M
-from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, is_usable_on_host, next_means
 
 BOOLS = (False, True)
 ALL = [
@@ -66,4 +66,4 @@ def test_a_vm_is_locked_exactly_when_others_would_have_to_be_asked() -> None:
             KeyMeans.KEY_PROVIDER_SERVICE,
             KeyMeans.NONE,
         )
-        assert on_the_host(facts) is not asks
+        assert is_usable_on_host(facts) is not asks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages.agent import NodeRunState, TpmBackend
-from services.esxi.configuration.rollback import verdict
+from services.esxi.configuration.rollback import find_rollback
 from services.esxi.screens import SCREEN_B
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import A, Rig, key
@@ -143,5 +143,5 @@ def test_a_tpm_that_does_not_count_refuses_the_save(rig: Rig) -> None:
     ],
 )
 def test_the_verdict(archive: int, tpm: int | None, word: str) -> None:
-    found = verdict(archive, tpm)
+    found = find_rollback(archive, tpm)
     assert (word in found) if word else (found == "")

@@ -18,7 +18,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
-from services.esxi.vms.files import verify_checksum, with_check
+from services.esxi.vms.files import add_checksum, verify_checksum
 from services.esxi.vms.vmx import VmConfig, vmx_file
 from tests.services.esxi.rig import VM, A, Rig, add, key, material
 
@@ -47,7 +47,7 @@ def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
         home=msgspec.structs.replace(config.home, key=home),
         disks=(msgspec.structs.replace(only, dek=msgspec.structs.replace(only.dek, key=disk)),),
     )
-    folder[vmx_file(VM)] = bytearray(with_check(msgspec.msgpack.encode(config)))
+    folder[vmx_file(VM)] = bytearray(add_checksum(msgspec.msgpack.encode(config)))
     known = {home.provider_id, disk.provider_id}
     host = rig.host()
     host.archive.change(

@@ -38,7 +38,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.vms.files import with_check
+from services.esxi.vms.files import add_checksum
 from services.esxi.vms.vmx import (
     POWER_FILE,
     VmKeys,
@@ -215,7 +215,7 @@ def test_a_replaced_wrapped_dek_is_noticed(rig: Rig) -> None:
     replaced = vmx[4:].replace(my_dek.wrapped, other_dek.wrapped)
     folder(rig)[f"{VM}.vmx"] = bytearray(vmx[:4] + replaced)
     assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), DatastoreFault)
-    folder(rig)[f"{VM}.vmx"] = bytearray(with_check(replaced))  # by who knows the check
+    folder(rig)[f"{VM}.vmx"] = bytearray(add_checksum(replaced))  # by who knows the check
     refused = rig.refused_command(HostPowerOnVm(vm=VM))
     assert isinstance(refused, GuestFault)
     assert "DEK" in str(refused)

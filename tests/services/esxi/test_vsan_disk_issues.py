@@ -10,7 +10,7 @@ import pytest
 from protocol.terms import CryptoKeyId, KeyId, ProviderId
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue
 from services.esxi.vsan.groups import DiskGroup, DiskGroups
-from services.esxi.vsan.health import disk_issues
+from services.esxi.vsan.health import find_disk_issues
 from services.esxi.vsan.label import Label
 
 PROVIDER = ProviderId("kms-provider")
@@ -41,4 +41,4 @@ def test_one_disk_that_is_not_as_the_other(
     second: Label, encrypted: bool, issues: list[VsanEncryptionIssue]
 ) -> None:
     now = ON if encrypted else VsanEncryption()
-    assert disk_issues(_disks(_label("disk-1"), second), now) == issues
+    assert find_disk_issues(_disks(_label("disk-1"), second), now) == issues

@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.providers.trusted import gate
+from services.esxi.providers.trusted import power_on_check
 from services.esxi.providers.trusted.state import AttestationOutcome
 
 STANDARD = CryptoKeyId(KeyId("home"), ProviderId("standard"))
@@ -50,9 +50,9 @@ async def test_a_vm_with_any_key_of_a_trusted_provider_stays_off_unattested(
     async def refused(host: EsxiHost) -> AttestationOutcome:
         return AttestationOutcome.REFUSED
 
-    monkeypatch.setattr(gate, "ensure_attested", refused)
+    monkeypatch.setattr(power_on_check, "ensure_attested", refused)
     if stays_off:
         with pytest.raises(InvalidState, match="is not attested"):
-            await gate.admit(_host(), VmName("vm-01"), keys)
+            await power_on_check.check_power_on(_host(), VmName("vm-01"), keys)
     else:
-        await gate.admit(_host(), VmName("vm-01"), keys)
+        await power_on_check.check_power_on(_host(), VmName("vm-01"), keys)

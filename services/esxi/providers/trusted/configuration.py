@@ -1,6 +1,6 @@
-"""The applied configuration of a trusted host (KPS-00): put, and taken away.
+"""The applied configuration of a trusted host (KPS-00): set and deleted.
 
-It lies in the encrypted configuration, so it outlives every boot while vCenter is down.
+It is part of the encrypted configuration, so it outlives every boot while vCenter is down.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ VOUCHER_LIMIT = 2048  # bytes
 
 
 async def apply(host: EsxiHost, configuration: TrustedConfiguration) -> None:
-    """Put it in the place of the one before; saved before it is answered.
+    """Replace the applied configuration; saved before the answer.
 
-    Tokens, and what services have reported, stay for those services that are in it as they were.
-    What the disk refuses is taken back.
+    Tokens and reports stay for services whose records have not changed. If the disk fails, the
+    change is undone.
     """
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM: it can be no trusted host")
@@ -30,7 +30,7 @@ async def apply(host: EsxiHost, configuration: TrustedConfiguration) -> None:
 
 
 async def delete(host: EsxiHost) -> None:
-    """It is no trusted host any more; no change when it is none."""
+    """Delete it: the host is not a trusted host any more. No change when it is none."""
     had = host.archive.now.trusted is not None
     await _replace(host, None)
     if had:
@@ -47,12 +47,12 @@ async def _replace(host: EsxiHost, configuration: TrustedConfiguration | None) -
         if host.archive.now.trusted is configuration and configuration != before:
             host.archive.change(trusted=before)
         raise
-    _forget_others(host)
+    _drop_stale_reports(host)
     host.keys.announce()
 
 
-def _forget_others(host: EsxiHost) -> None:
-    """Services that are not in the configuration of now have said nothing that counts."""
+def _drop_stale_reports(host: EsxiHost) -> None:
+    """Drop the reports of services that are not in the present configuration."""
     now, trust = host.archive.now.trusted, host.trust
     records = () if now is None else now.attestation_services
     known = {(record.node, record.group) for record in records}
@@ -69,7 +69,7 @@ def _forget_others(host: EsxiHost) -> None:
 
 
 def _check(configuration: TrustedConfiguration) -> None:
-    """``InvalidArgument``, or ``InvalidName``, for what cannot be understood."""
+    """``InvalidArgument`` or ``InvalidName`` for an invalid configuration."""
     check_records(configuration.attestation_services)
     check_records(configuration.key_provider_services)
     for provider in configuration.providers:
@@ -79,6 +79,6 @@ def _check(configuration: TrustedConfiguration) -> None:
 
 
 def is_configured_for(host: EsxiHost, provider: ProviderId) -> bool:
-    """Whether this host may ask for keys of that provider: no other is asked for (R52)."""
+    """Whether this host may request keys of that provider; it requests no others (R52)."""
     now = host.archive.now.trusted
     return now is not None and provider in now.providers

@@ -1,4 +1,4 @@
-"""What an administrator takes from a trusted host to its Trust Authority."""
+"""Exports of a trusted host, which an administrator takes to its Trust Authority."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.esxi.host import EsxiHost
 from services.esxi.measure import image_events
 
 
-async def endorsement(host: EsxiHost) -> TpmEndorsement:
+async def export_endorsement(host: EsxiHost) -> TpmEndorsement:
     """The endorsement key of this host's TPM, with its certificate if it has one."""
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM")
@@ -23,8 +23,8 @@ async def endorsement(host: EsxiHost) -> TpmEndorsement:
     return TpmEndorsement(public_area=area, certificate=certificate or b"", ca_chain=chain)
 
 
-def base_image(host: EsxiHost) -> BaseImageExported:
-    """The image of the build that this life booted, out of its metadata: not what was measured."""
+def export_base_image(host: EsxiHost) -> BaseImageExported:
+    """The image of the build that this life booted, from its metadata: not what was measured."""
     version, build = host.config.version, host.build
     files = tuple(
         ImageMeasurement(event.pcr, event.body.decode(), event.digest)

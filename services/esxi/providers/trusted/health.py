@@ -11,19 +11,21 @@ from services.esxi.host import EsxiHost
 from services.runtime.each import for_each
 
 
-async def states(host: EsxiHost) -> tuple[TrustedServiceState, ...]:
-    """Of each service and provider of the applied configuration, all asked at once. Who has no
-    token is refused for it: the service is there, and says no more."""
+async def list_service_states(host: EsxiHost) -> tuple[TrustedServiceState, ...]:
+    """The state of each service and provider of the applied configuration; all are asked at once. A
+    service that refuses a missing token counts as reachable, and no more is known."""
     now = host.archive.now.trusted
     if now is None:
         return ()
-    asked = [
+    services = [
         (record, provider) for record in now.key_provider_services for provider in now.providers
     ]
-    return tuple(await for_each(asked, lambda one: _state(host, *one), name="trust.health"))
+    return tuple(
+        await for_each(services, lambda one: _service_state(host, *one), name="trust.health")
+    )
 
 
-async def _state(
+async def _service_state(
     host: EsxiHost, record: ServiceRecord, provider: ProviderId
 ) -> TrustedServiceState:
     held = host.trust.find_token(record.group, host.clock.monotonic())

@@ -1,12 +1,12 @@
 """Keys of a trusted provider: made and unwrapped by a Key Provider Service on this host's request.
 
-Services are asked in the order of the applied configuration, who answered last before the others,
-each with a token of its own group (TA-08). Whatever one answers but a key, the next one is
-asked (KPS-06). A token that is not taken is thrown away, and the host attests once more, with
-another service than the one whose token it was if there is one: its clock may be wrong.
+Services are asked in the order of the applied configuration, the one that answered last first, each
+with a token of its own group (TA-08). After any answer but a key, the next one is asked (KPS-06). A
+rejected token is discarded, and the host attests once more, if possible with another service than
+the one that issued the token: its clock may be wrong.
 
-A key that has come is in the cache and, while persistence is on, stored before it is used (KP-07);
-a disk that refuses takes nothing from a key that is there.
+A received key is cached and, while persistence is on, stored before it is used (KP-07). If the disk
+fails, the key is used all the same.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from protocol.trust import ServiceRecord
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
-from services.esxi.providers.trusted import attesting
+from services.esxi.providers.trusted import attestation
 from services.esxi.providers.trusted.configuration import is_configured_for
 
 R = TypeVar("R", bound=Reply)
 _SILENCE: Final = (NotSent, Refused, TimedOut, Disconnected)
-_TRIES: Final = 2  # of a service: with the token at hand, and with another one
+_TRIES: Final = 2  # tries with one service: with the present token, and with a new one
 
 
 def key_id_of(ciphertext: bytes) -> KeyId:
-    """The key id that a ciphertext is (KEY-02)."""
+    """The key id that stands for a ciphertext (KEY-02)."""
     return KeyId(urlsafe_b64encode(ciphertext).rstrip(b"=").decode())
 
 
 def ciphertext_of(key_id: KeyId) -> bytes | None:
-    """The ciphertext that a key id is; None when it is none."""
+    """The ciphertext that a key id stands for; None for another key id."""
     text = key_id.encode()
     try:
         found = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
@@ -69,25 +69,27 @@ def ciphertext_of(key_id: KeyId) -> bytes | None:
 async def new_key(
     host: EsxiHost, provider: ProviderId, kind: KeyKind = KeyKind.VM
 ) -> tuple[CryptoKeyId, KeyMaterial]:
-    """A key that a service makes; in the cache, and stored while persistence is on.
+    """Have a service make a key; it is cached, and stored while persistence is on.
 
-    ``NotAvailable`` when this host is not configured for the provider, ``InvalidState`` when it
-    is not attested, ``KeyProviderUnreachable`` or the service's own error when none makes one.
+    ``NotAvailable`` when this host is not configured for the provider, ``InvalidState`` when it is
+    not attested, ``KeyProviderUnreachable`` or the service's own error when none makes one.
     """
     if not is_configured_for(host, provider):
         raise NotAvailable(
             f"{host.node.name} has no trusted configuration for the key provider {provider}"
         )
-    made = await _from_any(
+    made = await _ask_services(
         host, lambda token: GenerateWrappedKey(provider=provider, token=token), provider
     )
-    value = _one(made.plaintext.keys)
+    value = _single_key(made.plaintext.keys)
     key = CryptoKeyId(key_id_of(made.ciphertext), provider)
-    await keep(host, StoredKey(key, value, kind))
+    await keep_key(host, StoredKey(key, value, kind))
     return key, value
 
 
-async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM) -> None:
+async def bring_keys(
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM
+) -> None:
     """Bring these keys into the cache; those that no service gives are noted as unobtainable."""
     for key in keys:
         if key in host.keys:
@@ -104,13 +106,13 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = K
                 reason=str(error),
             )
             continue
-        await keep(host, StoredKey(key, value, kind))
+        await keep_key(host, StoredKey(key, value, kind))
 
 
 async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
     """The value of a key, from any service that gives it; else the error of the last one.
 
-    A host asks nobody for a key of a provider that it is not configured for (R52).
+    A host does not request keys of a provider that it is not configured for (R52).
     """
     provider, ciphertext = key.provider_id, ciphertext_of(key.key_id)
     if ciphertext is None:
@@ -119,16 +121,16 @@ async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
         raise EncryptionKeyRequired(
             f"{host.node.name} is not configured for the key provider {provider}", (key,)
         )
-    found = await _from_any(
+    found = await _ask_services(
         host,
         lambda token: DecryptWrappedKey(provider=provider, token=token, ciphertext=ciphertext),
         provider,
     )
-    return _one(found.plaintext.keys)
+    return _single_key(found.plaintext.keys)
 
 
-async def keep(host: EsxiHost, entry: StoredKey) -> None:
-    """Into the cache, and into the store while persistence is on; it locks nothing any more."""
+async def keep_key(host: EsxiHost, entry: StoredKey) -> None:
+    """Cache a key, and store it while persistence is on; it is not unobtainable any more."""
     host.keys.add(entry)
     host.trust.unobtainable.discard(entry.key)
     before = host.archive.now
@@ -140,9 +142,9 @@ async def keep(host: EsxiHost, entry: StoredKey) -> None:
             host.node.record("config.save_failed", level="warning", reason=str(error))
 
 
-async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
-    """The host key of that id, unwrapped; without an id a service makes it (KEY-02), unless the
-    host has one of that provider: the second of two equal commands changes nothing."""
+async def get_host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
+    """The host key of that id, unwrapped. Without an id a service makes one (KEY-02), unless the
+    host has one of that provider: repeating the command changes nothing."""
     now = host.archive.now.host_key
     if not key.key_id and now is not None and now.provider_id == key.provider_id:
         key = now
@@ -153,19 +155,23 @@ async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMa
     return key, host.keys.get(key) or await unwrap_key(host, key)
 
 
-async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:
-    """The answer of the first service that gives one; ``ask`` makes the request with a token."""
+async def _ask_services(
+    host: EsxiHost, ask: Callable[[bytes], Request[R]], provider: ProviderId
+) -> R:
+    """The answer of the first service that gives one; ``ask`` builds the request with a token."""
     now = host.archive.now.trusted
     failure: ProductError = KeyProviderUnreachable(
         f"{host.node.name} knows no Key Provider Service"
     )
-    hopeless = set()  # groups in which nobody attests this host now
-    for record in () if now is None else _in_turn(host, now.key_provider_services):
-        for _ in range(0 if record.group in hopeless else _TRIES):
-            held = await attesting.token(host, record.group)
+    unattested = set()  # groups in which no service attests this host now
+    for record in () if now is None else _order_services(host, now.key_provider_services):
+        for _ in range(0 if record.group in unattested else _TRIES):
+            held = await attestation.get_token(host, record.group)
             if held is None:
-                failure = InvalidState(f"{host.node.name} is not attested: {_why(host)}")
-                hopeless.add(record.group)
+                failure = InvalidState(
+                    f"{host.node.name} is not attested: {_describe_refusals(host)}"
+                )
+                unattested.add(record.group)
                 break
             try:
                 answer = await host.ports.bus.request(
@@ -178,7 +184,7 @@ async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider
                 host.trust.doubted[record.group] = held.service
                 if host.trust.tokens.get(record.group) == held:
                     del host.trust.tokens[record.group]
-            except _SILENCE as error:  # as it is, it would tell of this host's silence
+            except _SILENCE as error:  # unchanged it would look like this host's own silence
                 failure = KeyProviderUnreachable(f"{record.node} does not answer: {error}")
                 break
             except ProductError as error:
@@ -197,17 +203,17 @@ async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider
     raise failure
 
 
-def _in_turn(host: EsxiHost, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
+def _order_services(host: EsxiHost, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
     good = host.trust.good
     return sorted(records, key=lambda record: good.get(record.group) != record.node)
 
 
-def _why(host: EsxiHost) -> str:
+def _describe_refusals(host: EsxiHost) -> str:
     texts = [text for report in host.trust.reports.values() for text in report.messages]
     return "; ".join(texts) or "no Attestation Service is configured"
 
 
-def _one(keys: tuple[KeyMaterial, ...]) -> KeyMaterial:
+def _single_key(keys: tuple[KeyMaterial, ...]) -> KeyMaterial:
     if len(keys) != 1 or len(keys[0]) != KEY_SIZE:
         raise InvalidState("a Key Provider Service has answered with no key")
     return keys[0]

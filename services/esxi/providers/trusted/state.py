@@ -1,4 +1,4 @@
-"""What a host has of its attestation, in memory only."""
+"""The state of a host's attestation, in memory only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from protocol.trust import HostTrustReport, TpmIdentity
 
 
 class AttestationOutcome(StrEnum):
-    """What came of looking for an attestation."""
+    """The result of an attestation."""
 
     ATTESTED = "attested"
     REFUSED = "refused"
@@ -21,8 +21,8 @@ class AttestationOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class HeldToken:
-    """A token, and from when until when it is good: lab seconds of the monotonic clock, which
-    nobody skews. The service has said how long, by its own clock."""
+    """A token and its validity, in lab seconds of the monotonic clock, which is never skewed. The
+    service has set the duration by its own clock."""
 
     token: bytes
     service: NodeName
@@ -31,19 +31,22 @@ class HeldToken:
 
     @property
     def renewed_at(self) -> float:
-        """When a host that renews ahead attests again: a tenth of its life is left (C12)."""
+        """When a host that renews ahead attests again: with a tenth of the token's life left
+        (C12)."""
         return self.until - (self.until - self.since) / 10
 
 
 @dataclass
 class TrustState:
-    """``tokens`` by group. ``unobtainable``: keys that were asked for in vain in this life, which
-    is why their VMs are locked; a key that nobody has asked for yet locks nothing (KPS-02).
-    ``shown``: the TPM's own keys, which are the same for all of a life. ``good``: by group, the
-    Key Provider Service that answered last. ``doubted``: by group, the Attestation Service whose
-    token was not taken last, which is asked after the others. ``renewing``: groups whose token is
-    renewed ahead. ``attestations``: how many have ended; ``in_vain``: the last one of a group that
-    came to no token, with its number.
+    """The attestation state of one life.
+
+    ``tokens`` by group. ``unobtainable``: keys that were requested in vain in this life, which is
+    why their VMs are locked; a key that was not requested yet locks nothing (KPS-02). ``shown``:
+    the TPM's own keys, which stay the same for the whole life. ``good``: by group, the Key Provider
+    Service that answered last. ``doubted``: by group, the Attestation Service whose token was
+    rejected last; it is asked after the others. ``renewing``: groups whose token is renewed ahead.
+    ``attestations``: how many have ended; ``in_vain``: by group, the last one that brought no
+    token, with its number.
     """
 
     tokens: dict[str, HeldToken] = field(default_factory=dict)
@@ -59,19 +62,19 @@ class TrustState:
     in_vain: dict[str, tuple[int, AttestationOutcome]] = field(default_factory=dict)
 
     def find_token(self, group: str, now: float) -> HeldToken | None:
-        """The token of a group, while it is good."""
+        """The token of a group, while it is valid."""
         found = self.tokens.get(group)
         return found if found is not None and now < found.until else None
 
     def record_attestation(self, group: str, outcome: AttestationOutcome) -> None:
-        """An attestation with services of that group has ended."""
+        """Record that an attestation with services of that group has ended."""
         self.attestations += 1
         self.in_vain.pop(group, None)
         if outcome is not AttestationOutcome.ATTESTED:
             self.in_vain[group] = self.attestations, outcome
 
     def in_vain_since(self, group: str, came: int) -> AttestationOutcome | None:
-        """What came of that group's last attestation, when it was in vain and ended after so many
-        others."""
+        """The result of that group's last attestation, if it failed and ended after attestation
+        number ``came``."""
         number, outcome = self.in_vain.get(group, (0, None))
         return outcome if number > came else None

@@ -1,4 +1,4 @@
-"""Attesting: which TPM this is and what it booted, told to one service after the other.
+"""Attestation: prove to one service after another which TPM this is and what it booted.
 
 1. name endorsement key and attestation key   2. have the TPM open the credential and quote the
 registers over the nonce   3. send both with the event log   4. check that the token is of that
@@ -46,8 +46,9 @@ _HOSTS_FAULT: Final = (InvalidArgument, NoPermission)
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """What a service said, or, without it, why this host could not even ask (``fault``)."""
+class _ServiceResult:
+    """The result of a service; without one, the reason why this host could not ask it
+    (``fault``)."""
 
     report: AttestationReport | None = None
     token: bytes = b""
@@ -60,20 +61,20 @@ def groups(configuration: TrustedConfiguration) -> tuple[str, ...]:
 
 
 def is_attested(host: EsxiHost) -> bool:
-    """Whether this host has a token that is still good, of any group."""
+    """Whether this host has a valid token of any group."""
     now = host.clock.monotonic()
     return any(host.trust.find_token(group, now) for group in host.trust.tokens)
 
 
 async def ensure_attested(host: EsxiHost) -> AttestationOutcome:
-    """Whether this host is attested, after having attested if it has no token."""
+    """Whether this host is attested; it attests first if it has no token."""
     now = host.archive.now.trusted
     if now is None or is_attested(host):
         return AttestationOutcome.ATTESTED
     return await attest(host, groups(now))
 
 
-async def token(host: EsxiHost, group: str) -> HeldToken | None:
+async def get_token(host: EsxiHost, group: str) -> HeldToken | None:
     """A token of that group; the host attests when it has none (ATT-04). None: it gets none."""
     found = host.trust.find_token(group, host.clock.monotonic())
     if found is None:
@@ -87,8 +88,8 @@ async def attest(
 ) -> AttestationOutcome:
     """Attest with services of these groups, until one attests this host.
 
-    One attestation is under way at a time; who waited for another one has its result, also when it
-    was in vain, unless it is to be made ``anew``.
+    One attestation runs at a time. A caller that waited for another one gets its result, also a
+    failure, unless it asked for a new one (``anew``).
     """
     wanted, trust = tuple(wanted), host.trust
     came = trust.attestations
@@ -113,17 +114,17 @@ async def _attest_in(host: EsxiHost, group: str) -> AttestationOutcome:
     if now is None:
         return AttestationOutcome.UNREACHABLE
     refused = False
-    for record in _in_turn(host, now, group):
+    for record in _order_services(host, now, group):
         started = host.clock.monotonic()
         try:
-            judged = await _ask_for_judgement(host, record, now.voucher)
+            judged = await _ask_service(host, record, now.voucher)
         except ProductError as error:
             if _is_listed(host, record):
-                _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
+                _record_failure(host, record.node, f"{type(error).__name__}: {error}")
             continue
         if not _is_listed(host, record):
-            continue  # another configuration came meanwhile: what this service says does not count
-        if _keep(host, record, judged, started):
+            continue  # the configuration has changed meanwhile: this result does not count
+        if _keep_result(host, record, judged, started):
             return AttestationOutcome.ATTESTED
         refused = True
         host.trust.tokens.pop(group, None)
@@ -131,53 +132,53 @@ async def _attest_in(host: EsxiHost, group: str) -> AttestationOutcome:
 
 
 def _is_listed(host: EsxiHost, record: ServiceRecord) -> bool:
-    """Whether the configuration of now has that service."""
+    """Whether the present configuration has that service."""
     now = host.archive.now.trusted
     return now is not None and record in now.attestation_services
 
 
-def _in_turn(host: EsxiHost, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
-    """The services of that group in their order, a doubted one behind the others."""
+def _order_services(host: EsxiHost, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
+    """The services of that group in order, with a doubted one last."""
     of_group = [record for record in now.attestation_services if record.group == group]
     doubted = host.trust.doubted.get(group)
     return sorted(of_group, key=lambda record: record.node == doubted)
 
 
-async def _ask_for_judgement(host: EsxiHost, record: ServiceRecord, voucher: bytes) -> _Judged:
-    """What a service makes of this host; a ``ProductError`` when it comes to no judgement."""
+async def _ask_service(host: EsxiHost, record: ServiceRecord, voucher: bytes) -> _ServiceResult:
+    """The result of a service for this host; a ``ProductError`` when it comes to none."""
     if host.tpm is None:
-        return _Judged(fault="the TPM of this host is not there")
+        return _ServiceResult(fault="the TPM of this host is not there")
     try:
         try:
             report = await _request_report(host, host.tpm, record, voucher)
-        except InvalidState:  # its life that has begun it has ended: begin again
+        except InvalidState:  # the service has restarted in between: begin again
             report = await _request_report(host, host.tpm, record, voucher)
     except TpmError as error:
-        return _Judged(fault=f"the TPM of this host gives no evidence: {error}")
+        return _ServiceResult(fault=f"the TPM of this host gives no evidence: {error}")
     except _HOSTS_FAULT as error:
-        return _Judged(fault=str(error))
+        return _ServiceResult(fault=str(error))
     except ValueError as error:
         raise InvalidState(f"{record.node} asks for what no TPM gives: {error}") from None
     if not report.attested:
-        return _Judged(report=report)
-    return _Judged(report=report, token=_token_of(host, record, report))
+        return _ServiceResult(report=report)
+    return _ServiceResult(report=report, token=_check_token(host, record, report))
 
 
 async def _request_report(
     host: EsxiHost, tpm: Tpm, record: ServiceRecord, voucher: bytes
 ) -> AttestationReport:
-    """Both calls of an attestation."""
+    """Run both calls of an attestation."""
     within_s = host.node.knobs.trust_timeout_s
     bus = host.ports.bus
-    identity, ak = host.trust.shown or await _identity(tpm)
+    identity, ak = host.trust.shown or await _tpm_identity(tpm)
     host.trust.shown = identity, ak
     begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
-    asked = await bus.request(record.node, begin, within_s=within_s)
-    secret = await _activate_credential(tpm, asked.credential)
-    quote = await tpm.quote(asked.selection, asked.nonce)
+    begun = await bus.request(record.node, begin, within_s=within_s)
+    secret = await _activate_credential(tpm, begun.credential)
+    quote = await tpm.quote(begun.selection, begun.nonce)
     fits = host.is_log_complete()
     finish = FinishAttestation(
-        context=asked.context,
+        context=begun.context,
         secret=secret,
         quote=quote,
         event_log=host.event_log if fits else b"",
@@ -186,7 +187,7 @@ async def _request_report(
     return await bus.request(record.node, finish, within_s=within_s)
 
 
-async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
+async def _tpm_identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
     """The certificate of the endorsement key if it has one (ATT-01), and the attestation key."""
     ek, certificate = await tpm.ek(EkKind.ECC_P256)
     ak, _ = await tpm.ak()
@@ -196,7 +197,8 @@ async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
 
 
 async def _activate_credential(tpm: Tpm, credential: TpmCredential) -> bytes:
-    """What is in the credential; nothing when it is of another TPM: the service shall say so."""
+    """The secret in the credential; empty when it is for another TPM: the service then reports
+    that."""
     try:
         return await tpm.activate(credential.id_object, credential.encrypted_seed)
     except TpmError as error:
@@ -205,7 +207,7 @@ async def _activate_credential(tpm: Tpm, credential: TpmCredential) -> bytes:
         return b""
 
 
-def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) -> bytes:
+def _check_token(host: EsxiHost, record: ServiceRecord, report: AttestationReport) -> bytes:
     """The token of a report; ``InvalidState`` unless the service of that record has signed it for
     this host and that group."""
     kinds = {document.type: document.token for document in report.documents}
@@ -219,8 +221,10 @@ def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) 
     return found
 
 
-def _keep(host: EsxiHost, record: ServiceRecord, judged: _Judged, started: float) -> bool:
-    """Keep what came of it; whether the host is attested."""
+def _keep_result(
+    host: EsxiHost, record: ServiceRecord, judged: _ServiceResult, started: float
+) -> bool:
+    """Keep the result; returns whether the host is attested."""
     report, trust = judged.report, host.trust
     good = report is not None and report.attested and report.attested_until is not None
     messages: tuple[str, ...] = (judged.fault,) if judged.fault else ()
@@ -248,15 +252,15 @@ def _keep(host: EsxiHost, record: ServiceRecord, judged: _Judged, started: float
 
 
 def _renew_ahead(host: EsxiHost, group: str) -> None:
-    """C12: begin to renew the token of that group before it ends, where the knob says so."""
+    """C12: start renewing the token of that group before it ends, if the knob says so."""
     if host.node.knobs.token_renew == "ahead" and group not in host.trust.renewing:
         host.trust.renewing.add(group)
-        host.node.background(f"trust.renew:{group}", _renew(host, group))
+        host.node.background(f"trust.renew:{group}", _renew_token(host, group))
 
 
-async def _renew(host: EsxiHost, group: str) -> None:
-    """Attest again and again, each time before the token ends; until none is left, from when on
-    the next one is asked for on demand."""
+async def _renew_token(host: EsxiHost, group: str) -> None:
+    """Attest again and again, each time before the token ends, until there is no token. From then
+    on an attestation runs on demand."""
     clock = host.clock
     while (held := host.trust.find_token(group, clock.monotonic())) is not None:
         if (wait_s := held.renewed_at - clock.monotonic()) > 0:
@@ -266,8 +270,8 @@ async def _renew(host: EsxiHost, group: str) -> None:
     host.trust.renewing.discard(group)
 
 
-def _tell_failed(host: EsxiHost, service: NodeName, reason: str) -> None:
-    """It did not come to a judgement: whatever it said before is not known to hold (unset)."""
+def _record_failure(host: EsxiHost, service: NodeName, reason: str) -> None:
+    """The service came to no result: its earlier result is not known to hold (unset)."""
     host.trust.reports[service] = HostTrustReport(
         service=service, status=TrustAttestationStatus.UNKNOWN, messages=(reason,)
     )

@@ -1,4 +1,4 @@
-"""What a trusted host is told and asked by its vCenter and administrator; flows lie elsewhere."""
+"""Handlers of a trusted host, for its vCenter and its administrator."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from protocol.errors import InvalidState
 from protocol.messages import host as m
 from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import (
-    attesting,
+    attestation,
     configuration,
     exports,
     health,
-    retrying,
-    telling,
+    reports,
+    retries,
 )
 from services.runtime.service import Peer, Service, serves
 
 
-class TrustDoor(Service):
-    """Handlers of ``protocol.messages.host.trust``. Who inherits from it sets up ``host``."""
+class TrustHandlers(Service):
+    """Handlers of ``protocol.messages.host.trust``. A subclass sets ``host``."""
 
     host: EsxiHost
 
@@ -27,7 +27,7 @@ class TrustDoor(Service):
     ) -> m.Done:
         """See ``configuration.apply``."""
         await configuration.apply(self.host, message.configuration)
-        retrying.begin(self.host)
+        retries.start_retries(self.host)
         return m.Done()
 
     @serves(m.DeleteTrustedConfiguration, turn=lambda _: "keystore")
@@ -42,38 +42,38 @@ class TrustDoor(Service):
     async def query_trusted_configuration(
         self, message: m.QueryTrustedConfiguration, peer: Peer
     ) -> m.TrustedConfigurationState:
-        """What is applied, whole; what services made of this life."""
+        """The applied configuration, and the attestation services' results in this life."""
         now = self.host.archive.now.trusted
         return m.TrustedConfigurationState(
-            configuration=now, reports=telling.reports(now, self.host.trust)
+            configuration=now, reports=reports.reports(now, self.host.trust)
         )
 
     @serves(m.QueryTrustedServices)
     async def query_trusted_services(
         self, message: m.QueryTrustedServices, peer: Peer
     ) -> m.TrustedServices:
-        """See ``health.states``."""
-        return m.TrustedServices(services=await health.states(self.host))
+        """See ``health.list_service_states``."""
+        return m.TrustedServices(services=await health.list_service_states(self.host))
 
     @serves(m.AttestHost)
     async def attest_host(self, message: m.AttestHost, peer: Peer) -> m.HostAttested:
-        """Attest now, with a token at hand or without one."""
+        """Attest now, whether the host has a token or not."""
         now = self.host.archive.now.trusted
         if now is None:
             raise InvalidState(f"{self.host.node.name} is no trusted host")
-        await attesting.attest(self.host, attesting.groups(now), anew=True)
-        return m.HostAttested(reports=telling.reports(now, self.host.trust))
+        await attestation.attest(self.host, attestation.groups(now), anew=True)
+        return m.HostAttested(reports=reports.reports(now, self.host.trust))
 
     @serves(m.ExportTpmEndorsement)
     async def export_tpm_endorsement(
         self, message: m.ExportTpmEndorsement, peer: Peer
     ) -> m.TpmEndorsement:
-        """See ``exports.endorsement``."""
-        return await exports.endorsement(self.host)
+        """See ``exports.export_endorsement``."""
+        return await exports.export_endorsement(self.host)
 
     @serves(m.ExportBaseImage)
     async def export_base_image(
         self, message: m.ExportBaseImage, peer: Peer
     ) -> m.BaseImageExported:
-        """See ``exports.base_image``."""
-        return exports.base_image(self.host)
+        """See ``exports.export_base_image``."""
+        return exports.export_base_image(self.host)

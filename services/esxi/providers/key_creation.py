@@ -1,4 +1,4 @@
-"""A key that the host makes under a provider's name alone (KEY-02), by management type."""
+"""Making a key on the host when only the provider is named (KEY-02), by management type."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from services.esxi.providers.trusted import keys
 
 
 async def new_key(host: EsxiHost, provider: ProviderId) -> CryptoKeyId:
-    """Its id; the key is in the cache. The errors are those of ``native.new_key`` and
-    ``trusted.keys.new_key``; ``NotAvailable`` when no provider of that name makes keys on hosts.
-    """
+    """The id of a new key, which is cached. Raises the errors of ``native.new_key`` and
+    ``trusted.keys.new_key``; ``NotAvailable`` when no provider of that name makes keys on hosts."""
     can = capability(host.management_type_of(provider))
     if not can.makes_keys:
         raise NotAvailable(f"{host.node.name}: no provider {provider} makes keys on this host")

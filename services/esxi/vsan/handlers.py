@@ -1,6 +1,6 @@
-"""What a host with vSAN is told by its vCenter, asked by its neighbours and its console.
+"""Handlers of a host with vSAN, for its vCenter, its neighbours and its console.
 
-Changes keep their order in a queue of their own; nothing of it waits for the key store.
+Changes keep their order in a queue of their own, which does not wait for the key store.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from protocol.messages.host import Done
 from protocol.messages.host import vsan as m
 from protocol.vsan import VsanEncryption
 from services.esxi.host import EsxiHost
-from services.esxi.trust_door import TrustDoor
+from services.esxi.trust_handlers import TrustHandlers
 from services.esxi.vsan import components, encryption, key_servers, mounting, objects
-from services.esxi.vsan.health import health
+from services.esxi.vsan.health import check_health
 from services.runtime.service import Peer, serves
 
 
@@ -29,28 +29,28 @@ def _sync(message: Any) -> str:
     return f"vsan-sync:{message.object}"
 
 
-class VsanDoor(TrustDoor):
-    """Handlers of ``protocol.messages.host.vsan``. Who inherits from it sets up ``host``."""
+class VsanHandlers(TrustHandlers):
+    """Handlers of ``protocol.messages.host.vsan``. A subclass sets ``host``."""
 
     host: EsxiHost
 
     @serves(m.PrepareVsanEncryption, turn=_vsan)
     async def prepare_vsan(self, message: m.PrepareVsanEncryption, peer: Peer) -> Done:
-        """See ``encryption.prepare``."""
-        await encryption.prepare(self.host, message.encryption)
+        """See ``encryption.prepare_encryption``."""
+        await encryption.prepare_encryption(self.host, message.encryption)
         return Done()
 
     @serves(m.ApplyVsanEncryption, turn=_vsan)
     async def apply_vsan(self, message: m.ApplyVsanEncryption, peer: Peer) -> m.VsanState:
-        """See ``encryption.apply``."""
+        """See ``encryption.apply_encryption``."""
         reduced = message.allow_reduced_redundancy
-        await encryption.apply(self.host, message.encryption, reduced=reduced)
+        await encryption.apply_encryption(self.host, message.encryption, reduced=reduced)
         return self._vsan_state()
 
     @serves(m.MountVsanDiskGroups, turn=_vsan)
     async def mount_vsan(self, message: m.MountVsanDiskGroups, peer: Peer) -> m.VsanState:
-        """See ``mounting.mount``."""
-        await mounting.mount(self.host)
+        """See ``mounting.mount_groups``."""
+        await mounting.mount_groups(self.host)
         return self._vsan_state()
 
     @serves(m.AddVsanDisk, turn=_vsan)
@@ -67,61 +67,63 @@ class VsanDoor(TrustDoor):
 
     @serves(m.CreateVsanComponent, turn=_vsan)
     async def create_vsan_component(self, message: m.CreateVsanComponent, peer: Peer) -> Done:
-        """See ``components.create``."""
-        await components.create(self.host, message)
+        """See ``components.create_component``."""
+        await components.create_component(self.host, message)
         return Done()
 
     @serves(m.QueryVsan)
     async def query_vsan(self, message: m.QueryVsan, peer: Peer) -> m.VsanState:
-        """The disk groups as they are now."""
+        """The disk groups in their present state."""
         return self._vsan_state()
 
     @serves(m.QueryVsanEncryptionHealth)
     async def vsan_health(
         self, message: m.QueryVsanEncryptionHealth, peer: Peer
     ) -> m.VsanHostHealth:
-        """See ``health.health``."""
-        return await health(self.host)
+        """See ``health.check_health``."""
+        return await check_health(self.host)
 
     @serves(m.GenerateVsanClientCert, turn=_vsan)
     async def generate_vsan_client_cert(
         self, message: m.GenerateVsanClientCert, peer: Peer
     ) -> m.VsanClientCert:
-        """See ``key_servers.certificate``."""
-        own = await key_servers.certificate(self.host, renew=message.renew)
+        """See ``key_servers.get_certificate``."""
+        own = await key_servers.get_certificate(self.host, renew=message.renew)
         return m.VsanClientCert(certificate=own.certificate)
 
     @serves(m.WriteVsanObject, turn=_write)
     async def write_vsan_object(self, message: m.WriteVsanObject, peer: Peer) -> m.VsanObjectAnswer:
-        """See ``objects.write``."""
-        digest = await objects.write(self.host, message.object, message.marker)
+        """See ``objects.write_object``."""
+        digest = await objects.write_object(self.host, message.object, message.marker)
         return m.VsanObjectAnswer(digest=digest)
 
     @serves(m.ReadVsanObject)
     async def read_vsan_object(self, message: m.ReadVsanObject, peer: Peer) -> m.VsanObjectAnswer:
-        """See ``objects.read``."""
-        digest = await objects.read(self.host, message.object, message.nonce, message.blocks)
+        """See ``objects.read_object``."""
+        digest = await objects.read_object(self.host, message.object, message.nonce, message.blocks)
         return m.VsanObjectAnswer(digest=digest)
 
     @serves(m.FetchVsanReplica)
     async def fetch_vsan_replica(self, message: m.FetchVsanReplica, peer: Peer) -> m.VsanReplica:
-        """For the hosts of its cluster, as vCenter named them (``access``)."""
-        return await objects.replica(self.host, message.object, message.first, message.count)
+        """For the hosts of its cluster that vCenter named (``access``)."""
+        return await objects.read_replica(self.host, message.object, message.first, message.count)
 
     @serves(m.QueryVsanComponent)
     async def query_vsan_component(self, message: m.QueryVsanComponent, peer: Peer) -> m.VsanVote:
-        """See ``objects.vote``."""
-        return await objects.vote(self.host, message.object)
+        """See ``objects.get_vote``."""
+        return await objects.get_vote(self.host, message.object)
 
     @serves(m.ReserveVsanWrite, turn=_sync)
     async def reserve_vsan_write(self, message: m.ReserveVsanWrite, peer: Peer) -> m.VsanReserved:
-        """See ``objects.reserve``."""
-        return await objects.reserve(self.host, message.object, message.number)
+        """See ``objects.reserve_number``."""
+        return await objects.reserve_number(self.host, message.object, message.number)
 
     @serves(m.SyncVsanComponent, turn=_sync)
     async def sync_vsan_component(self, message: m.SyncVsanComponent, peer: Peer) -> m.VsanVote:
-        """See ``objects.sync``."""
-        return await objects.sync(self.host, message.object, message.stamp, message.source)
+        """See ``objects.sync_component``."""
+        return await objects.sync_component(
+            self.host, message.object, message.stamp, message.source
+        )
 
     def _vsan_state(self) -> m.VsanState:
         now = self.host.archive.now

@@ -1,4 +1,4 @@
-"""Objects whose components are not known to have all seen the last write; of one life."""
+"""The objects of one life whose components may not all have the last write."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterable
 
 
-class Behind:
-    """Their names, in order of the first note, each with the number of its latest one."""
+class UnsyncedObjects:
+    """The names of these objects, in order of the first note, each with the number of its latest
+    one."""
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
@@ -15,14 +16,14 @@ class Behind:
         self._some = asyncio.Event()
 
     def note(self, names: Iterable[str]) -> None:
-        """Somebody has to look at these."""
+        """Note objects that have to be checked."""
         self._notes += 1
         self._names.update(dict.fromkeys(names, self._notes))
         if self._names:
             self._some.set()
 
     async def wait(self) -> dict[str, int]:
-        """All of them, each with its latest note; waits until there is one."""
+        """All noted objects with their latest notes; waits until there is one."""
         await self._some.wait()
         return dict(self._names)
 
@@ -30,8 +31,8 @@ class Behind:
         return bool(self._names)
 
     def mark_settled(self, name: str, note: int) -> None:
-        """All components of this one had seen the same write after that note; no change if it was
-        noted again since."""
+        """All components of this object have had the same write since that note; no change if it
+        was noted again."""
         if self._names.get(name) == note:
             del self._names[name]
         if not self._names:

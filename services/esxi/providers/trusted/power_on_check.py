@@ -1,28 +1,28 @@
-"""The gate before a VM's power-on: a trusted host that has no token attests first (ATT-06)."""
+"""The check before a VM's power-on: a trusted host without a token attests first (ATT-06)."""
 
 from __future__ import annotations
 
 from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, ManagementType, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.providers.trusted.admission import allows, concerns
-from services.esxi.providers.trusted.attesting import ensure_attested
+from services.esxi.providers.trusted.admission import is_allowed, is_concerned
+from services.esxi.providers.trusted.attestation import ensure_attested
 
 
-async def admit(host: EsxiHost, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
+async def check_power_on(host: EsxiHost, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
     """``InvalidState`` when attestation keeps this host from powering the VM on.
 
-    Called when its ``keys`` are there: who lacks one has been told so already. Under a knob that
-    overrides everything nobody is asked.
+    Called when the VM's ``keys`` are available; a missing key is reported before. Under a knob that
+    overrides everything no service is asked.
     """
     if host.archive.now.trusted is None:
         return
     knobs = host.node.knobs
     trusted = any(host.management_type(key) is ManagementType.TRUST_AUTHORITY for key in keys)
-    if not concerns(knobs.unattested_blocks, of_trusted_provider=trusted):
+    if not is_concerned(knobs.unattested_blocks, of_trusted_provider=trusted):
         return
     if knobs.persist_overrides_attestation == "always":
         return
     outcome = await ensure_attested(host)
-    if not allows(knobs.persist_overrides_attestation, outcome):
+    if not is_allowed(knobs.persist_overrides_attestation, outcome):
         raise InvalidState(f"{host.node.name} is not attested ({outcome.value}): {vm} stays off")

@@ -1,4 +1,5 @@
-"""What a trusted host tells of itself: its applied configuration, and its attestation. Pure."""
+"""What a trusted host reports about itself: its applied configuration, and its attestation.
+Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from services.esxi.providers.trusted.state import TrustState
 
 
 def reports(now: TrustedConfiguration | None, trust: TrustState) -> tuple[HostTrustReport, ...]:
-    """What each Attestation Service of the configuration made of this life (ATT-05)."""
+    """The result of each Attestation Service of the configuration in this life (ATT-05)."""
     return tuple(
         trust.reports.get(record.node)
         or HostTrustReport(service=record.node, status=TrustAttestationStatus.UNKNOWN)
@@ -24,7 +25,7 @@ def reports(now: TrustedConfiguration | None, trust: TrustState) -> tuple[HostTr
 
 
 def view(now: TrustedConfiguration | None, trust: TrustState) -> TrustView | msgspec.UnsetType:
-    """What the host's view tells of it; nothing when it is no trusted host."""
+    """The trusted part of the host's view; None when it is not a trusted host."""
     if now is None:
         return msgspec.UNSET
     digest = digest_of(now).hex()

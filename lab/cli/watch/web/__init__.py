@@ -1,0 +1,12 @@
+"""``keystead watch --web``: a page on loopback that shows a lab and follows it (decision 105).
+
+- ``serving``  the command's flow: a lab, a port, an address to open
+- ``app``      the routes; nothing is decided here
+- ``guard``    who may ask: Host, Origin, the token, and the headers of every answer
+- ``looking``  asks the lab while somebody looks, and tells what has changed
+- ``parts``    what the lab answered as parts of the page
+- ``drawer``   why one object is as it is, and what can be done
+- ``runs``     stored runs
+- ``exports``  metrics, and events as CloudEvents
+- ``acts``     command lines that the page may give, and their lines of an experiment
+"""

@@ -1,0 +1,186 @@
+"""The routes of the page's server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from chaos.report.filling import fill, fill_part, read_asset
+from lab.cli.watch.web import runs
+from lab.cli.watch.web.acts import Done, experiment, ids_of, read_line
+from lab.cli.watch.web.drawer import drawer
+from lab.cli.watch.web.exports import METRICS_TYPE, cloud_events, metrics
+from lab.cli.watch.web.guard import Application, Guard
+from lab.cli.watch.web.looking import WATCHERS_LIMIT, Looker
+from lab.cli.watch.web.parts import TEMPLATE
+from lab.schema.commands import GetStatus
+from lab.schema.errors import KeysteadError
+
+BODY_LIMIT: Final = 4096
+"""Bytes of what a button sends."""
+_STYLES: Final = ("colours.css", "style.css", "blocks.css", "live.css")
+
+
+class LineSent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a button sends."""
+
+    line: str
+
+
+class LabPage:
+    """The page of one lab. ``topology`` gives what an experiment says of the lab; it raises
+    ``KeysteadError`` where that is not known."""
+
+    def __init__(self, looker: Looker, name: str, topology: Callable[[], Any], of_lab: str) -> None:
+        self.looker, self.name, self.topology, self.of_lab = looker, name, topology, of_lab
+
+    def routes(self) -> list[Route]:
+        """The routes of the lab."""
+        return [
+            Route("/", self.show),
+            Route("/live", self.follow),
+            Route("/why", self.why),
+            Route("/do", self.do, methods=["POST"]),
+            Route("/experiment.yaml", self.save),
+            Route("/metrics", self.metrics),
+            Route("/events", self.events),
+        ]
+
+    async def show(self, _: Request) -> Response:
+        """The page with the lab as it is now."""
+        await self.looker.ensure()
+        parts = self.looker.parts.html
+        values = {"title": f"keystead: {self.name}", "parts": parts, "stream": "live"}
+        return Response(fill("live.html", values), media_type="text/html")
+
+    async def follow(self, _: Request) -> Response:
+        """The parts of the page, each again when it changes."""
+        return stream(self.looker, _as_messages(self.looker))
+
+    async def why(self, request: Request) -> Response:
+        """The drawer of a host, a VM, a server or a link."""
+        try:
+            await self.looker.ensure()
+            directory = await self.looker.directory()
+            of = request.query_params.get("of", "")
+            html = await drawer(self.looker.lab, directory, of, self.of_lab)
+        except KeysteadError as error:
+            html = fill_part(TEMPLATE, "failure", f"{error.id}: {error}")
+        return Response(html, media_type="text/html")
+
+    async def do(self, request: Request) -> Response:
+        """Give the command of a line to the lab; what came of it."""
+        body = await request.body()
+        try:
+            if len(body) > BODY_LIMIT:
+                raise KeysteadError("KS-USE-003", f"a line has at most {BODY_LIMIT} bytes")
+            text = await self._perform(msgspec.json.decode(body, type=LineSent).line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return JSONResponse({"ok": False, "text": f"KS-USE-003: {error}"}, 400)
+        except KeysteadError as error:
+            await self.looker.look()
+            fix = f" Fix: {error.fix}" if error.fix else ""
+            return JSONResponse({"ok": False, "text": f"{error.id}: {error}{fix}"}, 409)
+        return JSONResponse({"ok": True, "text": text})
+
+    async def _perform(self, line: str) -> str:
+        order, looker = read_line(line), self.looker
+        at = (await looker.lab.do(GetStatus())).lab_time
+        answer: Any = await looker.lab.do(order.command, order.vcenter, order.user)
+        looker.done.append(Done(at, line, order.command, ids_of(answer)))
+        await looker.look()
+        said = [f"done: keystead {line}{self.of_lab}", *answer.remarks()]
+        return "; ".join([*said, *answer.errors(self.of_lab)])
+
+    async def save(self, _: Request) -> Response:
+        """What was done here, as an experiment."""
+        try:
+            text = experiment(self.name, self.topology(), self.looker.done)
+        except KeysteadError as error:
+            return PlainTextResponse(f"{error.id}: {error}\n", 409)
+        name = f'attachment; filename="watched-{self.name}.yaml"'
+        headers = {"content-disposition": name}
+        return Response(text, media_type="application/yaml", headers=headers)
+
+    async def metrics(self, _: Request) -> Response:
+        """The lab as it is now, for Prometheus; 503 while it does not answer."""
+        await self.looker.ensure()
+        if self.looker.seen is None:
+            return PlainTextResponse("the lab does not answer\n", 503)
+        return Response(metrics(self.looker.seen), media_type=METRICS_TYPE)
+
+    async def events(self, request: Request) -> Response:
+        """vCenter's events as CloudEvents, from the one after ``Last-Event-ID`` or ``?after=``."""
+        given = request.headers.get("last-event-id") or request.query_params.get("after", "0")
+        if not given.isascii() or not given.isdigit() or len(given) > 18:
+            return PlainTextResponse("after is the number of an event\n", 400)
+        return stream(self.looker, cloud_events(self.looker, self.name, int(given)))
+
+
+def stream(looker: Looker, messages: AsyncIterator[bytes]) -> Response:
+    """Server-sent events; refused when as many look as may."""
+    if looker.watchers >= WATCHERS_LIMIT:
+        return PlainTextResponse("too many pages look at this lab\n", 503)
+    return StreamingResponse(messages, media_type="text/event-stream")
+
+
+async def _as_messages(looker: Looker) -> AsyncIterator[bytes]:
+    news = looker.follow()
+    try:
+        async for one in news:
+            yield b"data: " + msgspec.json.encode(one) + b"\n\n"
+    finally:
+        await news.aclose()
+
+
+def application(routes: list[Route], port: Callable[[], int], token: str) -> Application:
+    """The server's application, behind its guard."""
+
+    async def styles(_: Request) -> Response:
+        return Response(read_asset(*_STYLES), media_type="text/css")
+
+    async def script(_: Request) -> Response:
+        return Response(read_asset("live.js"), media_type="text/javascript")
+
+    assets = [Route("/live.css", styles), Route("/live.js", script)]
+    return Guard(Starlette(routes=[*routes, *runs.routes(), *assets]), port, token)
+
+
+async def serve(app: Application, bound: Any, stopped: asyncio.Event) -> None:
+    """Serve on a bound socket until ``stopped``."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=4 * WATCHERS_LIMIT,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
+    )
+    config.load()
+    web = uvicorn.Server(config)
+    web.lifespan = config.lifespan_class(config)
+    await web.startup(sockets=[bound])
+    try:
+        await stopped.wait()
+    finally:
+        web.force_exit = True
+        for one in list(web.servers):
+            one.close()
+        for connection in list(web.server_state.connections):
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+        await web.shutdown()

@@ -1,0 +1,109 @@
+"""Stored runs on the page's server: a list, each one's report, and any moment of one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from chaos.report.filling import fill
+from chaos.report.story import Story
+from lab.cli.watch.scene import moments, scene_of_run
+from lab.cli.watch.web.parts import Parts
+from lab.local.stored.checking import reproduce
+from lab.local.stored.reports import page_of, story_of
+from lab.local.stored.runs import runs
+from lab.runs.store import RunFolder
+from lab.schema.errors import KeysteadError
+
+_SHOWN: Final = 200
+_REPORT_POLICY: Final = "frame-ancestors 'none'"
+"""A report has its own policy in its head, which knows its script by its digest."""
+
+
+def routes() -> list[Route]:
+    """The routes of stored runs."""
+    return [
+        Route("/runs", _list),
+        Route("/runs/{run}", _report),
+        Route("/runs/{run}/watch", _watch),
+        Route("/runs/{run}/at", _moment),
+    ]
+
+
+async def _list(_: Request) -> Response:
+    return _html(await asyncio.to_thread(_draw_list))
+
+
+def _draw_list() -> str:
+    found = runs(newest=True)
+    rows = [
+        {
+            "stored": stored,
+            "began": datetime.fromtimestamp(stored.began, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "again": reproduce(RunFolder(stored.run).record()),
+        }
+        for stored in found.items[:_SHOWN]
+    ]
+    more = len(found.items) - len(rows)
+    return fill("runs.html", {"rows": rows, "more": more, "damaged": found.damaged})
+
+
+async def _report(request: Request) -> Response:
+    try:
+        page = await asyncio.to_thread(page_of, request.path_params["run"])
+    except KeysteadError as error:
+        return _not_found(error)
+    return Response(page, 200, {"content-security-policy": _REPORT_POLICY}, "text/html")
+
+
+async def _watch(request: Request) -> Response:
+    run = request.path_params["run"]
+    try:
+        story = await asyncio.to_thread(_story, run)
+    except KeysteadError as error:
+        return _not_found(error)
+    values = {
+        "title": f"keystead: {run}",
+        "parts": _draw(story, 0.0),
+        "stream": "",
+        "run": run,
+        "moments": " ".join(f"{t:.3f}".rstrip("0").rstrip(".") for t in moments(story)),
+    }
+    return _html(fill("live.html", values))
+
+
+async def _moment(request: Request) -> Response:
+    try:
+        at = float(request.query_params.get("t", "0"))
+        story = await asyncio.to_thread(_story, request.path_params["run"])
+    except KeysteadError as error:
+        return _not_found(error)
+    except ValueError:
+        return PlainTextResponse("t is a number of lab seconds\n", 400)
+    t = min(max(at, 0.0), story.seconds)
+    return JSONResponse({"parts": _draw(story, t), "time": t, "pace": 0})
+
+
+@lru_cache(maxsize=2)
+def _story(run: str) -> Story:
+    return story_of(run)
+
+
+def _draw(story: Story, t: float) -> dict[str, str]:
+    parts = Parts()
+    parts.draw_moment(scene_of_run(story, t), f"run {story.run}", story.word)
+    return parts.html
+
+
+def _not_found(error: KeysteadError) -> Response:
+    return PlainTextResponse(f"{error.id}: {error}\n", 404)
+
+
+def _html(text: Any) -> Response:
+    return Response(text, media_type="text/html")

@@ -1,0 +1,99 @@
+"""``watch --web``: from a lab to an address that a browser opens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from lab.cli.options import LAB_DEFAULTS
+from lab.local.vsphere import EXTRA, commanded, executor_of
+from lab.schema.commands import GetStatus
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
+
+Say = Callable[[str], None]
+
+
+async def serve_lab(
+    name: str, port: int, every_s: float, simulated: str, seed: int | None, say: Say
+) -> None:
+    """Show the lab ``name``, or a simulation of the file ``simulated``, until SIGINT or SIGTERM.
+
+    KS-API-002 without the extra, KS-API-003 when the port cannot be had, KS-LAB-001 when the lab
+    does not run.
+    """
+    try:
+        from lab.cli.watch.web.app import LabPage, application, serve
+        from lab.cli.watch.web.looking import Looker
+    except ImportError as error:
+        raise KeysteadError("KS-API-002", str(error), EXTRA) from None
+    of_lab = "" if name == LAB_DEFAULTS.name else f" --name {name}"
+    stopped, token = _until_signal(), secrets.token_urlsafe(24)
+    async with (
+        executor_of(name, simulated, seed) as (lab, simulation),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        looker = Looker(lab, every_s, of_lab)
+        await looker.look()
+        if looker.seen is None:
+            await lab.do(GetStatus())  # raises what is wrong
+        if simulation is not None:
+            LabFolder(name).make()
+            await stack.enter_async_context(commanded(name, lab, looker.look, simulation))
+        bound, address = _bind(port)
+        page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab)
+        say(f"the page of {name}: {address}#token={token}")
+        say(f"without the token it only shows: {address}    Ctrl-C ends it")
+        app = application(page.routes(), lambda: bound.getsockname()[1], token)
+        try:
+            await serve(app, bound, stopped)
+        finally:
+            looker.stop()
+
+
+async def serve_run(run: str, at: float, port: int, say: Say) -> None:
+    """Show the stored run, and all others, until SIGINT or SIGTERM. Errors as of ``serve_lab``, and
+    KS-RUN-001 for a run that is not there."""
+    try:
+        from lab.cli.watch.web.app import application, serve
+    except ImportError as error:
+        raise KeysteadError("KS-API-002", str(error), EXTRA) from None
+    from lab.local.stored.reports import story_of
+
+    stopped = _until_signal()
+    story_of(run)  # raises what is wrong with it
+    bound, address = _bind(port)
+    say(f"the run {run}: {address}runs/{quote(run)}/watch#t={at:g}    Ctrl-C ends it")
+    await serve(application([], lambda: bound.getsockname()[1], ""), bound, stopped)
+
+
+def _bind(port: int) -> tuple[socket.socket, str]:
+    try:
+        bound = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        text = f"127.0.0.1:{port}: {error.strerror or error}"
+        raise KeysteadError("KS-API-003", text, "give another port with `--port`") from None
+    return bound, f"http://127.0.0.1:{bound.getsockname()[1]}/"
+
+
+def _until_signal() -> asyncio.Event:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def _topology(name: str, simulated: str) -> Any:
+    """What an experiment says of this lab: its file, or the whole of it."""
+    if simulated:
+        return {"use": simulated}
+    record = LabFolder(name).record()
+    if record is None:
+        raise KeysteadError("KS-USE-003", f"the lab {name} is elsewhere: its Lab file is not here")
+    return record.file

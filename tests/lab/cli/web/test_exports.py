@@ -1,0 +1,96 @@
+"""Metrics, CloudEvents, and stored runs on the page's server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.cli.main import run
+from lab.cli.watch.scene import KeyCount
+from tests.lab.cli.web.asking import Answered, server_for, simulated
+from tests.lab.cli.web.canned import CannedLab
+
+ROW = re.compile(r'keystead_[a-z_]+(\{[a-z]+="[A-Za-z_.]+"\})? [0-9.e+]+')
+
+
+async def test_metrics_have_few_labels_however_large_the_lab_is() -> None:
+    counts = []
+    for hosts in (10, 500):
+        server = server_for(CannedLab(hosts))
+        answer = await server.ask("/metrics")
+        assert answer.status == 200 and answer.headers["content-type"].startswith("text/plain")
+        rows = [line for line in answer.text.splitlines() if not line.startswith("#")]
+        assert all(ROW.fullmatch(row) for row in rows), answer.text
+        counts.append(len(rows))
+        assert f'keystead_hosts{{state="safe"}} {hosts - 1}' in rows
+        assert 'keystead_vm_locks{state="locked"} 1' in rows
+        assert 'keystead_faults_active{kind="link.cut"} 1' in rows
+        assert {f'keystead_keys{{where="{one.name}"}}' for one in fields(KeyCount)} == {
+            row.split()[0] for row in rows if row.startswith("keystead_keys")
+        }
+    assert counts[0] == counts[1]
+
+
+async def test_metrics_of_a_lab_that_is_away() -> None:
+    server = server_for(CannedLab(10, away=True))
+    assert (await server.ask("/metrics")).status == 503
+    page = await server.ask("/")
+    assert page.status == 200 and "KS-LAB-001" in page.text
+
+
+@pytest.mark.sim
+async def test_events_are_cloud_events_and_none_is_lost_or_told_twice() -> None:
+    async with simulated(hosts=1, vms=1, tpm="none") as server:
+        first = events((await server.ask("/events", None, b"nothing new")).body)
+        assert first and all(one["specversion"] == "1.0" for one in first)
+        encrypted = next(one for one in first if one.get("subject") == "vm-01")
+        assert encrypted["type"].startswith("com.vmware.") and encrypted["time"].endswith("Z")
+        assert encrypted["source"] == "urn:keystead:lab:default"
+        numbers = [int(one["id"]) for one in first]
+        assert numbers == sorted(set(numbers))
+        seen = str(numbers[0])
+        again = await server.ask("/events", None, b"nothing new", last_event_id=seen)
+        assert [int(one["id"]) for one in events(again.body)] == numbers[1:]
+        assert (await server.ask("/events?after=x")).status == 400
+
+
+def events(body: bytes) -> list[dict[str, Any]]:
+    """The CloudEvents of a stream, whose ids are those of their messages."""
+    found = []
+    for message in body.decode().split("\n\n"):
+        values = dict(line.split(": ", 1) for line in message.splitlines() if line[0] != ":")
+        if "data" in values:
+            found.append(json.loads(values["data"]))
+            assert found[-1]["id"] == values["id"] and values["event"] == "cloudevent"
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_stored_runs_are_listed_reported_and_stepped_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    assert "None." in get("/runs").text
+    assert run(["chaos", "run", "edge-outage-reboot", "--mode", "sim", "-q"]) == 0
+    name = "edge-outage-reboot-sim-7"
+    listed = get("/runs").text
+    assert f'href="/runs/{name}/watch#t=0"' in listed and f"keystead chaos replay {name}" in listed
+    assert "Availability" in get(f"/runs/{name}").text
+    page = get(f"/runs/{name}/watch").text
+    assert 'data-moments="0 ' in page and 'id="scrub"' in page and "data-line" not in page
+    early, later = get(f"/runs/{name}/at?t=1").json, get(f"/runs/{name}/at?t=90").json
+    assert "None." in early["parts"]["faults"] and "(8)" in later["parts"]["faults"]
+    assert "8 hosts: 8 booting" in later["parts"]["summary"] and later["time"] == 90
+    assert (get("/runs/nothing").status, get("/runs/nothing/watch").status) == (404, 404)
+    assert get(f"/runs/{name}/at?t=x").status == 400
+
+
+def get(path: str) -> Answered:
+    return asyncio.run(server_for(None).ask(path))

@@ -1,0 +1,70 @@
+"""The page shows a lab, follows it, and changes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from chaos.experiment.lint import read_experiment
+from lab.play.prepare import prepare
+from tests.lab.cli.web.asking import TOKEN, simulated
+
+pytestmark = pytest.mark.sim
+
+
+def news(body: bytes) -> list[dict[str, Any]]:
+    """The messages of a stream."""
+    lines = [line for line in body.split(b"\n\n") if line.startswith(b"data: ")]
+    return [json.loads(line.removeprefix(b"data: ")) for line in lines]
+
+
+@pytest.mark.slow
+async def test_a_lab_is_shown_followed_and_changed(tmp_path: Any) -> None:
+    async with simulated(hosts=2, vms=2, tpm="model") as server:
+        page = await server.ask("/")
+        assert page.status == 200 and "esxi-002" in page.text and "2 running" in page.text
+        assert 'href="#link:kms,vcenter"' in page.text and "<script src" in page.text
+        assert "style=" not in page.text and "onclick" not in page.text
+
+        link = await server.ask("/why?of=link:vcenter,kms")
+        assert 'data-line="link cut vcenter kms --for 5m"' in link.text
+        assert "- {fault: link.cut, between: [vcenter, kms], for: 300s}" in link.text
+
+        following = asyncio.create_task(server.ask("/live", None, b"host power-loss esxi-001"))
+        assert (await server.do("link cut vcenter kms --for 5m")).json["ok"]
+        assert (await server.do("host power-loss esxi-001 --stay-off")).json["ok"]
+        told = news((await following).body)
+        assert set(told[0]["parts"]) >= {"head", "hosts", "vms", "faults", "topology", "events"}
+        assert any("cut vcenter" in one["parts"].get("faults", "") for one in told)
+        assert any("off" in one["parts"].get("problems", "") for one in told)
+        assert told[-1]["time"] > told[0]["time"], "a simulation goes on while somebody looks"
+
+        why = await server.ask("/why?of=vm:vm-01")
+        assert 'data-line="host power-on esxi-001"' in why.text, "a cure is a button"
+        assert 'data-line="heal link-cut-1"' in (await server.ask("/why?of=link:kms,vcenter")).text
+        assert (await server.do("host power-on esxi-001")).json["ok"]
+        refused = await server.do("heal no-such-fault")
+        assert refused.status == 409 and "KS-" in refused.json["text"]
+
+        saved = await server.ask("/experiment.yaml")
+        assert "attachment" in saved.headers["content-disposition"]
+        path = tmp_path / "watched.yaml"
+        path.write_text(saved.text)
+        made = prepare(str(path), None, {}, {}, "sim").plan
+        assert [fault.kind for fault in made.faults] == ["link.cut", "host.power_loss"]
+        assert read_experiment(path, {}).text == saved.text
+
+
+async def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with simulated(hosts=1, vms=1, tpm="none") as server:
+        nothing = await server.ask("/experiment.yaml")
+        assert nothing.status == 409 and "nothing was done" in nothing.text
+        for of in ("host:nobody", "vm:nothing", "server:none", "link:a,b", "table:x", ""):
+            assert "KS-" in (await server.ask(f"/why?of={of}")).text, of
+        stay = (await server.ask("/live", None, b"data:")).body
+        assert news(stay) and server.looker.watchers == 0
+        monkeypatch.setattr("lab.cli.watch.web.app.WATCHERS_LIMIT", 0)
+        assert (await server.ask("/live", x_keystead_token=TOKEN)).status == 503
