@@ -34,14 +34,30 @@ from protocol.messages.base import Sealed, fields_with_keys, registry
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
+from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
 from services.catalog import everything
 from services.runtime.seeded import stream
 from services.runtime.tpm.backends import missing_for_libtpms
+from services.runtime.tpm.nv import MemoryNv
 
 
 def real_tpms() -> None:
-    """Load the TPM's library, for labs whose hosts have real ones."""
-    missing_for_libtpms()
+    """Load what real TPMs need, for labs whose hosts have them, and use one that is nobody's: the
+    binding makes each of its many types when it is first used."""
+    if missing_for_libtpms():
+        return
+    from services.runtime.tpm.libtpms import LibtpmsDevice
+
+    pcrs, tpm = PcrSelection((7,)), LibtpmsDevice(MemoryNv())
+    try:
+        tpm.power_on()
+        tpm.ensure_srk()
+        tpm.extend_log([MeasuredEvent(pcrs.pcrs[0], EventType.SEPARATOR, bytes(4))])
+        tpm.unseal(tpm.seal(bytes(32), policy_pcr_digest(pcrs, tpm.pcrs(pcrs))), pcrs)
+        tpm.power_off(orderly=True)
+    finally:
+        tpm.close()
 
 
 def set_up_copy(log: bytes) -> None:
