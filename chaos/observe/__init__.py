@@ -19,5 +19,6 @@
 - ``vsan``        disk groups of an encrypted vSAN, and what lies on them
 - ``vcenters``    which vCenter has a host, a VM or a cluster
 - ``calls``       what key servers were asked for, found by key and by asker
+- ``work``        how busy nodes with service times are, and how many requests wait
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

@@ -22,6 +22,7 @@ from chaos.observe.states import EVERY_S as LOOK_S
 from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
 from chaos.observe.values import Values
+from chaos.observe.work import WorkLook
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName, PowerState, Role
 
@@ -47,6 +48,7 @@ class RunWatch:
         self.states = States(self.lab, self.history)
         self.values = Values(self.lab, self.history, Draws(self.seed, "values"))
         self.groups = Groups(self.lab, self.history)
+        self.work = WorkLook(self.lab, self.history)
         self.remains = None if self.opened is None else Remains(self.history, self.opened)
 
     async def plant(self) -> None:
@@ -109,6 +111,7 @@ class RunWatch:
     async def _watch(self) -> None:
         while True:
             await self._see()
+            await self.work.look()
             await self.lab.sleep(EVERY_S)
 
     async def _see(self) -> None:

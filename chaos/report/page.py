@@ -22,6 +22,7 @@ from chaos.report.plots import hypotheses_plot, latency_plot
 from chaos.report.story import Story, schedule_digest
 from chaos.report.timeline import timeline
 from chaos.report.topology import topology
+from chaos.report.work import looks_of, work_of, work_plots
 
 MOST_RECORDS: Final = 4000
 """Of a longer history those are in the page that tell of faults, states and violations, then the
@@ -59,6 +60,8 @@ def _parts(story: Story) -> dict[str, Any]:
         "away_more": len(away) - MOST_ROWS,
         "always": always,
         "latency": latency_plot(story),
+        "work": work_plots(story),
+        "workers": looks_of(work_of(story.records)),
         "figures": figures(samples(story.records)),
         "phases": _phases(phases(story.records), story.seconds),
         "outcomes": sorted(judged(found), key=_rank),

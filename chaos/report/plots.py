@@ -33,7 +33,7 @@ def latency_plot(story: Story) -> Picture | None:
     slowest = max(sample.seconds or 0.0 for sample in taken)
     decades = max(math.ceil(math.log10(max(slowest, _CEILING_S) / _FLOOR_S) - 1e-9), 1)
     picture = Picture(WIDTH, _TOP + _HEIGHT + 18.0, f"{len(taken)} operations by when they began")
-    _under(picture, axis, story, _TOP + _HEIGHT)
+    draw_faults(picture, axis, story, _TOP + _HEIGHT)
     for n in range(decades + 1):
         y = _TOP + _HEIGHT * (1 - n / decades)
         name = span(_FLOOR_S * 10**n)
@@ -81,7 +81,7 @@ def _thin_out(taken: Sequence[OperationSample], axis: Axis) -> list[OperationSam
     return [sample for sample in taken if id(sample) in slow or sample.end != "ok"]
 
 
-def _under(picture: Picture, axis: Axis, story: Story, bottom: float) -> None:
+def draw_faults(picture: Picture, axis: Axis, story: Story, bottom: float) -> None:
     """Faults as bands, and round moments below."""
     for band in bands(story.records):
         if not band.error:
@@ -108,7 +108,7 @@ def hypotheses_plot(story: Story) -> Picture | None:
     axis = axis_of(story.drawn)
     bottom = _TOP + _ROW * len(found)
     picture = Picture(WIDTH, bottom + 18.0, "measurements of the hypotheses over the run")
-    _under(picture, axis, story, bottom)
+    draw_faults(picture, axis, story, bottom)
     for row, (name, records) in enumerate(found.items()):
         y = _TOP + _ROW * (row + 0.5)
         picture.add(

@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, str] = {
     "load compare": "loads.load:compare",
     "load calibrate": "loads.calibrate:calibrate",
     "load validate": "loads.validate:validate",
+    "load predict": "loads.predict:predict",
     "provider set": "running.keys:provider_set",
     "up": "running.labs:up",
     "try": "running.trying:try_",

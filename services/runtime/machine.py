@@ -121,6 +121,10 @@ class Machine:
     def _sum_counters(self) -> dict[str, int]:
         """Counters over all lives of this machine, in order of their names."""
         total = self._counters | self._work.counters()
+        if self._queue is not None:
+            total |= self._queue.gauges(self._world.monotonic())
+        elif "work_waiting" in total:
+            total |= {"work_waiting": 0, "work_backlog_ms": 0}  # what waited has gone with its life
         if self._runner is not None:
             streams = self._runner.streams
             for name, value in (

@@ -103,6 +103,15 @@ class ServiceQueue:
         """Whether all work takes no time, so that callers need not wait."""
         return not self._times and self.slowdown is None
 
+    def gauges(self, now: float) -> dict[str, int]:
+        """What waits at ``now`` (lab seconds): requests for a core, and the work that is booked
+        already; empty when nothing was served."""
+        if not self.figures.served:
+            return {}
+        backlog_s = sum(max(free - now, 0.0) for free in self._free_at)
+        waiting = len(self._waiting) + sum(start > now for start in self._starts)
+        return {"work_waiting": waiting, "work_backlog_ms": round(backlog_s * 1e3)}
+
     async def serve(self, kind: str, message: object, deadline: float = 0.0) -> None:
         """Wait until a core has worked on ``message``.
 

@@ -25,7 +25,7 @@ NOT_HERE = frozenset(
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",
         "lab": "new lint bundle access attach detach broker-config",
-        "load": "calibrate kmip rate validate",
+        "load": "calibrate kmip predict rate validate",
     }.items()
     for name in names.split()
 )

@@ -3,5 +3,5 @@
 - ``load``     on a key server; runs compared         - ``run``      on a lab
 - ``rate``     another rate for one that runs         - ``results``  what came of it, printed
 - ``files``    in which it is kept                  - ``calibrate``  what this machine takes
-- ``validate``  the simulation beside real processes
+- ``validate``  the simulation beside real processes  - ``predict``  which node saturates first
 """

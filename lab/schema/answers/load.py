@@ -156,5 +156,52 @@ class LoadComparison(Answer, frozen=True, kw_only=True):
     items: tuple[LoadDifference, ...]
 
 
-LOADS: Final = (LoadReport, LoadComparison, LoadRate)
+class PredictedNode(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node had to do: ``busy_s`` seconds of work on ``cores``, the greatest share of them
+    that worked in a second, from when on it was saturated first (seconds of the run) and for how
+    many seconds in all, and how many requests waited for a core at most."""
+
+    node: str
+    cores: int
+    busy_s: float
+    peak: float
+    saturated_at: float | None
+    saturated_s: int
+    most_waiting: int
+
+
+class PredictedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One simulated run; ``failed`` are names of checks.
+
+    ``all_running_s``: seconds from the planned end of the last fault until the VMs of all hosts
+    that booted ran again; None when some did not, or no host booted. ``p99_ms``: of all operations
+    of the load, None without any. ``first``: the node that was saturated first, empty when none
+    was.
+    """
+
+    run: str
+    verdict: str
+    failed: tuple[str, ...]
+    all_running_s: float | None
+    booted: int
+    p99_ms: float | None
+    first: str
+    items: tuple[PredictedNode, ...]
+
+
+class LoadPrediction(Answer, frozen=True, kw_only=True):
+    """An experiment with service times, and again with twice the cores of ``doubled_node``, which
+    is a role where hosts are saturated first. None was saturated: ``doubled`` is None."""
+
+    experiment: str
+    profile: str
+    hosts: int
+    vms: int
+    seed: int
+    predicted: PredictedRun
+    doubled_node: str = ""
+    doubled: PredictedRun | None = None
+
+
+LOADS: Final = (LoadReport, LoadComparison, LoadRate, LoadPrediction)
 """What is answered about loads without asking a lab."""
