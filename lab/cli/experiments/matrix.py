@@ -73,13 +73,8 @@ def play(
 
     style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)
-    how: Any = {
-        "mode": mode,
-        "tpm": chosen,
-        "seed": seed,
-        "jobs": jobs,
-        "transport": KmsTransport(transport),
-    }
+    by = KmsTransport(transport)
+    how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "transport": by}
     if outside or row:
         _check_rows_alone(block or fault or event or isolate or variants or knob)
         with telling(style, "matrix") as report, _interrupt_on(signal.SIGTERM):
