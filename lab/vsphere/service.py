@@ -216,6 +216,7 @@ class ApiServer:
     async def close(self) -> None:
         """End sessions and what runs beside."""
         self.sessions.end_all()
+        await self.watch.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -398,6 +399,7 @@ class ApiCall:
                 _log.exception("task %s", name)
                 error = vmodl.fault.SystemError(reason=type(defect).__name__, msg=str(defect))
             task.end(server.clock(), result, error)
+            server.watch.wake()
 
         if self.virtual:
             await run()
