@@ -45,7 +45,8 @@ def new(name: str, folder: Path, source: str, changes: Mapping[str, Any]) -> New
         text = f"there is no Lab file {quote_if_needed(source)} of keystead: {', '.join(known)}"
         raise KeysteadError("KS-USE-002", text)
     text = shipped.read_text(encoding="utf-8")
-    data = override(read_yaml(text).data, {**changes, "name": name})
+    shipped_data = read_yaml(text).data
+    data = override(shipped_data, {**changes, "name": name})
     try:
         plan(load(data))
     except KeysteadError as error:
@@ -53,7 +54,9 @@ def new(name: str, folder: Path, source: str, changes: Mapping[str, Any]) -> New
         raise KeysteadError("KS-USE-003", f"the options do not fit: {why}") from None
     path = folder / f"{name}.yaml"
     schema = folder / SCHEMA_FILE
-    _write_new(path, written(data, path.name, _about(text)))
+    unchanged = data == {**shipped_data, "name": name}
+    about = _about(text) if unchanged else f"A lab based on the shipped Lab file {source}."
+    _write_new(path, written(data, path.name, about))
     if not schema.exists():
         _write_new(schema, json.dumps(file_schema("lab"), indent=1, ensure_ascii=False) + "\n")
     return NewLab(name=name, file=str(path), schema=str(schema))

@@ -1,4 +1,4 @@
-"""What a Lab file has in it: the schema of its sections, each value checked for itself."""
+"""The schema of a Lab file. Each value is checked by itself; ``lab_file`` checks references."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SiteName = Annotated[str, name_validator(names.SITE)]
 ClusterText = Annotated[str, name_validator(names.CLUSTER)]
 ProviderText = Annotated[str, name_validator(names.PROVIDER)]
 Whole = Annotated[int, Field(strict=True)]
-"""A number as it is written: ``true`` is no 1, and a text is none."""
+"""An integer as written: neither ``true`` nor a text is accepted."""
 
 
 def _as_text(value: object) -> object:
@@ -51,9 +51,9 @@ Version = Annotated[str, BeforeValidator(_as_text), AfterValidator(_a_release)]
 
 class _Named(_Model):
     name: NodeText
-    """The name of the node, by which commands, links and faults call it."""
+    """The name of the node in commands, links and faults."""
     site: SiteName = "main"
-    """Where it stands: one of ``sites``. A site can be cut off as a whole."""
+    """Its site, one of ``sites``. A fault can cut off a whole site."""
 
 
 class VcenterModel(_Named):
@@ -69,20 +69,20 @@ class KmsModel(_Named):
     tpm: TpmBackend = TpmBackend.NONE
     """The TPM under the server, which can seal its keys (``root: tpm``)."""
     ids: Literal["random", "sequential"] = "random"
-    """How it names new keys. Numbers are a flaw: servers that do not hear of each other give one to
-    two keys."""
+    """How it chooses the ids of new keys. ``sequential`` is a flaw: servers that do not replicate
+    give the same id to two keys."""
     root: RootKind = RootKind.KEYFILE
-    """What seals the keys of a server that begins: a file on its disk, what an operator types at
-    each start, or its TPM."""
+    """What seals the keys of a new server: a file on its disk, a passphrase that an operator types
+    at each start, or its TPM."""
     passphrase_file: str = ""
-    """With the root ``passphrase``: an absolute path on the machine where the lab runs. Its first
-    line is typed at each start of the server that the lab makes; without it the server halts."""
+    """With ``root: passphrase``: an absolute path on the machine where the lab runs. The lab types
+    the first line of the file at each start of the server; without it the server halts."""
     transport: Literal["bus", "kmip"] = "bus"
-    """How vCenter reaches it: over the lab's bus, or by KMIP under TLS, with certificates."""
+    """How clients reach it: over the lab's bus, or by KMIP over TLS with client certificates."""
     audit: Literal["durable", "buffered"] = "durable"
-    """When the row of its audit trail for a key that was read is on its disk: before the key
-    leaves, or a moment later (knob ``audit_buffer_s``), so that a crash loses that moment's. The
-    anchor of a changed key is that late too."""
+    """When the audit record of a key that is read reaches its disk: before the key is sent
+    (``durable``), or up to ``audit_buffer_s`` later (``buffered``), so that a crash loses the last
+    records. The anchor of a changed key is delayed as well."""
 
 
 class ProviderModel(_Model):
@@ -91,45 +91,47 @@ class ProviderModel(_Model):
     name: ProviderText
     """Its name in vCenter; it is part of the id of each of its keys."""
     type: Literal["standard", "trusted", "native"] = "standard"
-    """Who brings a key to a host: vCenter (standard), the host itself after attestation (trusted),
-    or nobody, since hosts derive keys (native)."""
+    """How a host gets a key: vCenter sends it (standard), the host fetches it after attestation
+    (trusted), or the host derives it (native)."""
     vcenter: str = "vcenter"
-    """The vCenter that has it."""
+    """Its vCenter."""
     servers: tuple[str, ...] = ()
-    """Its key servers, by name; a native provider has none."""
+    """The names of its key servers; a native provider has none."""
     replication: Literal["none", "sync-pair", "async", "forward"] | None = None
-    """When its servers learn of each other's changes: never; before the answer (two servers); after
-    it, where each takes changes or the active one does. Left out: before it, of two servers."""
+    """How its servers replicate changes: not at all (``none``), before the answer (``sync-pair``,
+    two servers), after the answer (``async``), or after it with one active server to which the
+    others forward changes (``forward``). Default: ``sync-pair`` for two servers."""
     tpm_required: bool = False
-    """Of a native provider: hosts without a TPM take no part in it."""
+    """For a native provider: whether hosts without a TPM are excluded (NKP-12)."""
     default: bool | None = None
-    """Left out: the first provider of a vCenter is its default when no other says that it is."""
+    """Whether it is the default of its vCenter. If no provider says so, the first one is."""
 
 
 class HostsModel(_Model):
     """The hosts of a cluster, which are all alike."""
 
     count: Whole = Field(default=3, ge=0, le=2000)
-    """How many; they are called esxi-001, esxi-002 and so on, through all clusters."""
+    """Number of hosts. They are named esxi-001, esxi-002, ... across all clusters."""
     version: Version | None = None
-    """Of all hosts. Left out: the latest release, unless ``versions`` says otherwise."""
+    """The release of all hosts. Default: the latest one, unless ``versions`` is given."""
     versions: tuple[Version, ...] = Field(default=(), max_length=2000)
-    """Of the first host, the second, and so on; the last one is that of all that follow."""
+    """The releases of the first host, the second, and so on; the last one is that of all others."""
     tpm: TpmBackend = TpmBackend.LIBTPMS
-    """Of each host. In the simulation ``model`` plays ``libtpms``; a host with ``none`` has no TPM
-    in either mode."""
+    """The TPM under each host. The simulation uses ``model`` in place of ``libtpms``; a host with
+    ``none`` has no TPM in either mode."""
     without_tpm: Whole = Field(default=0, ge=0, le=2000)
-    """So many hosts, the last ones, have no TPM, which a provider can require (NKP-12): no VM of
-    the lab begins there, and key persistence stays off."""
+    """Number of hosts, counted from the last one, without a TPM. Key persistence stays off there,
+    and the lab places no VM on them at the start (NKP-12)."""
     secure_boot: bool = True
-    """Whether UEFI Secure Boot is on, to whose measurements a TPM seals."""
+    """Whether UEFI Secure Boot is on. TPMs seal to its measurements."""
     key_persistence: bool = False
-    """Whether key persistence is on from the start: hosts keep their keys over a reboot. It needs
-    a TPM."""
+    """Whether key persistence is on from the start, so that hosts keep keys across a reboot. It
+    needs a TPM."""
     pack: Whole = Field(default=1, ge=1, le=500)
-    """Hosts in one process: more of them save memory, one each can be killed alone."""
+    """Hosts in one process. More hosts in a process save memory; a host in a process of its own can
+    be killed alone."""
     aesni: bool = True
-    """Whether their processors have AES instructions, of which vSAN health speaks."""
+    """Whether their processors have AES instructions (AES-NI), which vSAN health checks."""
 
     def version_of(self, place: int) -> str:
         """The version of the host at that place of the cluster, from 0 on."""
@@ -142,15 +144,15 @@ class VmsModel(_Model):
     """The VMs of a cluster, which are all alike."""
 
     count: Whole = Field(default=0, ge=0, le=10000)
-    """How many; they are called vm-01, vm-02 and so on, through all clusters."""
+    """Number of VMs. They are named vm-01, vm-02, ... across all clusters."""
     encrypted: bool = True
-    """Whether their homes and disks are encrypted."""
+    """Whether VM home and disks are encrypted."""
     provider: str | None = None
-    """The key provider of their keys; needed for encrypted VMs and for a virtual TPM."""
+    """The key provider of their keys. Encrypted VMs and virtual TPMs need one."""
     power: Literal["on", "off"] = "on"
-    """Whether they run when the lab is ready."""
+    """Whether they are powered on when the lab is ready."""
     vtpm: Annotated[bool, Field(strict=True)] = False
-    """Whether each has a virtual TPM, which encrypts its home."""
+    """Whether each VM has a virtual TPM, which encrypts its VM home."""
 
     @field_validator("power", mode="before")
     @classmethod
@@ -169,29 +171,29 @@ class VsanModel(_Model):
     encrypted: bool = True
     """Whether data at rest is encrypted."""
     provider: str | None = None
-    """The key provider, which is always named; needed for an encrypted one."""
+    """The key provider; an encrypted datastore needs one."""
     objects: Whole = Field(default=1, ge=0, le=20)
-    """Objects that lie on it, each with a component on three hosts."""
+    """Objects on the datastore, each with components on three hosts."""
     erase_disks_before_use: bool = False
-    """Not available here: disks are not overwritten."""
+    """Not available: ``true`` is refused, since disks are not overwritten."""
 
 
 class ClusterModel(_Model):
-    """Hosts with a datastore and a host key of their own, and the VMs on them."""
+    """A cluster of hosts with a datastore and a host key, and its VMs."""
 
     name: ClusterText
     """Its name in vCenter."""
     vcenter: str = "vcenter"
     """The vCenter that manages it."""
     site: SiteName = "main"
-    """Where it stands: one of ``sites``."""
+    """Its site, one of ``sites``."""
     datastore: Annotated[str, name_validator(names.DATASTORE)] | None = None
-    """Where the files of its VMs lie. Clusters that name the same one share it, so that VMs
-    can move between their vCenters. Left out: one of its own."""
+    """The datastore of its VMs. Clusters with the same datastore share it, so that VMs can move
+    between their vCenters. Default: a datastore of its own."""
     ha: bool = False
-    """Its hosts restart the VMs of one that fails (vSphere HA)."""
+    """Whether vSphere HA is on: hosts restart the VMs of a failed host."""
     drs: DrsBehavior | None = None
-    """What DRS does by itself, from when the lab is built; left out: it is disabled."""
+    """The DRS automation level. Default: DRS is disabled."""
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
     vsan: VsanModel | None = None
@@ -209,41 +211,43 @@ def array_of(cluster: ClusterModel) -> str:
 
 
 class MachineModel(_Model):
-    """Another machine than the one where `keystead up` runs, and what stands on it.
+    """A machine other than the one where `keystead up` runs, and the nodes on it.
 
-    Its agent is started there, with a file from here: `keystead lab bundle`, `keystead agent join`.
+    `keystead lab bundle` writes a file for it; `keystead agent join` starts its agent with that
+    file.
     """
 
     name: Annotated[str, name_validator(names.MACHINE)]
-    """Its name, as `keystead lab bundle` takes it."""
+    """Its name for `keystead lab bundle`."""
     clusters: tuple[str, ...] = ()
-    """Whole clusters, with the files of their VMs, or that of a Trust Authority; a lab in the
-    simulation has all in one place."""
+    """Whole clusters on it, with the files of their VMs, or the cluster of a Trust Authority. The
+    simulation ignores machines."""
     nodes: tuple[str, ...] = ()
-    """Key servers, vCenters, hosts of clusters whose datastore lies in a shared folder, and hosts
-    of a Trust Authority, each by both of its services: ``attestation-1`` and ``keyprovider-1``."""
+    """Single nodes on it: key servers, vCenters, hosts of clusters whose datastore is in a shared
+    folder, and hosts of a Trust Authority, each by both of its services (``attestation-1`` and
+    ``keyprovider-1``)."""
     pool: Annotated[bool, Field(strict=True)] = False
-    """Whether it is as many machines as ask for a place when they join, each with one host of the
-    one cluster, which begins without hosts. ``vms`` of that cluster are those of each host, and
-    the files of VMs lie in a folder that all these machines share."""
+    """Whether this entry is a pool: any number of machines may join, each with one host of the one
+    cluster, which starts without hosts. ``vms`` of that cluster is the number for each host, and
+    the files of VMs are in a folder that all these machines share."""
     address: Annotated[str, AfterValidator(gate_address)] = ""
-    """HOST or HOST:PORT at which other machines reach connections to nodes of this one, in a lab
-    whose key servers have ``transport: kmip``. Left out: where it reaches the lab from, any
+    """HOST or HOST:PORT at which other machines connect to nodes of this one, in a lab whose key
+    servers have ``transport: kmip``. Default: the address from which it reaches the lab, any
     port."""
     lease_s: float = Field(default=15, ge=2, le=600, strict=True)
-    """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
+    """Real seconds without contact to the supervisor after which an agent stops its nodes."""
 
 
 class DatastoreModel(_Model):
     """A datastore of clusters on several machines, in a folder that these machines mount.
 
-    Each lies below that folder under its own name. A lab in the simulation has all in one place.
+    Each datastore is a subfolder with its name. The simulation ignores this section.
     """
 
     name: Annotated[str, name_validator(names.DATASTORE)]
-    """As clusters name it: ``datastore``."""
+    """Its name, as in ``datastore`` of clusters."""
     folder: str
-    """An absolute path, the same on all machines; ``agent join --arrays`` names another one."""
+    """An absolute path, the same on all machines; `agent join --arrays` overrides it."""
 
     @field_validator("folder")
     @classmethod
@@ -254,22 +258,23 @@ class DatastoreModel(_Model):
 
 
 class BusModel(_Model):
-    """The lab's bus: nats-servers of its own on loopback, or such as somebody else runs.
+    """The lab's bus: its own nats-servers on loopback, or external ones.
 
-    The control plane has a server of its own in either case. A lab in the simulation has its bus in
-    memory, of as many servers.
+    The control plane always has a server of its own. In the simulation the bus is in memory, with
+    the same number of servers.
     """
 
     servers: Whole = Field(default=1, ge=1, le=5)
-    """Of its own; several are a cluster, and a node whose server is lost goes to another."""
+    """Number of its own servers. Several form a cluster; a node that loses its server connects to
+    another one."""
     url: str = ""
-    """Servers that somebody else runs: `nats://HOST:PORT`, `tls://HOST:PORT`, several with commas.
-    What they have to know of the lab is printed by `keystead lab broker-config`."""
+    """External servers: `nats://HOST:PORT` or `tls://HOST:PORT`, separated by commas. `keystead lab
+    broker-config` prints the configuration that they need."""
     authority: str = ""
-    """With `tls://`: an absolute path to the certificate authority (PEM) of their certificates,
-    which is read at each start of the lab; empty: those that this machine trusts."""
+    """With `tls://`: the absolute path of the certificate authority (PEM) of external servers, read
+    at each start of the lab. Default: the authorities that this machine trusts."""
     account: str = ""
-    """The account of this lab alone there; empty: `KEYSTEAD-` and the lab's name."""
+    """The account of this lab on external servers. Default: `KEYSTEAD-` and the lab's name."""
 
     @field_validator("url")
     @classmethod
@@ -303,15 +308,17 @@ class TrustAuthorityModel(_Model):
     cluster: ClusterText = "ta-cluster"
     """The name of its cluster."""
     site: SiteName = "main"
-    """Where it stands: one of ``sites``."""
+    """Its site, one of ``sites``."""
     hosts: Whole = Field(default=2, ge=1, le=16)
-    """How many hosts, each with both services."""
+    """Number of hosts, each with both services."""
     clusters: tuple[str, ...] = ()
-    """Trusted clusters: of the workload vCenter."""
+    """The trusted clusters, of the workload vCenter."""
     settings: Literal["endorsement-keys", "certificates"] = "endorsement-keys"
-    """Whose endorsement keys are trusted: of a list, or with a certificate of an imported CA."""
+    """Which endorsement keys are trusted: listed ones, or those with a certificate of an imported
+    CA."""
     setup: bool = True
-    """Whether the build takes the thirteen steps; else they are left to you: ``trust setup``."""
+    """Whether building the lab performs the thirteen set-up steps. If not, run `keystead trust
+    setup`."""
 
 
 def _bus_in_short(value: object) -> object:
@@ -320,12 +327,12 @@ def _bus_in_short(value: object) -> object:
 
 
 class ServeModel(_Model):
-    """The APIs of vSphere in front of the lab, served for as long as it is up (docs/vsphere.md)."""
+    """The vSphere APIs of the lab, served while it is up (docs/vsphere.md)."""
 
     listen: str = "127.0.0.1:8989"
-    """HOST:PORT of vCenter's; port 0 is any that is free. ESXi hosts have the ports after it."""
+    """HOST:PORT of vCenter's API; port 0 picks a free one. ESXi hosts have the following ports."""
     hosts: bool = True
-    """Serve ESXi hosts too."""
+    """Whether ESXi hosts have an API too."""
 
     @field_validator("listen")
     @classmethod
@@ -356,14 +363,13 @@ class LabFields(_Model):
     kind: Literal["Lab"]
     """What the file is."""
     name: LabName = "default"
-    """What the lab is called: `keystead up FILE` gives it this name, and other commands find it by
-    `--name`."""
+    """The name of the lab that `keystead up FILE` starts; other commands take it as `--name`."""
     pace: float = Field(default=30, gt=0, le=1000, strict=True)
     """Lab seconds that pass in one real second."""
     sites: tuple[SiteName, ...] = Field(default=("main",), max_length=GROUPS_LIMIT)
-    """Places that have a network each; the links between two of them can be cut."""
+    """Sites, each with its own network. The links between two sites can be cut."""
     vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=GROUPS_LIMIT)
-    """The first one is that which commands go to that name none."""
+    """vCenters. The first one is the default of commands."""
     kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     """Key servers."""
     providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
@@ -373,13 +379,15 @@ class LabFields(_Model):
     trust_authority: TrustAuthorityModel | None = None
     """A Trust Authority cluster with its own vCenter, and the clusters that trust it."""
     machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
-    """Other machines; what none of them names stands where `keystead up` runs."""
+    """Other machines. Nodes that no machine lists run where `keystead up` runs."""
     datastores: tuple[DatastoreModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
-    """Those that lie in a folder which machines share; any other is where its clusters stand."""
+    """Datastores in a folder that several machines share. Others are on the machine of their
+    clusters."""
     bus: Annotated[BusModel, BeforeValidator(_bus_in_short)] = BusModel()
-    """What carries the messages of its nodes."""
+    """The message bus of the lab."""
     serve: Annotated[ServeModel | None, BeforeValidator(_serve_in_short)] = None
-    """The APIs of vSphere, by `keystead serve`: true, HOST:PORT, or both of its settings."""
+    """Whether to serve the vSphere APIs: true, HOST:PORT, or a map of settings."""
     service_times: ServiceTimesModel | None = None
     knobs: dict[str, Any] = {}
-    """How services behave: `keystead explain knob` lists all, `up --set NAME=VALUE` sets one."""
+    """Settings of the services' behaviour. `keystead explain knob` lists them; `up --set
+    NAME=VALUE` sets one."""

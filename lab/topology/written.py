@@ -18,9 +18,9 @@ _HEAD: Final = """\
 # yaml-language-server: $schema={schema}
 # {about}
 #
-# keystead lab lint {file}    says what is wrong with it
+# keystead lab lint {file}    lists its errors
 # keystead up {file}          starts it; options change it: keystead up --help
-# keystead explain sites      says what a field means; the last line of a section names its others
+# keystead explain sites      explains a field; the last line of a section lists further fields
 """
 
 
