@@ -22,6 +22,7 @@ No part of the product: ``lab.state.checkout`` finds it in a checkout, and no wh
 - ``keyserver``   a key server with many keys: opened, and looked through
 - ``boot``        a host's boot with a full key store
 - ``attestation`` attestations of hosts with real TPMs
+- ``vsphere``  the API server of vSphere in front of many VMs; ``vsphere_server`` is its process
 - ``suite``       the project's own tests: named here, measured by running them
 - ``scale``       what a lab costs as it grows: a package of its own, run when it is asked for
 

@@ -19,6 +19,7 @@ from benchmarks.roundtrips import RoundTrips
 from benchmarks.scale.rows import ROWS
 from benchmarks.startup import UpFifty, UpFiftyPacked, UpThree
 from benchmarks.suite import OwnTests
+from benchmarks.vsphere import VsphereServing
 from lab.schema.errors import KeysteadError
 
 BENCHMARKS: tuple[type[Benchmark], ...] = (
@@ -38,6 +39,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     LoadGenerating,
     HostBoot,
     Attestations,
+    VsphereServing,
     OwnTests,
 )
 

@@ -1,9 +1,9 @@
-"""Which service a role is: the one place (beside the lab) where services meet.
+"""The service of each role: the one place (beside the lab) where services meet.
 
-Add a service: its folder, and one function in ``SERVICES``.
+To add a service: its folder, and one function in ``SERVICES``.
 
-A service is imported when it is asked for: a process that holds one host alone, as in a container,
-never loads the others. Who forks processes of all kinds has ``everything`` before.
+A service is imported at its first use: a process that holds a single host, as in a container, never
+loads the others. A process that forks processes of all kinds calls ``everything`` first.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from services.runtime.service import Service
 
 
 class CatalogEntry(NamedTuple):
-    """A service, what reads ``NodeSpec.config`` for it, the module of messages it must serve, and
-    whether one that was made so has connections of TLS."""
+    """A service, the function that reads ``NodeSpec.config`` for it, the module of its messages,
+    and whether a node with that config has TLS connections."""
 
     service: Callable[[Any, Ports, Any], Service]
     configure: Callable[[Mapping[str, Any]], Any]
@@ -78,19 +78,19 @@ SERVICES: Final[Mapping[Role, Callable[[], CatalogEntry]]] = {
 
 @cache
 def entry_of(role: Role) -> CatalogEntry:
-    """The service of a role, imported now if it was not yet."""
+    """The service of a role, imported if needed."""
     return SERVICES[role]()
 
 
 def everything() -> Mapping[Role, CatalogEntry]:
-    """All services, each imported."""
+    """All services, imported."""
     return {role: entry_of(role) for role in SERVICES}
 
 
 def recipe(spec: NodeSpec) -> Recipe:
-    """What the node of ``spec`` is made of.
+    """How the node of ``spec`` is built.
 
-    ``InvalidArgument`` for a config that does not fit, or a knob that does not.
+    ``InvalidArgument`` for an invalid config or knob.
     """
     entry = entry_of(spec.role)
     config = entry.configure(spec.config)

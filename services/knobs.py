@@ -1,7 +1,7 @@
-"""All knobs in one table: what a lab file is checked against and ``keystead explain`` shows.
+"""All knobs in one table: a lab file is checked against it, and ``keystead explain`` shows it.
 
-A lab file's ``knobs`` is one flat map; each node reads from it what its own service has. It imports
-no service, so that a command which only reads a lab file stays quick.
+A lab file's ``knobs`` is one flat map; each node reads the knobs of its own service. This module
+imports no service, so that commands which only read a lab file stay fast.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KnobRow(KnobInfo, frozen=True, kw_only=True):
 
 @cache
 def table() -> Mapping[str, KnobRow]:
-    """Every knob by name, sorted; worked out once."""
+    """Every knob by name, sorted; computed once."""
     readers: dict[str, list[Role]] = {}
     for role, kind in KNOBS.items():
         for name in kind.__struct_fields__:
@@ -53,7 +53,7 @@ def table() -> Mapping[str, KnobRow]:
 
 
 def faults(values: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with a lab's knobs, by name; empty when all are known and in their range."""
+    """Errors in a lab's knobs, by name; empty when all are known and in range."""
     found: dict[str, str] = {}
     for name, value in values.items():
         kinds = [kind for kind in KNOBS.values() if name in kind.__struct_fields__]
@@ -65,7 +65,7 @@ def faults(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def knobs_of(role: Role, values: Mapping[str, Any]) -> Knobs:
-    """The knobs of one node out of a lab's; ``InvalidArgument`` names one that does not fit."""
+    """The knobs of one node from those of a lab; ``InvalidArgument`` names an invalid one."""
     for name, wrong in faults(values).items():
         raise InvalidArgument(f"knob {name}: {wrong}")
     return read_knobs(KNOBS[role], values)

@@ -20,6 +20,7 @@ NAV: dict[str, dict[str, str] | str] = {
         "A sample of vSphere automation": "examples/vsphere/README.md",
     },
     "How to": {
+        "Watch a lab": "docs/watch.md",
         "Write an experiment": "docs/experiments.md",
         "Read a report": "docs/report.md",
         "Play the whole matrix": "docs/matrix.md",

@@ -40,6 +40,8 @@ class ObjectInventory:
 
     def __init__(self, snapshot: InventorySnapshot, lab: str) -> None:
         self.snapshot, self.lab = snapshot, lab
+        self.evaluations: dict[Any, Any] = {}
+        """What filters select in it (``lab.vsphere.vim.evaluation``)."""
         self.number = numbers(
             [f"vm/{v.vm}" for v in snapshot.vms]
             + [f"host/{h.host}" for h in snapshot.hosts]

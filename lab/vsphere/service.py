@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 
 from pyVmomi import vim, vmodl
@@ -169,8 +169,8 @@ class ApiServer:
         self.sessions.end_all()
 
     def clock(self) -> datetime:
-        """The time of the lab: a simulated lab has its own."""
-        return self.watch.time if self.executor.virtual else datetime.now(UTC)
+        """The time of the lab, which its tasks and events have too."""
+        return self.watch.time
 
     @property
     def users(self) -> tuple[answers.User, ...]:
@@ -216,6 +216,7 @@ class ApiServer:
     async def close(self) -> None:
         """End sessions and what runs beside."""
         self.sessions.end_all()
+        await self.watch.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -398,6 +399,7 @@ class ApiCall:
                 _log.exception("task %s", name)
                 error = vmodl.fault.SystemError(reason=type(defect).__name__, msg=str(defect))
             task.end(server.clock(), result, error)
+            server.watch.wake()
 
         if self.virtual:
             await run()

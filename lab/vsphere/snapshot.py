@@ -16,11 +16,20 @@ from typing import Any
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.commands import Command
+from lab.schema.errors import KeysteadError
 from lab.vsphere.executor import Executor
 from protocol.terms import Role
 
 MAX_AGE_S = 0.2
-"""Real seconds for which an answer of a lab of real processes holds."""
+"""Real seconds for which an answer of a lab of real processes holds, at most."""
+LEAST_AGE_S = 0.05
+LOOK_SHARE = 0.15
+"""How much of the time may be spent on asking a lab of real processes; the more it takes to ask
+one, the longer its answers hold."""
+LONGEST_PAUSE_S = 0.25
+"""Real seconds after which a client that waits looks again although there is no news."""
+IDLE_LOOKS = 4
+"""Looks without a client that waits, after which nobody looks any more."""
 LONGEST_STEP_S = 60.0
 """Virtual seconds after which a client that waits looks again, at most."""
 
@@ -54,17 +63,32 @@ class InventorySnapshot:
 
 
 class LabWatch:
-    """The lab as it was answered last, for every session of one vCenter. ``time``: its time then,
-    also when nothing else has changed."""
+    """The lab as it was answered last, for every session of one vCenter."""
 
     def __init__(self, executor: Executor, vcenter: str = "") -> None:
         self.executor, self.vcenter = executor, vcenter
-        self.time = datetime.fromtimestamp(0, UTC)
+        self._clock, self._clock_at = answers.LabClock(time=0.0, pace=1.0), 0.0
         self._last: InventorySnapshot | None = None
-        self._at = 0.0
+        self._at, self._age_s = 0.0, MAX_AGE_S
         self._seen = -1, -1  # changes and sleeps of the executor when the last answers began
         self._lock = asyncio.Lock()
         self._last_event = 0
+        self._waiting = 0  # clients
+        self._news = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def _read_clock(self) -> None:
+        self._clock = await self.executor.look(c.GetClock())
+        self._clock_at = time.monotonic()
+
+    @property
+    def time(self) -> datetime:
+        """The time of the lab, which tasks and events are stamped with: that of its last answers
+        when it is simulated, and now otherwise."""
+        seconds = self._clock.time
+        if not self.executor.virtual:
+            seconds += (time.monotonic() - self._clock_at) * self._clock.pace
+        return datetime.fromtimestamp(seconds, UTC)
 
     async def do(self, command: Command[Any], user: str = "") -> Any:
         """Give a command to the lab, at this vCenter; what was known before holds no longer."""
@@ -87,7 +111,7 @@ class LabWatch:
     def _is_fresh(self) -> bool:
         if self._seen != self._so_far():
             return False
-        return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
+        return self.executor.virtual or time.monotonic() - self._at < self._age_s
 
     async def now(self) -> InventorySnapshot:
         """What the lab is now. Raises ``KeysteadError`` while vCenter does not answer."""
@@ -100,6 +124,8 @@ class LabWatch:
                 if self._last is None or not (only_time and await self._is_unchanged(self._last)):
                     self._last = await self._take()
                 self._at, self._seen = begun, seen
+                took = time.monotonic() - begun
+                self._age_s = min(max(took / LOOK_SHARE, LEAST_AGE_S), MAX_AGE_S)
             return self._last
 
     async def _is_unchanged(self, last: InventorySnapshot) -> bool:
@@ -113,7 +139,7 @@ class LabWatch:
             vms=(await self.ask(c.GetVms())).items,
             providers=(await self.ask(c.GetProviders())).items,
         )
-        self.time = looked.now()
+        await self._read_clock()
         await self._find_last_event()
         return _compared(looked) == before and self._last_event == known
 
@@ -142,7 +168,7 @@ class LabWatch:
             users.items,
             roles.items,
         )
-        self.time = taken.now()
+        await self._read_clock()
         return self._compare(taken)
 
     def _compare(self, taken: InventorySnapshot) -> InventorySnapshot:
@@ -181,9 +207,48 @@ class LabWatch:
             step = min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S)
             await self.executor.sleep(step)
         else:
-            step = min(seconds, MAX_AGE_S / 4)
-            await asyncio.sleep(step)
+            step = min(seconds, LONGEST_PAUSE_S)
+            await self._wait_for_news(step)
         return float(step)
+
+    def wake(self) -> None:
+        """Let clients that wait look again now."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _wait_for_news(self, seconds: float) -> None:
+        self._waiting += 1
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_for_all())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        """Nobody waits any more."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look_for_all(self) -> None:
+        """Look at a lab of real processes for all clients that wait, as long as there are any."""
+        idle = 0
+        try:
+            while idle < IDLE_LOOKS:
+                await asyncio.sleep(self._age_s / 2)
+                idle = 0 if self._waiting else idle + 1
+                before = self._last
+                try:
+                    if self._waiting and await self.now() is not before:
+                        self.wake()
+                except KeysteadError:  # they are told by their own look
+                    self.wake()
+        finally:
+            self._looking = None
 
 
 def _compared(one: InventorySnapshot) -> tuple[Any, ...]:

@@ -1,17 +1,20 @@
 """Who may send what to a host. Pure: one table.
 
 | | local administrator | its vCenter | cluster peer | Trust Authority | stranger |
-|---|---|---|---|---|---| | session | allowed | allowed | refused | refused | refused | | command |
-allowed | in session | refused | refused | refused | | question | allowed | allowed | refused |
-refused | refused | | console | allowed | refused | refused | refused | refused | | migration |
-allowed | refused | as announced | refused | as announced | | agent | allowed | refused | allowed |
-refused | refused | | replica | allowed | refused | allowed | refused | refused |
+|---|---|---|---|---|---|
+| session | allowed | allowed | refused | refused | refused |
+| command | allowed | in session | refused | refused | refused |
+| question | allowed | allowed | refused | refused | refused |
+| console | allowed | refused | refused | refused | refused |
+| migration | allowed | refused | as announced | refused | as announced |
+| agent | allowed | refused | allowed | refused | refused |
+| replica | allowed | refused | allowed | refused | refused |
 
 *As announced*: the migration itself decides; vCenter has named the one host that may send for it.
 
 *In session*: allowed as the next command of the session in force. Hosts of the same cluster are
-those that vCenter named with HA or vSAN. Services of a Trust Authority have no message to send to a
-host yet; the first that is made gets a kind, and with it a row.
+those that vCenter named with HA or vSAN. Services of a Trust Authority have no message to send
+to a host yet; the first that is made gets a kind, and with it a row.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Host encryption mode [HEM-01, HEM-03]: which step is allowed from where. Pure.
 
 | from | prepare | enable, same key | enable, other key | change key | disable |
-|---|---|---|---|---|---| | incapable | prepared | InvalidState | InvalidState | InvalidState |
-incapable | | prepared | InvalidState | safe | safe | InvalidState | incapable | | safe |
-InvalidState | safe | AlreadyExists | safe | pendingIncapable | | pendingIncapable | InvalidState |
-safe | safe | InvalidState | InvalidState |
+|---|---|---|---|---|---|
+| incapable | prepared | InvalidState | InvalidState | InvalidState | incapable |
+| prepared | InvalidState | safe | safe | InvalidState | incapable |
+| safe | InvalidState | safe | AlreadyExists | safe | pendingIncapable |
+| pendingIncapable | InvalidState | safe | safe | InvalidState | InvalidState |
 
 A reboot ends pendingIncapable, and with it the host key; so does an administrator who enables the
 mode again before (``ConfigureCryptoKey``). After a reboot a safe host is safe only if it finds its

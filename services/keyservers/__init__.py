@@ -1,11 +1,11 @@
-"""The client of key servers: what a service asks of one, by bus or by KMIP, in the same words.
+"""The client of key servers, the same over the bus and over KMIP.
 
-- ``client``    asks a server by its address, and answers as the bus door would
-- ``dialogue``  vCenter's sessions with one server: connections, order of messages, what it forgives
+- ``client``    sends requests to a server by its address, and answers as the bus endpoint would
+- ``dialogue``  vCenter's sessions with one server: connections, order of messages, ignored refusals
 - ``session``   one connection: a message, and its answer
 - ``address``   ``bus:NODE`` or ``kmip://HOST:PORT``
 - ``refusals``  a Result Reason as an error of this lab
 
-Used by vCenter, by hosts of an encrypted vSAN and by Key Provider Services, and without any lab by
-``keystead kmip replay``. What vCenter says is in ``protocol.kmip.dialect``.
+vCenter, hosts of an encrypted vSAN and Key Provider Services use it, and without any lab ``keystead
+kmip replay``. vCenter's messages are in ``protocol.kmip.dialect``.
 """

@@ -1,4 +1,5 @@
-"""Where a key server is: ``bus:NODE``, or ``kmip://HOST:PORT`` with a node or any host for HOST."""
+"""Addresses of key servers: ``bus:NODE``, or ``kmip://HOST:PORT`` with a node or any host for
+HOST."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 
 KMIP_PORT: Final = 5696
-"""The port that IANA has given to KMIP."""
+"""The port that IANA has assigned to KMIP."""
 _KMIP: Final = re.compile(
     r"kmip://(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]+))(:(?P<port>[0-9]{1,5}))?/?"
 )
@@ -17,20 +18,20 @@ _FORMS: Final = "write bus:NODE, kmip://NODE or kmip://HOST:PORT"
 
 
 class BusAddress(NamedTuple):
-    """A node of the lab, asked over the bus."""
+    """A node of the lab, reached over the bus."""
 
     node: NodeName
 
 
 class Kmip(NamedTuple):
-    """A server asked by KMIP; ``port`` None: ``host`` is a node of the lab."""
+    """A server reached by KMIP; ``port`` None: ``host`` is a node of the lab."""
 
     host: str
     port: int | None = None
 
     @property
     def to(self) -> str:
-        """What a stream is opened to."""
+        """The destination of a stream to it."""
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
@@ -38,12 +39,12 @@ Address = BusAddress | Kmip
 
 
 def address_of(node: NodeName, text: str) -> Address:
-    """How a server is reached that is written down as ``text``; empty: its node, over the bus."""
+    """The address in ``text``; empty: the node, over the bus."""
     return parse(text) if text else BusAddress(node)
 
 
 def parse(text: str) -> Address:
-    """The address that ``text`` is; ``InvalidArgument`` says which forms there are."""
+    """The address in ``text``; ``InvalidArgument`` names the valid forms."""
     scheme, colon, rest = text.partition(":")
     if scheme == "bus" and colon and rest:
         return BusAddress(NodeName(rest))

@@ -1,9 +1,9 @@
-"""Asking a key server in the lab's words, whichever way it is reached.
+"""Requests to a key server in the lab's messages, over the bus or over KMIP.
 
 ``KeyServers.request`` is ``Bus.request`` for the few messages that clients of key servers send.
-Over KMIP each becomes vCenter's sessions, and the answer is put together of what the server said.
-KMIP has no operation ids: a Create that is sent again makes another key, as in the product, and the
-one of a try that failed stays at the server for good.
+Over KMIP each becomes vCenter's sessions, and the answer is built from the server's answers. KMIP
+has no operation ids: a repeated Create makes another key, as in the product, and the key of a
+failed try stays at the server for good.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Tagging = Sequence[Tags]
 _NO_STREAMS: Final = "this node has no connections to KMIP servers"
 _VCENTERS: Final = ("AES", 256, 12)
 AT_ONCE: Final = 8
-"""So many keys are asked for at once, over a connection each."""
+"""How many keys are requested at once, over a connection each."""
 _STATES: Final = {
     State.PRE_ACTIVE: KmipState.PRE_ACTIVE,
     State.ACTIVE: KmipState.ACTIVE,
@@ -57,10 +57,10 @@ _STATES: Final = {
 
 
 class KeyServers:
-    """The key servers that one node may ask.
+    """The key servers of one node.
 
-    ``identity``: what it shows a KMIP server, asked at each connection. ``activates``: a key that
-    is fetched and Pre-Active is activated, as vCenter does; else its state is told.
+    ``identity``: called at each KMIP connection; what the node presents. ``activates``: a fetched
+    key that is Pre-Active is activated, as vCenter does; otherwise its state is reported.
     """
 
     def __init__(
@@ -87,10 +87,11 @@ class KeyServers:
         login: Login | None = None,
         tags: Tagging = (),
     ) -> R:
-        """What the server answers. Raises as ``Bus.request``, and ``TlsFailure`` over KMIP.
+        """The server's answer. Raises as ``Bus.request``, and ``TlsFailure`` over KMIP.
 
         ``within_s``: lab seconds for the answer, over KMIP for each handshake and each message.
-        ``tags``: what a KMIP server is told of a new key, the first batch before it is used.
+        ``tags``: the attributes that a KMIP server gets for a new key, the first batch before its
+        use.
         """
         if isinstance(to, BusAddress):
             return await self._bus.request(to.node, message, within_s=within_s)
@@ -105,7 +106,7 @@ class KeyServers:
             raise error_of(refused) from None
 
     async def certificate(self, to: Kmip, *, within_s: float) -> bytes:
-        """What the server shows (DER), whether it is trusted or not; raises as ``request``."""
+        """The certificate (DER) that the server presents, trusted or not; raises as ``request``."""
         if self._streams is None:
             raise NotAvailable(_NO_STREAMS)
         anyone = dataclasses.replace(self._identity(), anyone=True)
@@ -114,7 +115,7 @@ class KeyServers:
         return stream.peer
 
     def close(self) -> None:
-        """End connections that are kept."""
+        """Close pooled connections."""
         for _, dialogue in self._dialogues.values():
             dialogue.close()
         self._dialogues.clear()
@@ -141,13 +142,13 @@ class KeyServers:
         return made
 
     async def _connect(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
-        """What is wrong at this end is no answer of the server: ``NotSent``."""
+        """An error at this end is not an answer of the server: ``NotSent``."""
         try:
             return await streams.connect(to.to, self._identity(), within_s=within_s)
         except (InvalidArgument, InvalidState, NotAvailable) as error:
             raise NotSent(str(error)) from None
 
-    # ---- what each message becomes ----------------------------------------------------------
+    # ---- the KMIP form of each message ------------------------------------------------------
 
     async def _create(self, server: Dialogue, message: m.CreateKey, tags: Tagging) -> m.KeyCreated:
         if (message.algorithm, message.length, message.usage_mask) != _VCENTERS:
@@ -230,7 +231,7 @@ _ACTS: Final[dict[type[Any], Callable[..., Awaitable[Any]]]] = {
 
 
 def _in_force(state: State | None) -> State:
-    """A state that the server has named; a key without one is not to be used."""
+    """The state that the server has returned; a key without one must not be used."""
     if state is None:
         raise GeneralFailure("the server names no State of the key")
     return state
@@ -239,7 +240,8 @@ def _in_force(state: State | None) -> State:
 async def _in_use(
     server: Dialogue, key_id: KeyId, *, activate: bool
 ) -> tuple[KeyMaterial | None, State]:
-    """A key that cannot be activated is not to be used, and comes without its value (STD-18)."""
+    """A key that cannot be activated must not be used, and is returned without its value
+    (STD-18)."""
     try:
         used = await server.use(key_id, activate=activate)
     except NotActivated:
@@ -254,9 +256,9 @@ async def _state(server: Dialogue, key_id: KeyId) -> State:
 async def _of_one(key_id: KeyId, asked: Awaitable[T]) -> T | None:
     """None for a key that the server does not have.
 
-    ``CryptographicFailure`` when it refuses this one, by a right or for what it is, and
-    ``WrongKeyLifecycleState`` when it names no State that is known here: that says nothing of
-    other keys, nor of the server. Refused credentials stay what they are.
+    ``CryptographicFailure`` when it refuses this key, by a permission or for what it is, and
+    ``WrongKeyLifecycleState`` for an unknown State: that says nothing of other keys, nor of the
+    server. Refused credentials are raised unchanged.
     """
     try:
         return await asked

@@ -1,15 +1,15 @@
 """vCenter's sessions with one key server: which connections, and which messages in which order.
 
-As a real vCenter has them: each task has a connection of its own, which begins with Discover
-Versions; Get comes before Activate, so that a key server must give out a Pre-Active key; a key is
-tagged with six attributes in two batches of three, each looked at before. ``pooled`` keeps
-connections and begins with Discover Versions once, as a client would that has many keys to fetch.
+As with a real vCenter, each task has a connection of its own, which begins with Discover Versions.
+Get comes before Activate, so a key server must give out a Pre-Active key. A key is tagged with six
+attributes in two batches of three, each read before. ``pooled`` keeps connections and sends
+Discover Versions once, for a client that fetches many keys.
 
-A server that refuses a tag is forgiven, and the key is used all the same. Where it refuses to
-activate a key, the key's state is looked at once more: somebody else may have done it meanwhile,
-and KMIP refuses to activate what is Active. Everything else that is refused ends the session:
-``OperationFailed``, and ``NotActivated`` for a key that stays Pre-Active. A connection that fails
-is ``Refused``, ``TlsFailure``, ``TimedOut`` or ``Disconnected``.
+A refused tag is ignored, and the key is used all the same. If a server refuses to activate a key,
+the key's state is read once more: another client may have activated it meanwhile, and KMIP refuses
+to activate an Active key. Every other refusal ends the session: ``OperationFailed``, and
+``NotActivated`` for a key that stays Pre-Active. A connection that fails raises ``Refused``,
+``TlsFailure``, ``TimedOut`` or ``Disconnected``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Tags = Sequence[tuple[str, str]]
 
 PROBE = "TLS handshake"
 IDLE_S = 30.0
-"""Lab seconds for which a connection is kept that nobody uses."""
+"""Lab seconds for which an idle connection is kept."""
 
 
 class Used(NamedTuple):
-    """A key as it was fetched to be used; ``state``: after its activation, if it had one."""
+    """A key that was fetched for use; ``state``: after its activation, if there was one."""
 
     material: KeyMaterial
     state: State | None
@@ -55,8 +55,8 @@ class NotActivated(dialect.OperationFailed):
 
 
 class Dialogue:
-    """With one server. ``heard`` is told of each step, whether it went well or not; ``seen`` is
-    shown each answer."""
+    """The sessions with one server. ``heard`` is called after each step, successful or not;
+    ``seen`` is called with each answer."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Dialogue:
         self._idle: list[tuple[KmipSession, float]] = []
 
     def close(self) -> None:
-        """End connections that are kept, and keep none of those that are in use."""
+        """Close pooled connections, and keep none of those in use."""
         self._pooled = False
         while self._idle:
             self._idle.pop()[0].close()
@@ -82,7 +82,7 @@ class Dialogue:
     # ---- tasks ------------------------------------------------------------------------------
 
     async def add_server(self) -> None:
-        """What is said when a server is added to a provider: seven connections."""
+        """Run the sessions of adding a server to a provider: seven connections."""
         await self.probe()
         await for_each((self._look_twice, self.probe), lambda act: act(), name="add-server")
         async with self._session() as session:
@@ -92,25 +92,25 @@ class Dialogue:
         await self.probe()
 
     async def probe(self) -> None:
-        """A handshake and nothing else, as for a look at the server's certificate."""
+        """A handshake only, as for reading the server's certificate."""
         session = await self._open_session()
         session.close()
 
     async def health(self) -> tuple[str, ...]:
-        """The periodic look: a probe, and a session; the versions that the server speaks."""
+        """The periodic check: a probe, and a session; returns the versions of the server."""
         await self.probe()
         return await self._look_twice()
 
     async def create(self) -> str:
-        """A new key's Unique Identifier; it is Pre-Active."""
+        """Create a key; returns its Unique Identifier. The key is Pre-Active."""
         async with self._session() as session:
             made = await session.ask("Create", dialect.create(self._login), CreateResponse)
         return made.unique_identifier
 
     async def tag(self, uid: str, tags: Tags) -> bool:
-        """Add three attributes to a key, after a look at each; False when it was refused.
+        """Add three attributes to a key, after reading each; False when one was refused.
 
-        Whatever fails, the key is used all the same.
+        The key is used whatever fails.
         """
         try:
             async with self._session() as session:
@@ -131,8 +131,7 @@ class Dialogue:
                 await session.all("Add Attribute", dialect.add_tags(uid, ((name, value),)))
 
     async def use(self, uid: str, *, activate: bool = True) -> Used:
-        """The value of a key, which is activated if it is Pre-Active, unless its state alone is
-        wanted."""
+        """The value of a key. A Pre-Active key is activated, unless only its state is wanted."""
         async with self._session() as session:
             material = await session.key(dialect.get(uid, self._login))
             state = await self._state(session, uid)
@@ -141,19 +140,19 @@ class Dialogue:
         return Used(material, state)
 
     async def activate(self, uid: str) -> State | None:
-        """Activate a key if it is Pre-Active; its state then."""
+        """Activate a key if it is Pre-Active; returns its state then."""
         async with self._session() as session:
             state = await self._state(session, uid)
             return await self._activate(session, uid) if state is State.PRE_ACTIVE else state
 
     async def state(self, uid: str) -> State | None:
-        """The state of a key; None when the server names none that KMIP has."""
+        """The state of a key; None when the server returns none that KMIP has."""
         async with self._session() as session:
             return await self._state(session, uid)
 
     async def run_operation(self, name: str, asked: Fields, expected: type[P]) -> P:
-        """The payload that answers an operation which vCenter has no task for, in a session; with
-        the user name, if there is one."""
+        """The payload that answers an operation without a vCenter task, in a session; with the user
+        name, if there is one."""
         async with self._session() as session:
             return await session.ask(name, dialect.request((asked,), self._login), expected)
 
@@ -195,12 +194,12 @@ class Dialogue:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[KmipSession]:
-        """A connection that has begun as each does; it is closed, or kept when ``pooled``."""
+        """A connection after the usual beginning; it is closed, or kept when ``pooled``."""
         session = self._take_idle() or await self._begin_session()
         kept = False
         try:
             yield session
-            kept = self._pooled  # it may have been closed meanwhile
+            kept = self._pooled  # the dialogue may have been closed meanwhile
         finally:
             if kept:
                 self._idle.append((session, self._clock.monotonic()))
@@ -208,7 +207,7 @@ class Dialogue:
                 session.close()
 
     def _take_idle(self) -> KmipSession | None:
-        """A kept connection; what has been idle for long may have been closed by the server."""
+        """An idle connection; the server may have closed one that was idle for long."""
         while self._idle:
             session, since = self._idle.pop()
             if self._clock.monotonic() - since < IDLE_S:

@@ -1,4 +1,4 @@
-"""What a key server's refusal is here: Result Reasons of KMIP as errors of this lab, by name."""
+"""A key server's refusals: Result Reasons of KMIP as errors of this lab, by name."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _ERRORS: Final[dict[int, type[ProductError]]] = {
 
 
 def by_the_server(error: TlsFailure) -> bool:
-    """Whether the server broke the handshake off, by an alert; else this end did."""
+    """Whether the server ended the handshake, with an alert; otherwise this end did."""
     return "alert" in str(error)
 
 
 def error_of(refused: OperationFailed) -> ProductError:
-    """The error; ``GeneralFailure`` for a reason that no other one here is."""
+    """The error; ``GeneralFailure`` for a reason without a counterpart."""
     reason = refused.reason
     kind = GeneralFailure if reason is None else _ERRORS.get(reason, GeneralFailure)
     return kind(str(refused))

@@ -1,4 +1,4 @@
-"""One KMIP session: a connection, its messages one after the other, and what each took."""
+"""One KMIP session: a connection, its messages one after another, and the time of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PIECE: Final = 65_536
 
 
 class SessionStep(NamedTuple):
-    """What was done with a server, how long it took in lab seconds, and how it failed, if so."""
+    """A step with a server, its duration in lab seconds, and its error, if it failed."""
 
     name: str
     seconds: float
@@ -37,18 +37,18 @@ class SessionStep(NamedTuple):
 
 Heard = Callable[[SessionStep], None]
 Seen = Callable[[str, RequestMessage, ResponseMessage], None]
-"""Shown each answer that can be read, under the name of its step and beside what was asked."""
+"""Called with each readable answer, the name of its step, and its request."""
 
 
 def unseen(step: str, request: RequestMessage, answer: ResponseMessage) -> None:
-    """Nobody looks at answers."""
+    """Ignore the answer."""
 
 
 class KmipSession:
-    """A connection with its handshake done. Not for two at once: answers come in order.
+    """A connection after its handshake. One task at a time: answers come in order.
 
-    Each exchange has ``within_s`` lab seconds; after an error the connection is of no more use.
-    One that was kept may have been ended by the server since: see ``used_again``.
+    Each exchange has ``within_s`` lab seconds; after an error the connection is unusable. The
+    server may have closed a kept connection: see ``reuse``.
     """
 
     def __init__(
@@ -59,18 +59,20 @@ class KmipSession:
         self._anew: Callable[[], Awaitable[KmipSession]] | None = None
 
     def reuse(self, anew: Callable[[], Awaitable[KmipSession]]) -> None:
-        """It was kept. If it turns out to have ended before it answers, its first message is sent
-        again over the connection of ``anew``; the server may have done what it said already."""
+        """The connection was kept. If it turns out to be closed before it answers, its first
+        message is sent again over the connection of ``anew``; the server may have executed it
+        already."""
         self._anew = anew
 
     async def ask(self, name: str, request: RequestMessage, expected: type[P]) -> P:
-        """The one payload that answers; raises as ``all``."""
+        """The single payload of the answer; raises as ``all``."""
         return await self._ask_timed(
             name, request, lambda answer: dialect.one(request, answer, expected)
         )
 
     async def key(self, request: RequestMessage) -> KeyMaterial:
-        """The value that answers Get; ``GeneralFailure`` when it is no AES key of 256 bits."""
+        """The value in the answer to Get; ``GeneralFailure`` unless it is an AES key of 256
+        bits."""
 
         def value(answer: ResponseMessage) -> KeyMaterial:
             got = dialect.one(request, answer, GetResponse)
@@ -85,14 +87,14 @@ class KmipSession:
         """The payload of each item.
 
         ``OperationFailed`` for the first that did not succeed, ``TimedOut``, and ``Disconnected``
-        when the connection broke or what came is no answer.
+        when the connection broke or the answer is invalid.
         """
         return await self._ask_timed(
             name, request, lambda answer: dialect.take_payloads(request, answer)
         )
 
     def close(self) -> None:
-        """End the connection; no change when it has ended."""
+        """Close the connection; no change when it is closed."""
         self._stream.close()
 
     async def _ask_timed(

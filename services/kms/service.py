@@ -1,6 +1,6 @@
-"""One key server: its settings, its store, and the endpoints in front of its core.
+"""One key server: its settings, its store, and the endpoints of its core.
 
-``start`` opens the store and checks all of it. When rows were altered, or the root does not give
+``start`` opens the store and verifies all of it. When rows were altered, or the root does not give
 its key, the server halts with the reason on its screen.
 """
 
@@ -46,17 +46,17 @@ from services.kms.replication.pair import ReplicationPair
 from services.kms.sealing.roots.base import RootLocked, RootMeans
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.sealing.vault import Vault
-from services.kms.settings.config import Auditing, ClientDoor, KmsConfig
+from services.kms.settings.config import Auditing, KmsConfig, KmsTransport
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
 from services.runtime.streams import CONNECTIONS, Listener, TlsIdentity
 
 ACCEPT_OPTION: Final = "acceptRollback"
-"""The boot option by which an administrator has an older database served from."""
+"""The boot option with which an administrator accepts an older database."""
 
 RESTORED_OPTION: Final = "restoredBackup"
-"""The boot option by which an administrator says that a backup was restored, and which."""
+"""The boot option with which an administrator reports a restored backup, and names it."""
 
 ROLLED_BACK: Final = (
     "Keys made since then would be missing, keys revoked since then would be usable again, and "
@@ -142,8 +142,8 @@ class KmsService(
                 self.node, self.clock, database, vault, self.core, self._anchor
             )
             self.retention.begin(left=opened.cut_left)
-            if self.config.door is ClientDoor.KMIP:
-                await self._open_own_door()
+            if self.config.transport is KmsTransport.KMIP:
+                await self._open_kmip_endpoint()
         except OtherFormat as error:
             raise self._build_halt(f"{error}. {OTHER_FORMAT}") from None
         except RootLocked as error:
@@ -154,7 +154,7 @@ class KmsService(
             ) from None
 
     async def kmip_identities(self) -> IdentityAdmission:
-        """Who may come through the door of KMIP, as the server's own table has it."""
+        """The clients of KMIP, from the server's own table."""
         admission = IdentityAdmission(self.core, self._vault)
         await admission.load(self._database)
         return admission
@@ -170,13 +170,13 @@ class KmsService(
         most: int = CONNECTIONS,
         login: Login | None = None,
     ) -> Listener:
-        """Take connections of KMIP; ``shown`` is asked at each handshake: this server's certificate
-        (DER, those above it after it) and its key (PKCS#8).
+        """Accept KMIP connections; ``shown`` is called at each handshake and returns this server's
+        certificate (DER, with the issuing ones) and its key (PKCS#8).
 
-        Clients are trusted by TLS when their certificate is in the table of identities or under one
-        of ``authorities``; what they may do is said by the table alone. ``outside`` and ``most`` as
-        in ``Streams.listen``; ``login`` as in ``Messages``. ``NotAvailable`` on a node without such
-        connections, ``InvalidArgument`` when what is shown is of no use.
+        TLS trusts clients whose certificate is in the table of identities or under one of
+        ``authorities``; the table alone says what they may do. ``outside`` and ``most`` as in
+        ``Streams.listen``; ``login`` as in ``Messages``. ``NotAvailable`` on a node without such
+        connections, ``InvalidArgument`` when certificate or key are unusable.
         """
         if self.streams is None:
             raise NotAvailable(f"{self.node.name} takes no connections of TLS")
@@ -184,7 +184,7 @@ class KmsService(
         if self.group is not None:
             hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
         messages = Messages(self.core, self.clock, login, hand_on=hand_on)
-        door = KmipEndpoint(messages, self.clock, admission.caller)
+        endpoint = KmipEndpoint(messages, self.clock, admission.caller)
         watch = server_certificate.EndWatch(self.node, self.clock)
 
         def identity() -> TlsIdentity:
@@ -193,11 +193,12 @@ class KmsService(
             return TlsIdentity(chain, key, (*authorities, *admission.certificates()))
 
         return await self.streams.listen(
-            identity, door.serve, outside=outside, refused=refused, most=most
+            identity, endpoint.serve, outside=outside, refused=refused, most=most
         )
 
-    async def _open_own_door(self) -> None:
-        """The door of a lab's key server: clients are those that its console was told to trust."""
+    async def _open_kmip_endpoint(self) -> None:
+        """Open the KMIP endpoint of a lab's key server: its clients are those trusted at its
+        console."""
         try:
             days = self.node.knobs.kmip_certificate_days
             self.own = await server_certificate.load(
@@ -214,8 +215,8 @@ class KmsService(
         self.node.record("kmip.handshake_failed", level="warning", text=str(error))
 
     async def stop(self) -> None:
-        """Write what is only counted, and what waits, and shut the TPM down; a dead disk or TPM
-        changes nothing."""
+        """Write counted refusals and waiting rows, and shut the TPM down; a failing disk or TPM
+        does not prevent the stop."""
         with suppress(ProductError):
             await self.core.write_all()
         await self._anchor.finish()
@@ -235,8 +236,8 @@ class KmsService(
             self.node.record("tpm.unusable", level="warning", reason=str(error))
 
     async def _check_age(self, database: Database, anchor: AnchorKeeper) -> CoreOperation | None:
-        """What the trail shall have of this start: that an administrator restored a backup, which
-        nothing here may notice, or accepts an older database, which the anchor does notice."""
+        """Record in the trail that an administrator restored a backup, which the server may not
+        notice, or accepts an older database, which the anchor does notice."""
         options = self.node.power.boot_options
         seen = ""
         try:
@@ -258,7 +259,7 @@ class KmsService(
         return Halted(f"Key server {self.node.name} does not serve: {why}")
 
     def _tell(self) -> Tell | None:
-        """What has changes wait for the other servers."""
+        """The function that queues changes for other servers."""
         if not self.config.peers:
             return None
         return pair_state.tell if self.config.pairs else partial(oplog.put, self.node.name)

@@ -130,9 +130,19 @@ class LinkQueue:
         self._passing = None
 
     def close(self) -> None:
-        """Forget what has not arrived: the connection has ended."""
+        """The connection has ended: forget what has not arrived, and both of its ends, so that
+        the collector has no circle to find."""
         self._waiting.clear()
         self.size = 0
-        if self._passing is not None and self._passing is not asyncio.current_task():
+        if self._passing is not None:
             self._passing.cancel()
         self._passing = None
+        self._deliver, self._reset = _drop, _do_nothing
+
+
+def _drop(_data: bytes | None) -> None:
+    """The connection has ended."""
+
+
+def _do_nothing() -> None:
+    """The connection has ended."""

@@ -23,7 +23,7 @@ from lab.schema import commands as c
 from lab.schema.answers import RuledLink
 from lab.schema.errors import KeysteadError
 from lab.vsphere.http.client_link import ClientLink
-from lab.vsphere.http.single_write import SingleWriteProtocol
+from lab.vsphere.http.single_write import HEAD_LIMIT, SingleWriteProtocol
 from lab.vsphere.http.web import application
 from lab.vsphere.service import ApiServer
 
@@ -160,7 +160,7 @@ class ApiListener:
             limit_concurrency=CONNECTION_LIMIT,
             timeout_keep_alive=IDLE_S,
             timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=32_768,
+            h11_max_incomplete_event_size=HEAD_LIMIT,
             ssl_certfile=str(self._folder / CERTIFICATE),
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
         )

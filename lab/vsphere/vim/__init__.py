@@ -18,5 +18,6 @@
 ``views``            container and list views
 ``alarms``           alarms that are on, and their definitions
 ``collector``        ``PropertyCollector``: selection, filters, updates
+``evaluation``       what filters select at one moment, and what has changed since another
 ===================  =====================================================================
 """

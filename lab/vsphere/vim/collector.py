@@ -11,14 +11,13 @@ from pyVmomi.VmomiSupport import ManagedObject
 
 from lab.vsphere.faults import invalid_argument, invalid_property, no_permission
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.soap import missing_property, value_text
+from lab.vsphere.vim.evaluation import NOTHING_KNOWN, Evaluation, evaluate, shared_key
 from lab.vsphere.vim.managed import Managed, ObjectProperties, RetrievedProperties, operation
 
 PC = vmodl.query.PropertyCollector
 OBJECT_LIMIT = 20_000
 WAIT_LIMIT_S = 1800.0
 """Seconds that one request may wait, of the lab when it is a simulated one."""
-_COMPARED = "vim.version.v9_0_0_0"
 
 
 def _listed(found: Any) -> list[Any]:
@@ -263,66 +262,40 @@ class PropertyFilter(Managed):
     def __init__(self, object_id: str, owner: PropertyCollector, spec: Any, partial: bool) -> None:
         super().__init__(object_id)
         self.owner, self.spec, self.partial = owner, spec, bool(partial)
-        self.known: dict[str, tuple[Any, dict[str, str]]] = {}
+        self.known = NOTHING_KNOWN
+        self._key: str | None = None
 
     def forget(self) -> None:
         """Its client begins anew."""
-        self.known.clear()
+        self.known = NOTHING_KNOWN
 
-    def _now(self, request: ApiRequest) -> dict[str, ObjectProperties]:
+    def _now(self, request: ApiRequest) -> Evaluation:
+        if self._key is None:
+            self._key = shared_key(request, self.spec)
         try:
-            return {one.id: one for one in collect(request, self.spec)}
+            return evaluate(request, self._key, lambda: collect(request, self.spec))
         except vmodl.fault.ManagedObjectNotFound:
-            return {}  # the object where it began has gone, and so has all that was found there
+            return NOTHING_KNOWN  # where it began has gone, and so has all that was found there
 
     def has_changes(self, request: ApiRequest) -> bool:
         """Whether its client does not know all yet."""
-        known = dict(self.known)
-        updates, _ = self.changes(request, 1)
-        self.known = known
-        return bool(updates)
+        return bool(self._now(request).since(self.known))
 
     def changes(self, request: ApiRequest, most: int | None) -> tuple[list[Any], bool]:
         """What its client does not know, of ``most`` objects; whether there is more."""
         now = self._now(request)
-        updates: list[Any] = []
-        for key, content in now.items():
-            texts = {p: content.text(p, _COMPARED, value_text) for p in content.paths}
-            before = self.known.get(key)
-            if before is not None and before[1] == texts:
-                continue
-            if most is not None and len(updates) >= most:
-                return updates, True
-            updates.append(_update(content, texts, before[1] if before else None))
-            self.known[key] = (content.kind, texts)
-        for key in [k for k in self.known if k not in now]:
-            if most is not None and len(updates) >= most:
-                return updates, True
-            kind, _ = self.known.pop(key)
-            updates.append(PC.ObjectUpdate(kind="leave", obj=kind(key)))
-        return updates, False
+        updates = now.since(self.known)
+        if most is None or len(updates) <= most:
+            self.known = now
+            return updates, False
+        self.known = self.known.after(updates[:most], now)
+        return updates[:most], True
 
     @operation
     async def DestroyPropertyFilter(self, request: ApiRequest) -> None:
         """It is gone."""
         self.owner.filters.pop(self.id, None)
         request.session.held.pop(self.id, None)
-
-
-def _update(content: ObjectProperties, texts: dict[str, str], before: Any) -> Any:
-    known = before or {}
-    changes = [
-        PC.Change(name=path, op="assign", val=content.values[path])
-        for path in content.paths
-        if known.get(path) != texts[path]
-    ]
-    changes += [PC.Change(name=path, op="assign") for path in known if path not in texts]
-    return PC.ObjectUpdate(
-        kind="enter" if before is None else "modify",
-        missingSet=[missing_property(path, fault) for path, fault in content.missing],
-        obj=content.kind(content.id),
-        changeSet=changes,
-    )
 
 
 __all__ = ["PropertyCollector", "PropertyFilter", "collect"]

@@ -43,13 +43,13 @@ class ContainerView(_View):
         start = inventory.objects.get(self.container._moId)
         if start is None:
             return []
-        found, waiting = [], list(inventory.children(start))
+        found, waiting = [], list(reversed(inventory.children(start)))
         while waiting:
-            thing = waiting.pop(0)
+            thing = waiting.pop()
             if not self.types or issubclass(thing.kind, self.types):
                 found.append(thing)
             if self.recursive:
-                waiting = inventory.children(thing) + waiting
+                waiting += reversed(inventory.children(thing))
         if not self.types or issubclass(vim.VirtualMachine, self.types):
             found += inventory.vms_run_by(start)
         return found

@@ -2,9 +2,10 @@
 
 A file is a row of pieces, each behind its length and a check of that length:
 
-| piece | content | bound to | |---|---|---| | first | a header in clear (how the config key is
-protected), the configuration | the header | | others | what was added since (``sections.Addition``)
-| the piece before it |
+| piece | content | bound to |
+|---|---|---|
+| first | a header in clear (how the config key is protected), the configuration | the header |
+| others | what was added since (``sections.Addition``) | the piece before it |
 
 All is under AES-256-GCM with the config key. A piece is bound by the tag of the one before, so no
 piece opens in another file, in another place, or behind another one. A file that ends inside its

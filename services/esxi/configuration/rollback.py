@@ -5,10 +5,13 @@ or the sealed part of an appended piece). When that is durable it raises the cou
 answered. A crash between the two leaves an archive that is one ahead; the next boot raises the
 counter. An archive without its last piece is an older one.
 
-| last piece says | TPM says | at boot | |---|---|---| | n or n + 1 | n | it is the last one | |
-less than n | n | an older archive was put back | | more than n + 1 | n | the TPM's own state was
-put back | | 0 | no counter | none was counted yet | | more than 0 | no counter | the counter was
-removed |
+| last piece says | TPM says | at boot |
+|---|---|---|
+| n or n + 1 | n | it is the last one |
+| less than n | n | an older archive was put back |
+| more than n + 1 | n | the TPM's own state was put back |
+| 0 | no counter | none was counted yet |
+| more than 0 | no counter | the counter was removed |
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 Which keys may be stored at all is decided in ``EsxiHost.storable``.
 
-| event | effect on the store | |---|---| | enable (KP-02) | cached keys are written too
-(``persist_on_enable``) | | key arrives while enabled | written | | key leaves the cache | leaves
-the store (``store_follows_cache``), enabled or not | | disable, no flag | kept, unused, until
-enabled again (``disable_keeps_store``) | | disable --remove-all-stored-keys (KP-03) | emptied | |
-the TPM seals the configuration while enabled (CFG-02) | as enable | | boot while enabled | all
-entries go into the cache (KP-07) |
+| event | effect on the store |
+|---|---|
+| enable (KP-02) | cached keys are written too (``persist_on_enable``) |
+| key arrives while enabled | written |
+| key leaves the cache | leaves the store (``store_follows_cache``), enabled or not |
+| disable, no flag | kept, unused, until enabled again (``disable_keeps_store``) |
+| disable --remove-all-stored-keys (KP-03) | emptied |
+| the TPM seals the configuration while enabled (CFG-02) | as enable |
+| boot while enabled | all entries go into the cache (KP-07) |
 
 Persistence never fetches a key by itself (KP-09), and does not learn that a key was destroyed.
 """

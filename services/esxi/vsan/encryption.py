@@ -1,10 +1,12 @@
 """Preparing and applying a configuration of vSAN encryption on a host.
 
-| disk is | configuration says | what is done with it | |---|---|---| | in clear | encrypted | a new
-DEK; blocks are written under it | | under KEK a | KEK a for its group, its generation | nothing | |
-under KEK a | KEK b for its group, its generation | its DEK is wrapped under b (shallow) | | of an
-older generation | a newer one | its group is emptied, each disk gets a new DEK (deep) | | encrypted
-| in clear | blocks are written in clear |
+| disk is | configuration says | what is done with it |
+|---|---|---|
+| in clear | encrypted | a new DEK; blocks are written under it |
+| under KEK a | KEK a for its group, its generation | nothing |
+| under KEK a | KEK b for its group, its generation | its DEK is wrapped under b (shallow) |
+| of an older generation | a newer one | its group is emptied, each disk gets a new DEK (deep) |
+| encrypted | in clear | blocks are written in clear |
 
 Each step replaces one whole disk, and its label names the KEK that opens it. A life that ends
 between two steps leaves disks under both KEKs; the provider has both. The next life mounts all of

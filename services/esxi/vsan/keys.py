@@ -1,8 +1,8 @@
 """How a host gets host key and KEK of an encrypted vSAN by itself (VSAN-03).
 
-1. key cache, or the persisted store that was loaded at step B4 (VSAN-07) 2. native provider:
-   derived (VSAN-06) 3. standard provider: asked of its key servers directly, by the profile that
-   vCenter handed out
+1. key cache, or the persisted store that was loaded at step B4 (VSAN-07)
+2. native provider: derived (VSAN-06)
+3. standard provider: asked of its key servers directly, by the profile that vCenter handed out
 
 vCenter is asked for none of them.
 """

@@ -57,7 +57,7 @@ _GRANTED: Final = {
     CoreOperation.OBTAIN_LEASE,
     CoreOperation.ADD_ATTRIBUTE,
 }
-"""What may be done to a key of another scope that was granted."""
+"""Operations on a key of another scope that was granted."""
 _SERVERS: Final = {
     CoreOperation.SERVE,
     CoreOperation.REPLICATE,
@@ -95,10 +95,10 @@ _ROLES: Final[dict[KmsRole, frozenset[CoreOperation]]] = {
 
 
 class KeyServerCaller(msgspec.Struct, frozen=True):
-    """Who asks, as the audit trail names it (``who``).
+    """The caller of a request, named in the audit trail by ``who``.
 
-    ``role`` None: not registered. ``scope``: where its new keys go, and whose keys it sees unless
-    ``every_scope``.
+    ``role`` None: not registered. ``scope``: the scope of its new keys, and of the keys that it
+    sees unless ``every_scope``.
     """
 
     who: str
@@ -111,12 +111,13 @@ class KeyServerCaller(msgspec.Struct, frozen=True):
         return self.every_scope or row.scope == self.scope
 
     def sees(self, row: StoredKeyRow) -> bool:
-        """Whether the key is there for this caller (rule 2)."""
+        """Whether the key exists for this caller (rule 2)."""
         return self.owns(row) or self.scope in attributes.granted_scopes(row)
 
 
 def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> KeyServerCaller:
-    """The caller that the door proved to be ``node``; ``local``: at the server's own console."""
+    """The caller that the endpoint proved to be ``node``; ``local``: at the server's own
+    console."""
     if local:
         return KeyServerCaller(
             f"local/{node}", KmsRole.OPERATOR, config.local_scope, every_scope=True
@@ -140,7 +141,7 @@ def refuse(caller: KeyServerCaller, *operations: CoreOperation) -> ProductError 
 
 
 def absent(caller: KeyServerCaller) -> ProductError:
-    """The error for a key that is not there, or is not this caller's to see (rules 1 and 2)."""
+    """The error for a key that does not exist, or that this caller does not see (rules 1 and 2)."""
     return refuse(caller) or ItemNotFound()
 
 

@@ -3,7 +3,7 @@
 An identity is the SHA-256 of a certificate's public key, so a renewed certificate is the same
 identity. It has a role in a scope, as a node of the lab has by its name. Rows carry a tag of the
 vault, and the number of the trail's row that changed them last, which the check at start compares:
-an edited file makes nobody an owner and undoes no revocation. A row is never removed: a revoked
+an edited file makes no client an owner and undoes no revocation. A row is never removed: a revoked
 client gets an answer that says so.
 """
 
@@ -30,9 +30,9 @@ _KIND: Final = b"identity"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """One identity. ``digest`` in hex; ``name``, of nobody else, is the common name of its
-    ``certificate`` (DER), which TLS takes as trusted by itself. ``changed``: the row of the trail
-    that made it so."""
+    """One identity. ``digest`` is in hex; ``name``, which is unique, is the common name of its
+    ``certificate`` (DER), which TLS trusts by itself. ``changed``: the row of the trail of its last
+    change."""
 
     digest: str
     name: str
@@ -48,7 +48,7 @@ _decode = msgspec.msgpack.Decoder(Identity).decode
 
 
 def put(connection: sqlite3.Connection, vault: Vault, identity: Identity) -> None:
-    """Write it, over one with the same digest."""
+    """Write an identity, in place of one with the same digest."""
     row = _encode(identity)
     connection.execute(
         "INSERT OR REPLACE INTO identities VALUES (?, ?, ?)",
@@ -57,7 +57,7 @@ def put(connection: sqlite3.Connection, vault: Vault, identity: Identity) -> Non
 
 
 def list_identities(connection: sqlite3.Connection, vault: Vault) -> Iterator[Identity]:
-    """All of them, in order of their digests; ``CryptographicFailure`` for one that was altered."""
+    """All identities, in order of their digests; ``CryptographicFailure`` for an altered row."""
     for digest, row, tag in connection.execute("SELECT * FROM identities ORDER BY digest"):
         vault.verify(_KIND, row, tag, f"the row of identity {digest}")
         identity = _decode(row)

@@ -1,10 +1,10 @@
 """Requests that a key server refuses because its administrator has set a rejection.
 
-This is how a server answers whose hardware module releases no key, whose clients are over their
-quota, or which a policy restrains: it runs, its store is sound, and the request is refused. A
-rejection names operations, perhaps certain keys, and a Result Reason. Below a ``probability`` of 1
-the server draws for each item concerned. Rejections apply to clients at every endpoint, but neither
-to the console nor to servers that replicate with this one.
+A rejection plays a server whose hardware module releases no key, whose clients exceed their quota,
+or that a policy restricts: the server runs, its store is sound, and the request is refused. A
+rejection names operations, optionally keys, and a Result Reason. With a ``probability`` below 1 the
+server draws for each item concerned. Rejections apply to clients at every endpoint, but neither to
+the console nor to servers that replicate with this one.
 
 Rejections are rows of the database with a tag of the vault, and each change of them is in the
 trail, which the check at start compares with the rows: an editor can neither remove nor restore
@@ -50,9 +50,9 @@ _KIND: Final = b"rejection"
 _STREAM: Final = "kms.rejections"
 NAME_LIMIT: Final = 128
 MOST: Final = 32
-"""Rejections of one server."""
+"""Rejections of one server at most."""
 KEYS_LIMIT: Final = 1000
-"""Keys of one rejection."""
+"""Keys of one rejection at most."""
 
 REASONS: Final[dict[str, type[ProductError]]] = {
     cls.reason.value: cls
@@ -65,12 +65,12 @@ REASONS: Final[dict[str, type[ProductError]]] = {
         OperationNotSupported,
     )
 }
-"""The error of each Result Reason that can be chosen."""
+"""The error for each Result Reason that can be chosen."""
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """What is rejected. ``operations`` and ``keys``: those it is about; no keys: any key.
-    ``changed``: the row of the trail that made it so."""
+    """``operations`` and ``keys`` that are rejected; no keys: any key. ``changed``: the row of the
+    trail of its last change."""
 
     name: str
     reason: str
@@ -80,30 +80,30 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     changed: int = 0
 
     def about(self, operation: CoreOperation, key_id: KeyId | None) -> bool:
-        """Whether it is about this operation on this key; None: on no key that is there yet."""
+        """Whether it concerns this operation on this key; None: a new key."""
         return operation in self.operations and (not self.keys or key_id in self.keys)
 
 
 class Judging:
-    """What the rejections of now make of the items of one message.
+    """The present rejections for the items of one message.
 
-    ``chances``: drawn before the transaction, in [0, 1), enough for all its items.
+    ``chances`` are drawn before the transaction, in [0, 1), enough for all its items.
     """
 
     def __init__(self, all_of: Sequence[Rejection], chances: Sequence[float]) -> None:
         self._all, self._chances = all_of, chances
         self.struck: list[str] = []
-        self.of_some = False  # whether the last refusal says nothing of other keys
+        self.of_some = False  # whether the last refusal concerns single keys only
         self._left: Iterator[float] = iter(chances)
 
     def anew(self) -> Judging:
-        """As it began: the message is done from the start."""
+        """Start again: the message is executed from the start."""
         self.struck = []
         self._left = iter(self._chances)
         return self
 
     def of(self, operation: CoreOperation, key_id: KeyId | None = None) -> ProductError | None:
-        """The refusal of one item; None: it is done."""
+        """The refusal of one item; None: it is executed."""
         for one in self._all:
             if one.about(operation, key_id) and next(self._left) < one.probability:
                 self.struck.append(one.name)
@@ -113,19 +113,19 @@ class Judging:
 
 
 class Drafts(Protocol):
-    """The message that changes them (``services.kms.commit.unit_of_work``)."""
+    """The message that changes rejections (``services.kms.commit.unit_of_work``)."""
 
     caller: KeyServerCaller
     connection: sqlite3.Connection
     vault: Vault
 
     def note(self, operation: CoreOperation, key_id: str, scope: str) -> int:
-        """Draft an entry of the trail; its number."""
+        """Draft an entry of the trail; returns its number."""
         ...
 
 
 class RejectionWriter(Protocol):
-    """What has a change of the rejections written."""
+    """Executes a change of the rejections."""
 
     async def administer(
         self,
@@ -139,7 +139,7 @@ class RejectionWriter(Protocol):
 
 
 class RejectionTable:
-    """Those of one life of a server, ``stored`` at its start; used on the loop only."""
+    """The rejections in one life of a server, ``stored`` at its start; used on the loop only."""
 
     def __init__(self, stored: Sequence[Rejection], rng: Rng) -> None:
         self._by_name = {one.name: one for one in stored}
@@ -147,23 +147,24 @@ class RejectionTable:
         self._rng = rng
 
     def all(self) -> tuple[tuple[Rejection, int], ...]:
-        """Each with how many items it has struck in this life, in the order of their names."""
+        """Each rejection with the number of items that it has refused in this life, in order of
+        names."""
         return tuple((self._by_name[name], self._counts[name]) for name in sorted(self._by_name))
 
     def judges(self, caller: KeyServerCaller) -> bool:
-        """Whether a message of the caller has to be judged."""
+        """Whether messages of the caller are checked against rejections."""
         return bool(self._by_name) and not caller.every_scope
 
     def judging(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]]
     ) -> Judging | None:
-        """What judges a message of the caller; None when nothing is rejected."""
+        """The ``Judging`` for a message of the caller; None when nothing is rejected."""
         if not self.judges(caller):
             return None
         return self._judging(sum(map(_items, requests)))
 
     def judging_items(self, caller: KeyServerCaller, items: int) -> Judging | None:
-        """As ``judging``, of so many items."""
+        """As ``judging``, for so many items."""
         return self._judging(items) if self.judges(caller) else None
 
     def _judging(self, items: int) -> Judging:
@@ -176,7 +177,7 @@ class RejectionTable:
         return Judging(found, [choose() for _ in range(count)])
 
     def check(self, caller: KeyServerCaller, operation: CoreOperation) -> None:
-        """Raise the refusal of an operation that is done without the store."""
+        """Raise the refusal of an operation that does not use the store."""
         if not self.judges(caller):
             return
         judging = self._judging(1)
@@ -186,13 +187,13 @@ class RejectionTable:
             raise refused
 
     def count(self, judging: Judging | None) -> None:
-        """What has become of a message."""
+        """Count the refusals of a message."""
         if judging is not None:
             self._counts.update(judging.struck)
 
     async def begin(self, core: RejectionWriter, by: KeyServerCaller, new: Rejection) -> None:
-        """Reject that from now on, in the place of one with the same name; ``InvalidArgument``.
-        No change, no row, when it is so."""
+        """Put a rejection in force, in place of one with the same name; ``InvalidArgument``. No
+        change and no row when it is in force already."""
         flaw = flaw_of(new)
         if not flaw and new.name not in self._by_name and len(self._by_name) >= MOST:
             flaw = f"there are {MOST} rejections: end one of them first"
@@ -211,7 +212,7 @@ class RejectionTable:
         self._counts[new.name] = 0
 
     async def end(self, core: RejectionWriter, by: KeyServerCaller, name: str) -> None:
-        """Reject it no more; no change, no row, when there is none."""
+        """End a rejection; no change and no row when there is none of that name."""
         if name not in self._by_name:
             return
         await core.administer(
@@ -222,8 +223,8 @@ class RejectionTable:
     async def begin_anew(
         self, core: RejectionWriter, by: KeyServerCaller, operation: CoreOperation
     ) -> None:
-        """Write down that an administrator has an older database or a backup served from. What was
-        to be rejected is not meant now: it is ended with that row, or not at all."""
+        """Record that an administrator accepts an older database or a backup. Its rejections are
+        not meant now: they end with that row."""
 
         def act(work: Drafts, _: int) -> None:
             for name in remove_all(work.connection):
@@ -234,14 +235,15 @@ class RejectionTable:
 
 
 def _items(request: CoreRequest[Any]) -> int:
-    """How often it is judged: for each key that leaves wrapped the one that wraps is, too."""
+    """How often a request is judged: a key that leaves wrapped is judged together with the key that
+    wraps it."""
     several = isinstance(request, Get | GetObjectAttributes) and request.unique_identifiers
     each = 2 if isinstance(request, Get) and request.wrapping is not None else 1
     return each * (len(several) if several else 1)
 
 
 def flaw_of(new: Rejection) -> str:
-    """What is wrong with it; empty when nothing is."""
+    """What is wrong with a rejection; empty when it is valid."""
     if not 0 < len(new.name) <= NAME_LIMIT:
         return f"name: 1 to {NAME_LIMIT} characters"
     if new.reason not in REASONS:
@@ -264,7 +266,7 @@ _decode = msgspec.msgpack.Decoder(Rejection).decode
 
 
 def put(connection: sqlite3.Connection, vault: Vault, one: Rejection) -> None:
-    """Write it, over one with the same name."""
+    """Write a rejection, in place of one with the same name."""
     row = _encode(one)
     connection.execute(
         "INSERT OR REPLACE INTO rejections VALUES (?, ?, ?)",
@@ -273,19 +275,19 @@ def put(connection: sqlite3.Connection, vault: Vault, one: Rejection) -> None:
 
 
 def remove(connection: sqlite3.Connection, name: str) -> None:
-    """No change when there is none."""
+    """Remove a rejection; no change when there is none."""
     connection.execute("DELETE FROM rejections WHERE name = ?", (name,))
 
 
 def remove_all(connection: sqlite3.Connection) -> list[str]:
-    """The names of those that there were."""
+    """Remove all rejections; returns their names."""
     found = connection.execute("SELECT name FROM rejections ORDER BY name").fetchall()
     connection.execute("DELETE FROM rejections")
     return [name for (name,) in found]
 
 
 def list_rejections(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
-    """All of them, in order of their names; ``CryptographicFailure`` for one that was altered."""
+    """All rejections, in order of their names; ``CryptographicFailure`` for an altered row."""
     found: list[Rejection] = []
     for name, row, tag in connection.execute("SELECT * FROM rejections ORDER BY name"):
         vault.verify(_KIND, row, tag, f"the row of rejection {name}")

@@ -72,13 +72,13 @@ ADMITTING: Final = frozenset(
 """Operations that change an identity."""
 
 WRITTEN: Final = CHANGING | {CoreOperation.GET, CoreOperation.ENCRYPT, CoreOperation.DECRYPT}
-"""Operations that are written down also when they succeed."""
+"""Operations that are recorded when they succeed too."""
 
 SUCCESS: Final = "Success"
-"""What stands in a row of an operation that succeeded; else it is the Result Reason."""
+"""The reason in the row of a successful operation; otherwise it is the Result Reason."""
 
 ID_LIMIT: Final = 300
-"""Longest key id in a row, in characters; an id that somebody made up is cut there."""
+"""Longest key id in a row, in characters; an invented longer id is cut there."""
 
 _START: Final = bytes(32)
 _HEAD: Final = b"audit head"
@@ -88,7 +88,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TrailEnd(NamedTuple):
-    """Where a trail ended at some time: number and digest of its last row."""
+    """The end of a trail at some time: number and digest of its last row."""
 
     sequence: int
     digest: bytes
@@ -98,10 +98,11 @@ EMPTY: Final = TrailEnd(0, _START)
 
 
 class AuditEntry(msgspec.Struct, frozen=True, gc=False):
-    """One operation to write down.
+    """One operation to record.
 
-    ``scope`` of the key, else of the caller: who may read it. ``reason`` None: it succeeded.
-    ``times``: how many of the kind it stands for; above 1 they are refusals, of any keys.
+    ``scope`` of the key, else of the caller: the scope that may read the row. ``reason`` None: it
+    succeeded. ``times``: how many operations of the kind it stands for; above 1 they are refusals,
+    of any keys.
     """
 
     who: str
@@ -113,29 +114,29 @@ class AuditEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 def begin(connection: sqlite3.Connection, vault: Vault) -> None:
-    """The head of an empty trail; once in the life of a database."""
+    """Write the head of an empty trail; once in the life of a database."""
     tag = vault.tag(_HEAD, _encode((0, _START)))
     connection.execute("INSERT INTO audit_head VALUES (1, 0, ?, ?)", (_START, tag))
 
 
 def begun(connection: sqlite3.Connection) -> bool:
-    """Whether this database was ever served from."""
+    """Whether a server ever used this database."""
     return connection.execute("SELECT 1 FROM audit_head").fetchone() is not None
 
 
 class Appending(Protocol):
-    """Where a message has its entries go."""
+    """The trail as a message uses it."""
 
     def end(self) -> TrailEnd:
-        """Where the trail ends, with what was appended so far."""
+        """The end of the trail, with the entries appended so far."""
         ...
 
     def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
-        """Have these behind it, of the time ``at`` (Unix seconds); where it ends then."""
+        """Append entries with the time ``at`` (Unix seconds); returns the new end."""
         ...
 
     def changing(self) -> None:
-        """A message is about to write rows of keys beside."""
+        """Called before a message writes rows of keys."""
         ...
 
 
@@ -148,25 +149,26 @@ class AuditTrail:
         self._rows: list[tuple[object, ...]] = []
 
     def end(self) -> TrailEnd:
-        """Where it ends, with what was appended so far.
+        """The end of the trail, with the entries appended so far.
 
-        ``CryptographicFailure`` when the head is not the one this server wrote.
+        ``CryptographicFailure`` when the head is not the one that this server wrote.
         """
         if self._end is None:
             self._end = head(self._connection, self._vault)
         return self._end
 
     def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
-        """Number these entries and chain them, for ``write``; where the trail ends then.
+        """Number these entries and chain them, for ``write``; returns the new end.
 
-        ``at`` is the server's time of all of them, in Unix seconds.
+        ``at`` is the server's time of all entries, in Unix seconds.
         """
         return self.append_each([(at, entry) for entry in entries])
 
     def append_each(self, dated: Iterable[tuple[float, AuditEntry]]) -> TrailEnd:
-        """As ``append``, of entries with a time each."""
+        """As ``append``, for entries with a time each."""
         (last, digest), rows = self.end(), self._rows
-        sha256, encode = hashlib.sha256, _encode  # as ``link``, for so many rows
+        # Inlined from ``link``, because there are many rows.
+        sha256, encode = hashlib.sha256, _encode
         for at, entry in dated:
             last += 1
             # What SQLite gives back, so that checking later hashes the very same bytes.
@@ -189,7 +191,7 @@ class AuditTrail:
         """They are in this transaction too."""
 
     def write(self) -> bool:
-        """Write what was appended since the last call, and the head; False: nothing was."""
+        """Write the entries appended since the last call, and the head; False: there were none."""
         if not self._rows:
             return False
         bulk_insert.insert(self._connection, _ROWS, self._rows)
@@ -203,7 +205,7 @@ class AuditTrail:
 
 
 def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:
-    """Where the trail ends; ``CryptographicFailure`` if that was altered."""
+    """The end of the trail; ``CryptographicFailure`` if it was altered."""
     found = connection.execute("SELECT sequence, digest, tag FROM audit_head").fetchone()
     if found is None:
         raise CryptographicFailure("the audit trail has no head")
@@ -213,8 +215,8 @@ def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:
 
 
 def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
-    """Whether the trail has come by ``end``; that of an empty trail it always has. Of rows that
-    were cut it knows those behind which it was cut."""
+    """Whether the trail contains ``end``. An empty trail's end is always contained. Of cut rows the
+    trail knows the last one of each cut."""
     if end == EMPTY:
         return True
     found = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (end.sequence,))
@@ -225,9 +227,9 @@ def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
 
 
 class Subjects(NamedTuple):
-    """What a trail tells of: number of the last row that changed each, by key id, by the digest of
-    an identity, and by the name of a rejection; in the order of the first rows. ``ended`` are
-    rejections, some of which have begun anew since."""
+    """The subjects of a trail: the number of the last row that changed each key (by id), identity
+    (by digest) and rejection (by name), in the order of their first rows. ``ended`` are rejections
+    that ended; some may have begun again since."""
 
     keys: dict[str, int]
     identities: dict[str, int]
@@ -239,9 +241,9 @@ _subjects = msgspec.msgpack.Decoder(Subjects).decode
 
 
 def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
-    """Walk the whole trail, from the last cut on.
+    """Verify the whole trail, from the last cut on.
 
-    ``CryptographicFailure`` names the first row that is not as it was written.
+    ``CryptographicFailure`` names the first altered row.
     """
     last, sealed = head(connection, vault)
     subjects, end = _walk(connection, vault, _MAX)
@@ -253,8 +255,8 @@ def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
 def summarize_until(
     connection: sqlite3.Connection, vault: Vault, sequence: int
 ) -> tuple[bytes, bytes]:
-    """What the trail tells up to that row, cut rows included, for ``cuts.put``, and the digest of
-    the row. ``CryptographicFailure`` as in ``check``, also when there is no such row."""
+    """The subjects of the trail up to that row, cut rows included, packed for ``cuts.put``, and the
+    digest of the row. ``CryptographicFailure`` as in ``check``, and when there is no such row."""
     subjects, end = _walk(connection, vault, sequence)
     if end.sequence != sequence:
         raise CryptographicFailure(f"the audit trail has no row {sequence}")
@@ -278,7 +280,8 @@ def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Sub
     sha256, encode = hashlib.sha256, _encode
     for found in rows:
         expected += 1
-        digest = sha256(digest + encode(found[:-1])).digest()  # as ``link``, for so many rows
+        # Inlined from ``link``, because there are many rows.
+        digest = sha256(digest + encode(found[:-1])).digest()
         if found[0] != expected or digest != found[-1]:
             raise CryptographicFailure(f"audit row {expected} was altered or removed")
         if found[6] == SUCCESS and (by_subject := changed.get(found[4])) is not None:
@@ -287,8 +290,8 @@ def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Sub
 
 
 def older(connection: sqlite3.Connection, vault: Vault, before: float) -> TrailEnd | None:
-    """The last of the first rows that are all older than a time (Unix seconds of this server's
-    clock); None when there is none that was not cut."""
+    """The last row of the longest beginning of the trail that is older than ``before`` (Unix
+    seconds of this server's clock); None when no uncut row is."""
     cut = trail_cuts.last(connection, vault)
     found = connection.execute(
         "SELECT max(sequence) FROM audit WHERE sequence > ? AND sequence < "
@@ -304,7 +307,7 @@ def older(connection: sqlite3.Connection, vault: Vault, before: float) -> TrailE
 def raw(
     connection: sqlite3.Connection, after: int, until: int, limit: int
 ) -> tuple[tuple[object, ...], ...]:
-    """Rows above ``after``, up to ``until``, as the chain has them, each with its digest."""
+    """Rows above ``after``, up to ``until``, as chained, each with its digest."""
     found = connection.execute(
         "SELECT sequence, at, who, scope, operation, key_id, result, times, digest FROM audit "
         "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
@@ -314,7 +317,7 @@ def raw(
 
 
 def count_gets_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:
-    """How often the key was given since a time, in Unix seconds of this server's clock."""
+    """How often the key was given since ``at``, in Unix seconds of this server's clock."""
     found = connection.execute(
         "SELECT count(*) FROM audit WHERE key_id = ? AND at >= ? AND operation = ? AND result = ?",
         (key_id, at, CoreOperation.GET.value, SUCCESS),
@@ -325,7 +328,7 @@ def count_gets_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -
 def read(
     connection: sqlite3.Connection, after: int, limit: int, scope: str | None
 ) -> tuple[AuditRecord, ...]:
-    """Rows above ``after`` in order, none that was cut; of one scope, or of all when None."""
+    """Uncut rows above ``after`` in order, of one scope; None: of all."""
     rows = connection.execute(
         "SELECT sequence, at, who, operation, key_id, result, times, digest FROM audit "
         "WHERE sequence > max(?, (SELECT coalesce(max(sequence), 0) FROM audit_cuts)) "
@@ -348,5 +351,5 @@ def read(
 
 
 def link(before: bytes, row: Sequence[object]) -> bytes:
-    """The digest of a row (its fields but this one), from that of the row before it."""
+    """The digest of a row (its fields without the digest), from the digest of the row before it."""
     return hashlib.sha256(before + _encode(row)).digest()

@@ -17,16 +17,16 @@ import msgspec
 from services.kms.audit.audit_trail import AuditEntry
 
 ROWS: Final = 32
-"""Refusals of one caller with a row of their own, in one window."""
+"""Refusals of one caller that get their own row, in one minute."""
 
 WINDOW_S: Final = 60.0
 
 
 class Allowance(NamedTuple):
-    """What one message may write of refusals.
+    """The refusals that one message may write.
 
-    ``rows``: how many have one of their own. ``due``: counts of earlier ones, to be written with
-    the first.
+    ``rows``: how many may have their own row. ``due``: counts of earlier ones, to be written with
+    the first row.
     """
 
     rows: int = ROWS
@@ -34,13 +34,13 @@ class Allowance(NamedTuple):
 
 
 OWN_ROWS: Final = Allowance()
-"""Of a caller that was not refused in this minute."""
+"""The allowance of a caller without refusals in this minute."""
 
 NO_ROWS: Final = Allowance(0)
 
 
 class Refusals:
-    """Counts of this life; ``monotonic`` tells lab seconds. Used on the loop only."""
+    """The counts of this life; ``monotonic`` returns lab seconds. Used on the loop only."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -49,7 +49,7 @@ class Refusals:
         self._counts: dict[str, Counter[AuditEntry]] = {}
 
     def allowance(self, who: str) -> Allowance:
-        """What the next message of ``who`` may write; give it back with ``used``."""
+        """The allowance for the next message of ``who``; report its use with ``record_use``."""
         rows = self._rows_left(who)
         if rows == 0:
             return NO_ROWS
@@ -57,14 +57,14 @@ class Refusals:
         return Allowance(rows, due) if due or rows < ROWS else OWN_ROWS
 
     def count_only(self, entry: AuditEntry) -> bool:
-        """Count a refusal if its caller has no rows left; False when it has one for it."""
+        """Count a refusal if its caller has no rows left; False when it has."""
         if self._rows_left(entry.who):
             return False
         self.put_back((entry,))
         return True
 
     def _rows_left(self, who: str) -> int:
-        """How many refusals of ``who`` have a row of their own now."""
+        """How many refusals of ``who`` may have their own row now."""
         began = self._began.get(who)
         if began is None:
             return ROWS
@@ -75,7 +75,7 @@ class Refusals:
     def record_use(
         self, who: str, allowance: Allowance, rows: int, left_out: tuple[AuditEntry, ...]
     ) -> None:
-        """That message has written ``rows`` refusals, and left these out."""
+        """Record that a message has written ``rows`` refusals, and only counted ``left_out``."""
         if rows:
             self._began.setdefault(who, self._monotonic())
             self._rows[who] += rows
@@ -84,11 +84,11 @@ class Refusals:
         self.put_back(left_out)
 
     def all_due(self) -> tuple[AuditEntry, ...]:
-        """All counts; they are no longer kept here."""
+        """Remove and return all counts."""
         return tuple(entry for who in list(self._counts) for entry in self._take_counts(who))
 
     def put_back(self, entries: tuple[AuditEntry, ...]) -> None:
-        """Count these: they have no row."""
+        """Count these entries again: they were not written."""
         for entry in entries:
             kind = msgspec.structs.replace(entry, key_id="", times=1)
             self._counts.setdefault(entry.who, Counter())[kind] += entry.times

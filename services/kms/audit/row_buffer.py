@@ -2,8 +2,8 @@
 audit is ``buffered``.
 
 They keep their order, and each is written once, before anything that follows it: each transaction
-writes all of them in front of its own rows (``commit.group_commit``). Rows that the disk refuses
-stay here, and no row is added until they are written (``operations.buffered_reads``).
+writes all of them before its own rows (``commit.group_commit``). Rows that the disk refuses stay
+here, and no row is added until they are written (``operations.buffered_reads``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import EMPTY, AuditEntry, AuditTrail, TrailEnd
 
 ROWS: Final = 4096
-"""Rows that wait at most, and those of the one message that comes to it."""
+"""How many rows wait at most, not counting those of the message that reaches the limit."""
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
@@ -29,17 +29,18 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changes(Exception):
-    """The message does not only read: it has to be a transaction."""
+    """The message does not only read: it needs a transaction."""
 
 
 class TrailDraft:
-    """Stands for an ``AuditTrail``: takes the rows of one message that is not in a transaction."""
+    """In place of an ``AuditTrail``: collects the rows of a message that runs without a
+    transaction."""
 
     def __init__(self) -> None:
         self.pages: list[Page] = []
 
     def end(self) -> TrailEnd:
-        """Nobody knows yet where the trail ends then."""
+        """Unknown: the trail's end is only known in a transaction."""
         return EMPTY
 
     def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
@@ -48,13 +49,13 @@ class TrailDraft:
         return EMPTY
 
     def changing(self) -> None:
-        """There is nothing here to write keys into: ``Changes``."""
+        """Raises ``Changes``: keys cannot be written without a transaction."""
         raise Changes
 
 
 class TrailLoad:
-    """Pages that go into the database together; ``end`` of the trail behind them, when a
-    transaction has written them, which may have failed then. That one is the writer's own."""
+    """Pages that go into the database together. ``end`` is the trail's end after them, once a
+    transaction has written them; that transaction may have failed. Only the writer uses it."""
 
     __slots__ = ("end", "pages", "rows")
 
@@ -66,8 +67,8 @@ class TrailLoad:
     def write(self, connection: sqlite3.Connection, trail: AuditTrail) -> None:
         """Write the pages, unless an earlier transaction has done so; in the writer.
 
-        Who began that one may not know yet, or never learn it, that it is committed; the digest
-        of its last row says so.
+        The caller of that transaction may not know yet, or never learn, that it is committed; the
+        digest of its last row shows it.
         """
         if self.end is not None and audit_trail.has(connection, self.end):
             return
@@ -78,25 +79,26 @@ class TrailLoad:
 
 
 class Unwritten:
-    """Used on the loop only. ``refused``: the disk did not take them when it was asked last.
+    """The rows that wait; used on the loop only. ``refused``: the disk refused them at the last
+    try.
 
-    Loads are here until they are known to be committed, and each transaction is given all of
-    them: so one that fails, or is given up, loses none and has none overtaken.
+    Loads stay here until they are known to be committed, and each transaction gets all of them. So
+    a transaction that fails, or is abandoned, loses none and reorders none.
     """
 
     def __init__(self) -> None:
         self.refused = False
         self.rows = 0
         self._loads: list[TrailLoad] = []
-        self._open: TrailLoad | None = None  # the last one, which nobody has been given yet
+        self._open: TrailLoad | None = None  # the last load, which no transaction has yet
 
     @property
     def full(self) -> bool:
-        """Whether one more would be too many, or would wait for nobody knows how long."""
+        """Whether one more row would be too many, or would wait for an unknown time."""
         return self.refused or self.rows >= ROWS
 
     def add(self, pages: Sequence[Page]) -> None:
-        """Have these wait behind the others."""
+        """Append pages to those that wait."""
         if self._open is None:
             self._open = TrailLoad()
             self._loads.append(self._open)
@@ -106,18 +108,18 @@ class Unwritten:
         self.rows += count
 
     def loads(self) -> tuple[TrailLoad, ...]:
-        """All of them in order, for a transaction."""
+        """All loads in order, for a transaction."""
         self._open = None
         return tuple(self._loads)
 
     def record_commit(self, loads: Sequence[TrailLoad]) -> None:
-        """These are committed."""
+        """These loads are committed."""
         self.refused = False
         for load in loads:
-            if load in self._loads:  # not told by an earlier transaction
+            if load in self._loads:  # not recorded by an earlier transaction
                 self._loads.remove(load)
                 self.rows -= load.rows
 
     def record_refusal(self) -> None:
-        """A transaction was refused."""
+        """The disk refused a transaction."""
         self.refused = bool(self._loads)

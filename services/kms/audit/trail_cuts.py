@@ -1,4 +1,4 @@
-"""Where an audit trail was cut: what stood before its first row.
+"""The cuts of an audit trail: what preceded its first row.
 
 A cut is the last row that was removed: its number and digest, with a tag of the vault. The rest of
 the chain begins there; a trail that begins anywhere else was shortened by somebody else. Cuts are
@@ -38,8 +38,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TrailCut(NamedTuple):
-    """The last row that is gone, when it was cut (Unix seconds), and the last of the cut before
-    it; 0: there was none."""
+    """The last removed row, the time of the cut (Unix seconds), and the last row of the cut before;
+    0: there was none."""
 
     sequence: int
     digest: bytes
@@ -48,11 +48,11 @@ class TrailCut(NamedTuple):
 
 
 START: Final = TrailCut(0, bytes(32), 0.0, 0)
-"""That of a trail that was never cut."""
+"""The cut of a trail that was never cut."""
 
 
 def all_of(connection: sqlite3.Connection, vault: Vault) -> tuple[TrailCut, ...]:
-    """Every cut in order; ``CryptographicFailure`` when one was altered, or one is missing."""
+    """Every cut in order; ``CryptographicFailure`` when one was altered or is missing."""
     found: list[TrailCut] = []
     rows = connection.execute(
         "SELECT sequence, digest, at, before, tag FROM audit_cuts ORDER BY sequence"
@@ -69,14 +69,14 @@ def all_of(connection: sqlite3.Connection, vault: Vault) -> tuple[TrailCut, ...]
 
 
 def last(connection: sqlite3.Connection, vault: Vault) -> TrailCut:
-    """The last of them; ``CryptographicFailure`` as in ``all_of``."""
+    """The last cut; ``CryptographicFailure`` as in ``all_of``."""
     found = all_of(connection, vault)
     return found[-1] if found else START
 
 
 def find_summary(connection: sqlite3.Connection, vault: Vault, cut: TrailCut) -> bytes | None:
-    """What the rows up to the last cut told, as ``put`` was given it; None when there is none.
-    ``CryptographicFailure`` when that was altered."""
+    """The summary of the rows up to the last cut, as given to ``put``; None when there is no cut.
+    ``CryptographicFailure`` when it was altered."""
     if cut == START:
         return None
     found = connection.execute("SELECT told, tag FROM audit_told").fetchone()
@@ -87,7 +87,7 @@ def find_summary(connection: sqlite3.Connection, vault: Vault, cut: TrailCut) ->
 
 
 def put(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, said: bytes) -> None:
-    """Have the trail begin behind ``cut``; ``said``: what all rows up to there told."""
+    """Let the trail begin after ``cut``; ``said``: the summary of all rows up to it."""
     tag = vault.tag(_KIND, _encode(list(cut)))
     connection.execute("INSERT INTO audit_cuts VALUES (?, ?, ?, ?, ?)", (*cut, tag))
     tag = vault.tag(_KIND, _encode((cut.sequence, said)))
@@ -95,8 +95,8 @@ def put(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, said: bytes
 
 
 def sweep(connection: sqlite3.Connection, rows: int) -> bool:
-    """Remove so many rows of those that are cut; whether any were left. Until then nobody reads
-    them."""
+    """Remove so many of the cut rows; returns whether any were left. No code reads them
+    meanwhile."""
     removed = connection.execute(
         "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE sequence <= "
         "(SELECT max(sequence) FROM audit_cuts) ORDER BY sequence LIMIT ?)",
@@ -106,7 +106,7 @@ def sweep(connection: sqlite3.Connection, rows: int) -> bool:
 
 
 def left(connection: sqlite3.Connection) -> bool:
-    """Whether rows that are cut are still to be removed."""
+    """Whether cut rows are still to be removed."""
     found = connection.execute(
         "SELECT 1 FROM audit WHERE sequence <= (SELECT max(sequence) FROM audit_cuts) LIMIT 1"
     )
@@ -114,7 +114,7 @@ def left(connection: sqlite3.Connection) -> bool:
 
 
 def is_at(connection: sqlite3.Connection, sequence: int, digest: bytes) -> bool:
-    """Whether the trail was cut behind that row."""
+    """Whether the trail was cut after that row."""
     found = connection.execute("SELECT digest FROM audit_cuts WHERE sequence = ?", (sequence,))
     row = found.fetchone()
     return row is not None and row[0] == digest

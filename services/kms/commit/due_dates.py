@@ -1,8 +1,8 @@
 """States that a date has changed, written when a message reports them (``states``, rule 9).
 
-A Locate by state may report all keys whose date has come. More than ``AT_ONCE`` of them are
-written before the message, in transactions of that size, so that other messages wait for one of
-these at most.
+A Locate by state may report all keys whose date has come. More than ``AT_ONCE`` of them are written
+before the message, in transactions of that size, so that other messages wait for at most one of
+these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.runtime.ports import Database
 
 _Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[None]]
 Commit = Callable[[_Run, Touched], Awaitable[None]]
-"""Writes what a message does to those keys, as ``KeyServerCore.commit``."""
+"""Writes the changes of a message, as ``KeyServerCore.commit``."""
 BeginWork = Callable[[sqlite3.Connection, AuditTrail, Allowance], Work]
 """Begins the changes of one message, as ``KeyServerCore.begin_work``."""
 
@@ -32,7 +32,8 @@ AT_ONCE: Final = 200
 
 
 class DatesCome(Exception):
-    """More keys of ``scope`` (None: of all) are in another state than one message shall write."""
+    """More keys of ``scope`` (None: all scopes) have changed their state by date than one message
+    may write."""
 
     def __init__(self, scope: str | None) -> None:
         super().__init__(f"dates have come of more than {AT_ONCE} keys")
@@ -40,7 +41,7 @@ class DatesCome(Exception):
 
 
 def reach(work: Work, scope: str | None) -> None:
-    """Have the message write each key of the scope whose date has come; ``DatesCome``."""
+    """Let the message write each key of the scope whose date has come; ``DatesCome``."""
     reached = store.find_due_keys(work.connection, scope, work.at, AT_ONCE + 1)
     if len(reached) > AT_ONCE:
         raise DatesCome(scope)
@@ -51,7 +52,7 @@ def reach(work: Work, scope: str | None) -> None:
 async def write(
     database: Database, begin_work: BeginWork, commit: Commit, scope: str | None, at: float
 ) -> None:
-    """Have the row of each key of the scope say what dates have led to at the time ``at``."""
+    """Write the states of all keys of the scope as their dates define them at the time ``at``."""
 
     def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
         return store.find_due_keys(connection, scope, at, AT_ONCE)

@@ -1,13 +1,13 @@
 """Group commit: messages that arrive in one step of the loop share a transaction.
 
-They share what costs most: the way to the database's writer and back, the head of the trail, its
-rows in one statement, and the wait for the witnesses. Each message runs by itself, in the order of
-arrival, and decides by itself. When one of them fails, the transaction is rolled back and each
-message has a transaction of its own. A commit that the disk refuses may have happened all the same:
-then no message runs again, because it would refuse what it has done itself, and all report the
-disk's error.
+They share the most expensive parts: the way to the database's writer and back, the head of the
+trail, its rows in one statement, and the wait for the witnesses. Each message runs by itself, in
+the order of arrival, and decides by itself. When one of them fails, the transaction is rolled back
+and each message gets a transaction of its own. A commit that the disk refuses may have happened all
+the same: then no message runs again, because it would refuse what it has done itself, and all
+report the disk's error.
 
-Rows of the trail that wait (``audit.row_buffer``) are written in front of those of the messages.
+Rows of the trail that wait (``audit.row_buffer``) are written before those of the messages.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from services.runtime.ports import Database
 T = TypeVar("T")
 
 STEPS: Final = 32
-"""Of the loop, in which new keys are gathered at most."""
+"""Steps of the loop in which new keys are gathered at most."""
 
 PATIENCE: Final = 3
-"""Steps that bring no new key, before those go that came while others were on their way."""
+"""Steps without a new key after which a group leaves that gathered while another one was being
+committed."""
 
 
 class DoneMessage(msgspec.Struct, Generic[T], frozen=True):
-    """What came of a message, and what it has written.
+    """The outcome of a message, and what it has written.
 
-    ``unsettled``: it is committed, but this kept a witness from learning it.
+    ``unsettled``: it is committed, but this error kept a witness from learning it.
     """
 
     value: T | ProductError
@@ -53,19 +54,20 @@ class DoneMessage(msgspec.Struct, Generic[T], frozen=True):
 
 
 class CommitWitness(Protocol):
-    """Who has to know of a change before it is answered."""
+    """Must learn of a change before it is answered."""
 
     def handle_commit(self, written: Written) -> None:
-        """It is committed; called on the loop, in order of the commits."""
+        """The change is committed; called on the loop, in order of the commits."""
         ...
 
     def confirm(self, written: Written) -> Awaitable[None] | None:
-        """Begins to see to it; what is over when it may be answered, None: at once."""
+        """Begin the witness's work; the result is done when the change may be answered. None: at
+        once."""
         ...
 
 
 class _Message:
-    """One that waits: what to run, and what came of it."""
+    """A message that waits: what to run, and its outcome."""
 
     __slots__ = ("done", "error", "over", "run", "touches")
 
@@ -84,19 +86,19 @@ class _Message:
         self.over()
 
     again_is_safe: ClassVar[bool] = False
-    """Whether it finds what a commit that was refused has done of it."""
+    """Whether it must look up whether a refused commit has happened."""
 
     def begin(self) -> None:
-        """On the loop, before its first transaction: what a transaction cannot do."""
+        """Work on the loop before its first transaction, which a transaction cannot do."""
 
     def apart(self) -> list[_Message]:
-        """What has a transaction of its own when this fails."""
+        """The messages that get a transaction each when this one fails."""
         return [self]
 
 
 class _NewKeys(_Message):
-    """New keys that came one after another: one message for all who look at it from outside.
-    ``again``: a commit of them was refused, which may have happened all the same."""
+    """New keys that came one after another; from outside they are one message. ``again``: a commit
+    of them was refused, but may have happened."""
 
     __slots__ = ("again", "commits", "made", "wanted")
     again_is_safe = True
@@ -140,16 +142,16 @@ class _NewKeys(_Message):
 
 
 class _Step:
-    """One of the loop."""
+    """One step of the loop."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
 
 
 class Commits:
-    """Of one life of a key server. ``background`` is that of its node.
+    """The commits of one life of a key server. ``background`` is that of its node.
 
-    ``witnesses`` may be added until the first message, and ``strike`` set, which makes new keys.
+    ``witnesses`` may be added until the first message. ``strike``, if set, makes new keys.
     """
 
     strike: Callable[[Sequence[NewKeyOrder]], list[Making]]
@@ -164,18 +166,18 @@ class Commits:
         self.witnesses: list[CommitWitness] = []
         self.unwritten, self.kept = Unwritten(), RowCache()
         self._gathered: list[_Message] = []
-        self._new = 0  # keys among them
-        self._carrying = False  # a group with new keys: others follow it
+        self._new = 0  # new keys among the waiting messages
+        self._carrying = False  # a group with new keys is being committed: later ones follow it
 
     async def make(
         self, run: Callable[[sqlite3.Connection, AuditTrail], DoneMessage[T]], touches: Touched = ()
     ) -> DoneMessage[T]:
-        """Run ``run`` in a transaction; return when all who have to know of it do. ``touches``:
-        keys that it may change.
+        """Run ``run`` in a transaction; return when all witnesses know of it. ``touches``: keys
+        that it may change.
 
-        It may be run again, from the start, when it or one beside it has failed, and is run also
-        when its caller gives up. A message that changed no key waits for no witness. Raises what
-        ``run`` or the commit raised.
+        It may run again, from the start, when it or another one of its group has failed, and also
+        runs when its caller gives up. A message that changed no key waits for no witness. Raises
+        what ``run`` or the commit raised.
         """
         over = asyncio.Event()
         message = _Message(run, over.set, touches)
@@ -186,7 +188,7 @@ class Commits:
             raise message.error
         done = cast(DoneMessage[T], message.done)
         if done.written.changes:
-            # Each for itself: the peer may wait for one of them before it answers for another.
+            # Each by itself: the peer may wait for one of them before it answers for another.
             try:
                 await self.wait_for_witnesses(done.written)
             except OSError as error:
@@ -194,7 +196,7 @@ class Commits:
         return done
 
     def add(self, new: NewKeyOrder) -> None:
-        """Have a new key written, behind what was asked before; it is told when that is over."""
+        """Write a new key, after all earlier messages; its callback is called when that is done."""
         last = self._gathered[-1] if self._gathered else None
         self._new += 1
         if isinstance(last, _NewKeys):
@@ -208,8 +210,8 @@ class Commits:
         self._gathered.append(message)
 
     async def write_waiting(self) -> None:
-        """Return when all rows of the trail that wait now are durable; raises what the commit
-        raised. It asks nobody else of this life to do it, who may be over already."""
+        """Return when all waiting rows of the trail are durable; raises what the commit raised. It
+        does not rely on other tasks of this life, which may be over already."""
         loads = self.unwritten.loads()
         if not loads:
             return
@@ -223,16 +225,17 @@ class Commits:
 
     async def _next(self) -> None:
         if self._carrying and self._new:
-            return  # who carries the others takes them along then
+            return  # the task that commits the others takes these along
         if self._new:
             await self._carry_new()
         if self._gathered:
             await self._carry_and_wait(self._take_group())
 
     async def _carry_new(self) -> None:
-        """New keys are gathered while an earlier group with some is on its way, and as long as each
-        step of the loop brings more of them: a commit and a sync cost as much as many of them. Who
-        was answered may ask again at once: when all have, nobody else is waited for."""
+        """Commit new keys. They are gathered while an earlier group with some is being committed,
+        and as long as each step of the loop brings more of them: a commit and a sync cost as much
+        as many keys. Callers that were answered may ask again at once: when all have, waiting
+        ends."""
         expected, patience = 0, 1
         while True:
             self._carrying = True
@@ -244,13 +247,13 @@ class Commits:
                 left = await self._carry(self._take_group())
             finally:
                 self._carrying = False
-            if left is not None:  # an anchor, which others need not wait for
+            if left is not None:  # an anchor, for which others need not wait
                 self._background("kms.commit", left)
             expected, patience = carried + self._new, PATIENCE
 
     async def _gathering(self, expected: int, patience: int) -> None:
-        """Return when so many new keys are here, or after so many steps of the loop in a row that
-        brought none."""
+        """Return when so many new keys are here, or after so many steps of the loop in a row
+        without one."""
         empty, seen = 0, self._new
         for _ in range(STEPS):
             if empty == patience or 0 < expected <= seen:
@@ -269,7 +272,8 @@ class Commits:
             await left
 
     async def _carry(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
-        """Commit these and answer them; what is left, for those that have a witness to wait for."""
+        """Commit these messages and answer them; returns the rest of the work, for those that wait
+        for a witness."""
         loads, ends = self.unwritten.loads(), list[TrailEnd]()
         try:
             for message in group:
@@ -286,7 +290,8 @@ class Commits:
     async def _handle_failure(
         self, group: Sequence[_Message], ends: Sequence[TrailEnd], error: BaseException
     ) -> None:
-        """Have each of them carried by itself, or told. ``ends``: of the trail, with their rows."""
+        """Commit each message by itself, or report the error. ``ends``: of the trail, with their
+        rows."""
         parts = [message.apart() for message in group]
         alone = sum(map(len, parts)) == 1 or group[0].done is not None
         happened = False
@@ -305,7 +310,7 @@ class Commits:
                 self._background("kms.commit", self._carry_and_wait([part]))
 
     async def _happened(self, end: TrailEnd) -> bool:
-        """Whether the trail has come by that end, or nobody knows."""
+        """Whether the trail contains that end, or that is unknown."""
         try:
             return await self._database.query(lambda connection: audit_trail.has(connection, end))
         except OSError:
@@ -339,12 +344,13 @@ class Commits:
             witness.handle_commit(written)
 
     def _let_go(self, message: _Message) -> None:
-        """The keys that it may change are as they will be."""
+        """The message can change its keys no more."""
         self.kept.end_change(message.touches)
         message.touches = ()
 
     def _answer(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
-        """Let those go on that wait for nobody else; what is over when the others are settled."""
+        """Answer the messages that wait for no witness; returns what is done when the others are
+        settled."""
         waiting: list[tuple[_Message, DoneMessage[Any]]] = []
         for message in group:
             done = message.done
@@ -383,7 +389,8 @@ class Commits:
             message.end(error)
 
     async def wait_for_witnesses(self, written: Written) -> None:
-        """Return when what is committed may be answered; raises what keeps a witness from it."""
+        """Return when committed changes may be answered; raises what keeps a witness from
+        confirming."""
         await _wait_for_witnesses(self.witnesses, written)
 
 

@@ -1,9 +1,9 @@
 """Rows of keys in memory, as they are in the database, for messages that only read.
 
 A row is added when it was read and its tag was right. It is removed before a message runs that may
-change its key. Until that message is committed, others read the row in a transaction behind it. So
-a cached row is never older than an answer that a client has, and a read that came before a change
-stands before it in the trail.
+change its key. Until that message is committed, others read the row in a transaction after it. So a
+cached row is never older than an answer that a client has, and a read that came before a change
+precedes it in the trail.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from services.kms.objects.request_types import (
 )
 
 KEYS: Final = 16_384
-"""Rows at most; the one that came first gives way."""
+"""How many rows are kept; the oldest gives way."""
 
 ATTRIBUTES: Final = 2048
-"""Bytes of attributes that a row has at most, to be kept: so many of those with the most of them
-would be a quarter of a gibibyte."""
+"""Largest attributes of a cached row, in bytes: with all rows at this size the cache would take a
+quarter of a gibibyte."""
 
 
 class NotKept(Exception):
-    """Something is wanted that is only in the database."""
+    """The requested data is only in the database."""
 
 
 class _Nowhere:
-    """In the place of a database, for a message that needs none."""
+    """In place of a database, for a message that needs none."""
 
     def execute(self, *_: object) -> object:
         raise NotKept
@@ -53,13 +53,13 @@ Touched = Collection[KeyId] | None
 
 
 def keys_touched_by(requests: Sequence[CoreRequest[Any]], placeholder: KeyId = NONE) -> Touched:
-    """What a message of these may change: reads do too, when a Get of a key is the first, and when
-    one tells of a key whose date has come. The ID
-    Placeholder means a key that the message has made itself, unless it has looked for one, or
-    the key ``placeholder`` that items before these have left."""
+    """The keys that a message of these requests may change. Reads change keys too: the first Get of
+    a key does, and a report of a key whose date has come. The ID Placeholder is a key that the
+    message itself makes, unless the message uses Locate; then it is ``placeholder``, left by
+    earlier items."""
     located = any(isinstance(request, LocateObjects) for request in requests)
     if located and any(_tells_states(request) for request in requests):
-        return None  # a date may have led any key to another state
+        return None  # a date may have changed the state of any key
     ids: list[KeyId] = [placeholder] if placeholder else []
     for request in requests:
         if isinstance(request, Get | GetObjectAttributes):
@@ -76,23 +76,23 @@ def _tells_states(request: CoreRequest[Any]) -> bool:
 
 
 class CacheLook:
-    """A look at the database that is under way; ``spoilt`` by a change that began meanwhile."""
+    """A lookup in the database in progress; ``spoilt`` by a change that began meanwhile."""
 
     def __init__(self, key_ids: Collection[KeyId]) -> None:
         self.key_ids, self.spoilt = frozenset(key_ids), False
 
 
 class RowCache:
-    """Used on the loop only."""
+    """The cached rows; used on the loop only."""
 
     def __init__(self) -> None:
         self._rows: dict[KeyId, StoredKeyRow] = {}
         self._changing: Counter[KeyId] = Counter()
-        self._all = 0  # messages under way that may change any key
+        self._all = 0  # messages in progress that may change any key
         self._looks: dict[CacheLook, None] = {}
 
     def rows(self, key_ids: Collection[KeyId]) -> dict[KeyId, StoredKeyRow] | None:
-        """The rows of these keys; None when one of them is not here."""
+        """The rows of these keys; None when one of them is not cached."""
         kept = self._rows
         try:
             return {key_id: kept[key_id] for key_id in key_ids}
@@ -100,11 +100,11 @@ class RowCache:
             return None
 
     def row(self, key_id: KeyId) -> StoredKeyRow | None:
-        """The row of this key; None when it is not here."""
+        """The row of this key; None when it is not cached."""
         return self._rows.get(key_id)
 
     def change(self, key_ids: Touched) -> None:
-        """A message is on its way that may change these; ``changed`` when it is over."""
+        """A message begins that may change these keys; call ``end_change`` when it is over."""
         if key_ids is None:
             self._all += 1
             self.clear()
@@ -114,7 +114,7 @@ class RowCache:
         self.forget(key_ids)
 
     def end_change(self, key_ids: Touched) -> None:
-        """It is over, committed or not."""
+        """The message is over, committed or not."""
         if key_ids is None:
             self._all -= 1
             return
@@ -124,28 +124,28 @@ class RowCache:
                 del self._changing[key_id]
 
     def forget(self, key_ids: Iterable[KeyId]) -> None:
-        """These are not as they were."""
+        """Drop these rows: they have changed."""
         for key_id in key_ids:
             self._rows.pop(key_id, None)
             for look in self._looks:
                 look.spoilt = look.spoilt or key_id in look.key_ids
 
     def clear(self) -> None:
-        """No row is known to be as it was."""
+        """Drop all rows."""
         self._rows.clear()
         for look in self._looks:
             look.spoilt = True
 
     def look(self, key_ids: Collection[KeyId]) -> CacheLook:
-        """Somebody looks these up in the database; ``looked`` when that is over."""
+        """Begin a lookup of these keys in the database; call ``looked`` when it is over."""
         look = CacheLook(key_ids)
         look.spoilt = self._all > 0 or any(key_id in self._changing for key_id in key_ids)
         self._looks[look] = None
         return look
 
     def looked(self, look: CacheLook, found: Mapping[KeyId, StoredKeyRow]) -> bool:
-        """Whether what was found is still so; then it is kept. Of another key than those that were
-        looked up nobody knows."""
+        """Keep the rows that a lookup has found, unless a change began meanwhile; returns whether
+        they are current. Only keys of the lookup are kept."""
         del self._looks[look]
         if look.spoilt or not found.keys() <= look.key_ids:
             return False

@@ -3,7 +3,7 @@
 A Create without attributes has one outcome at a server without replication: nothing in the database
 concerns a key whose id is new. Its row is made on the loop when its group leaves, except for what
 only the transaction knows: the number of its row in the trail, which its tag covers, and whether
-another KEK has become the current one. The keys of a group are a few statements, whatever their
+another KEK has become the current one. The keys of a group need a few statements, whatever their
 number.
 """
 
@@ -23,11 +23,11 @@ from services.kms.objects.request_types import Create
 from services.kms.sealing.vault import Vault
 
 Over = Callable[[KeyId, BaseException | None], None]
-"""Told of a new key when it is durable, or why nobody knows that it is."""
+"""Called when a new key is durable, or with the error when that is unknown."""
 
 
 class NewKeyOrder(msgspec.Struct, gc=False):
-    """A new key that was asked for: who asks, for what, and who is told."""
+    """A request for a new key: its caller, its parameters, and its callback."""
 
     caller: KeyServerCaller
     request: Create
@@ -35,8 +35,8 @@ class NewKeyOrder(msgspec.Struct, gc=False):
 
 
 class Making(msgspec.Struct, gc=False):
-    """A new key on its way to the database: its row, which has no number yet, and what the trail
-    says of it. ``Mint.make_keys`` makes them."""
+    """A new key before it is written: its row, which has no number yet, and its entry of the trail.
+    ``Mint.make_keys`` makes them."""
 
     row: StoredKeyRow
     entry: AuditEntry
@@ -45,7 +45,7 @@ class Making(msgspec.Struct, gc=False):
 def write(
     connection: sqlite3.Connection, trail: AuditTrail, vault: Vault, made: Sequence[Making]
 ) -> tuple[KeyId, ...]:
-    """Write these keys with their entries of the trail, in their order; which they are."""
+    """Write these keys with their entries of the trail, in order; returns the keys."""
     end = trail.append_each([(one.row.initial_date, one.entry) for one in made])
     first = end.sequence - len(made) + 1
     store.insert_all(connection, vault, [one.row for one in made], first)

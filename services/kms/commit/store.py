@@ -33,7 +33,7 @@ from services.kms.objects.key_row import StoredKeyRow
 from services.kms.sealing.vault import Vault, kek_bytes, kek_of
 
 SCHEMA: Final = (
-    # Overwrite what is destroyed, also in freed pages; not every SQLite does so by default.
+    # Overwrite destroyed data, also in freed pages; not every SQLite does so by default.
     "PRAGMA secure_delete = ON",
     """CREATE TABLE IF NOT EXISTS keys (
         ordinal INTEGER PRIMARY KEY,
@@ -59,10 +59,10 @@ SCHEMA: Final = (
         kek_id BLOB GENERATED ALWAYS AS (substr(wrapped, 1, 4)) VIRTUAL,
         UNIQUE (scope, operation_id, origin, key_id)
     ) STRICT""",
-    # With the dates that change a state by themselves, so that counting reads no rows.
+    # Includes the dates that change a state by themselves, so that counting reads no rows.
     "CREATE INDEX IF NOT EXISTS keys_by_state_and_dates ON keys "
     "(scope, state, ordinal, activation_date, deactivation_date)",
-    # Keys with a date ahead, which are few, so that asking whether one has come costs nothing.
+    # Keys with a future date, which are few, so that checking for due ones costs nothing.
     "CREATE INDEX IF NOT EXISTS keys_to_activate ON keys (activation_date) "
     "WHERE state = 'Pre-Active' AND activation_date IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS keys_to_deactivate ON keys (deactivation_date) "
@@ -86,10 +86,10 @@ SCHEMA: Final = (
 )
 
 FORMAT: Final = 3
-"""Of the database; 1 had no attributes, and said of itself no number; 2 had no key ring."""
+"""Format of the database; 1 had no attributes and no number of its own; 2 had no key ring."""
 
 KIND: Final = b"key"
-"""Of the tags of these rows."""
+"""The kind of tag of these rows."""
 
 _COLUMNS: Final = (
     "key_id, scope, operation_id, origin, algorithm, length, usage_mask, state, initial_date, "
@@ -139,10 +139,10 @@ def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> StoredK
 def find_created(
     connection: sqlite3.Connection, vault: Vault, scope: str, operation_id: str
 ) -> StoredKeyRow | None:
-    """The key that this operation has made, if it has.
+    """The key that this operation has made, if any.
 
-    Servers may have made one each while they were apart, and one that was put back to an older
-    state may have made two: all then mean the oldest.
+    Servers may have made one each while they were disconnected, and a server that was put back to
+    an older state may have made two: the oldest counts.
     """
     found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchall()
     made = [_verify_row(vault, one) for one in found]
@@ -165,7 +165,7 @@ def rows(
 def rows_by_id(
     connection: sqlite3.Connection, vault: Vault, after: KeyId, limit: int
 ) -> tuple[StoredKeyRow, ...]:
-    """The first keys behind the id ``after``, in order of their ids; otherwise as ``rows``."""
+    """The first keys after the id ``after``, in order of their ids; otherwise as ``rows``."""
     found = connection.execute(_SELECT + "WHERE key_id > ? ORDER BY key_id LIMIT ?", (after, limit))
     return tuple(_verify_row(vault, one) for one in found.fetchall())
 
@@ -173,8 +173,8 @@ def rows_by_id(
 def find_due_keys(
     connection: sqlite3.Connection, scope: str | None, at: float, limit: int
 ) -> tuple[KeyId, ...]:
-    """Keys of a scope (None: of all) whose state a date has changed at the time ``at``, and whose
-    rows do not say so; ``limit`` of them at most."""
+    """At most ``limit`` keys of a scope (None: all scopes) whose state a date has changed at the
+    time ``at``, but not yet in their rows."""
     found = connection.execute(
         "SELECT key_id FROM keys INDEXED BY keys_to_activate "
         "WHERE state = 'Pre-Active' AND activation_date <= ? AND (? IS NULL OR scope = ?) "
@@ -186,7 +186,7 @@ def find_due_keys(
 
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: StoredKeyRow) -> None:
-    """Write a new key with its tag, under the KEK that is the current one now."""
+    """Write a new key with its tag, under the present current KEK."""
     connection.execute(_INSERT, _tag_row(vault, row))
     if row.attributes:
         _add_to_index(connection, row)
@@ -195,8 +195,8 @@ def insert(connection: sqlite3.Connection, vault: Vault, row: StoredKeyRow) -> N
 def insert_all(
     connection: sqlite3.Connection, vault: Vault, made: Sequence[StoredKeyRow], first: int
 ) -> None:
-    """As ``insert`` of each, in their order, in few statements; the audit row of the first one is
-    ``first``, and each other one's is the next."""
+    """As ``insert`` for each row, in order, in few statements. The audit row of the first key is
+    ``first``, and each further one's is the next."""
     tagged, place = vault.tagger(KIND), _CHANGED
     written: list[tuple[Any, ...]] = []
     for number, row in enumerate(made, first):
@@ -209,19 +209,19 @@ def insert_all(
 
 
 def _tag_row(vault: Vault, row: StoredKeyRow) -> tuple[Any, ...]:
-    """What is written of a new key."""
+    """The columns of a new key, with its tag."""
     row = _under_current(vault, row)
     return (*_plain(row), vault.tag(KIND, _encode(row)))
 
 
 def _plain(row: StoredKeyRow) -> list[Any]:
-    """Its fields as SQLite takes them, which are no enums; encoded, they are those of the row."""
+    """The fields as SQLite takes them, without enums; encoded, they equal those of the row."""
     values: list[Any] = msgspec.to_builtins(row, builtin_types=(bytes,))
     return values
 
 
 def _under_current(vault: Vault, row: StoredKeyRow) -> StoredKeyRow:
-    """A new key, with its material under the KEK that is the current one now."""
+    """A new key with its material under the present current KEK."""
     if row.wrapped is None or kek_of(row.wrapped) == vault.ring.current.number:
         return row
     return msgspec.structs.replace(row, wrapped=vault.rewrap(row.wrapped, _aad(row)))
@@ -251,7 +251,7 @@ def update(connection: sqlite3.Connection, vault: Vault, row: StoredKeyRow) -> N
 
 
 def _index(connection: sqlite3.Connection, row: StoredKeyRow) -> None:
-    """Have the index say what the row does. A row that ever had attributes keeps stamps of them."""
+    """Update the index to match the row. A row that ever had attributes keeps stamps of them."""
     if not row.attributes:
         return
     connection.execute("DELETE FROM attribute_index WHERE key_id = ?", (row.key_id,))
@@ -266,7 +266,7 @@ def _add_to_index(connection: sqlite3.Connection, row: StoredKeyRow) -> None:
 
 
 def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) -> int | None:
-    """Where the key stands in the order of creation; None if there is none in this scope."""
+    """The position of the key in the order of creation; None if there is none in this scope."""
     found = connection.execute(
         "SELECT ordinal FROM keys WHERE key_id = ? AND (? IS NULL OR scope = ?)",
         (key_id, scope, scope),
@@ -278,19 +278,21 @@ def _verify_row(vault: Vault, found: tuple[object, ...]) -> StoredKeyRow:
     *values, tag = found
     try:
         row = msgspec.convert(values, StoredKeyRow)
-    except msgspec.ValidationError:  # a state that there is not
+    except msgspec.ValidationError:  # an unknown state
         raise row_altered(str(values[0])) from None
     vault.verify(KIND, _encode(row), tag, f"the row of key {row.key_id}")
     return row
 
 
 def raw(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Every key in order of creation, unchecked: the fields of a ``StoredKeyRow``, then its tag."""
+    """Every key in order of creation, unverified: the fields of a ``StoredKeyRow``, then its
+    tag."""
     return connection.execute(_SELECT + "ORDER BY ordinal")
 
 
 def misplaced(connection: sqlite3.Connection) -> bool:
-    """Whether the places of the keys are not 1, 2, 3 and so on, which lists and rotations go by."""
+    """Whether the ordinals of the keys are not 1, 2, 3 and so on; lists and rotations rely on
+    that."""
     least, most, count = connection.execute(
         "SELECT coalesce(min(ordinal), 1), coalesce(max(ordinal), 0), count(*) FROM keys"
     ).fetchone()
@@ -298,11 +300,11 @@ def misplaced(connection: sqlite3.Connection) -> bool:
 
 
 def row_altered(key_id: str) -> CryptographicFailure:
-    """The row of the key is not as this server wrote it."""
+    """The error for a row that is not as this server wrote it."""
     return CryptographicFailure(f"the row of key {key_id} was altered")
 
 
-# ---- the ring, and rows on their way to its current KEK ------------------------------------
+# ---- the ring, and rows not yet under its current KEK --------------------------------------
 
 
 def ring(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
@@ -314,7 +316,7 @@ def ring(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
 
 
 def write_ring(connection: sqlite3.Connection, header: bytes, box: bytes) -> None:
-    """Have this key ring in place of the one that is there."""
+    """Replace the key ring."""
     connection.execute("INSERT OR REPLACE INTO ring VALUES (1, ?, ?)", (header, box))
 
 
@@ -328,10 +330,11 @@ def waiting(connection: sqlite3.Connection, vault: Vault) -> int:
 def rewrap(
     connection: sqlite3.Connection, vault: Vault, after: int, nonces: Sequence[bytes]
 ) -> int | None:
-    """Look at the first keys above the ordinal ``after``, as many as there are ``nonces``, and wrap
-    those under the current KEK that are not; the ordinal of the last, None when there was none.
+    """Read the first keys above the ordinal ``after``, as many as there are ``nonces``, and rewrap
+    those that are not under the current KEK. Returns the ordinal of the last one, None when there
+    was none.
 
-    Nothing else of a key changes, not even the audit row that changed it last.
+    Nothing else of a key changes, not even the number of its last audit row.
     """
     current = kek_bytes(vault.ring.current.number)
     looked = connection.execute(

@@ -31,23 +31,24 @@ _OF_ALL: Final = (
     ResultReason.OPERATION_NOT_SUPPORTED,
     ResultReason.PERMISSION_DENIED,
 )
-"""Reasons by which nobody can tell that they are of one key."""
+"""Reasons that say nothing about a single key."""
 
 
 class KeyChange(NamedTuple):
-    """A key as the trail's row ``changed`` left it."""
+    """A key as row ``changed`` of the trail left it."""
 
     key_id: KeyId
     changed: int
 
 
 Tell = Callable[[sqlite3.Connection, Sequence[KeyChange], float], tuple[KeyChange, ...]]
-"""Has changes made at a time (Unix seconds) wait for other servers, in their transaction; returns
+"""Queues changes made at a time (Unix seconds) for other servers, in their transaction; returns
 those that must be confirmed before the answer."""
 
 
 class Refusal(Exception):
-    """A message ends here with ``error``; ``scope`` is who may read of it in the trail."""
+    """The message ends here with ``error``; ``scope`` is the scope that may read of it in the
+    trail."""
 
     def __init__(self, error: ProductError, scope: str) -> None:
         super().__init__(str(error))
@@ -56,7 +57,7 @@ class Refusal(Exception):
 
 class FreshKey(msgspec.Struct, frozen=True):
     """A key that is made but not yet written: its row, and its material in clear. ``unheard``: no
-    operation can have made it before, for its id is new and names its operation too."""
+    earlier operation can have made it, because its id, which is new, names its operation too."""
 
     row: StoredKeyRow
     secret: KeyMaterial
@@ -64,13 +65,13 @@ class FreshKey(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a message has written: who must know of it before it is answered can tell by this.
+    """What a message has written; witnesses decide by it.
 
-    ``end`` of the trail, None when nothing was written. ``changed``: whether a key was, and not
-    only the trail. ``served``: whether one is fresh no more, which nobody misses who is put back
-    to before. ``changes`` are what the other server of the pair has to learn, none when it is
-    marked as down or there is none. ``refusals`` that have a row, and those that were
-    ``left_out``. ``keys`` whose rows are other ones now. ``anchored``: whether the anchor has it
+    ``end`` of the trail, None when nothing was written. ``changed``: whether a key was written, and
+    not only the trail. ``served``: whether a key has lost its freshness; a restored earlier state
+    without that harms no client. ``changes`` are for the other server of the pair, none when it is
+    marked as down or does not exist. ``refusals`` that have a row, and those that were
+    ``left_out``. ``keys`` whose rows have changed. ``anchored``: whether the anchor must have it
     before the answer whatever the server's audit is.
     """
 
@@ -85,7 +86,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def together(several: Sequence[Written]) -> Written:
-    """What these have written, one after another in one transaction."""
+    """The combination of several, one after another in one transaction."""
     if len(several) == 1:
         return several[0]
     ends = [written.end for written in several if written.end is not None]
@@ -99,7 +100,7 @@ def together(several: Sequence[Written]) -> Written:
 
 
 class WorkMark(NamedTuple):
-    """What a ``Work`` has drafted up to some moment."""
+    """The drafts of a ``Work`` at some moment."""
 
     entries: list[AuditEntry]
     rows: dict[KeyId, StoredKeyRow]
@@ -115,20 +116,20 @@ class WorkMark(NamedTuple):
 
 
 START: Final = WorkMark([], {}, {}, {}, {}, {}, {}, [], 0, KeyId(""), repeated=False)
-"""Nothing: how each begins."""
+"""No drafts: how each work begins."""
 
 
 class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
-    ``kept``: rows that are known already, and all that are looked up. ``allowance``: what it may
-    write of refusals. ``tell``: what has changes wait for other servers, if there are any.
-    ``server`` stamps attributes. ``judging``: what the server rejects. ``placeholder`` is KMIP's ID
-    Placeholder; ``repeated`` says that the Create which set it had made its key before.
+    ``kept``: rows that are known already; rows that it looks up are added. ``allowance``: the
+    refusals that it may write. ``tell`` queues changes for other servers, if there are any.
+    ``server`` stamps attributes. ``judging``: the server's rejections. ``placeholder`` is KMIP's ID
+    Placeholder; ``repeated``: the Create that set it had made its key before.
 
-    A key that is told of in a state to which a date has led is written in that state, whatever
-    becomes of the message: no state leads back (KMIP 1.4 section 3.22), nor may a clock.
+    A key that is reported in a state set by a date is written in that state, whatever becomes of
+    the message: no state leads back (KMIP 1.4 section 3.22), even if the clock is set back.
     """
 
     def __init__(
@@ -166,7 +167,7 @@ class Work:
         self._reached: dict[KeyId, StoredKeyRow] = {}
 
     def anew(self) -> Work:
-        """The message as it began, without what it has drafted."""
+        """The message as it began, without its drafts."""
         work = Work(
             self.connection,
             self.vault,
@@ -182,13 +183,14 @@ class Work:
         return work
 
     def find(self, key_id: KeyId) -> StoredKeyRow | None:
-        """The key as this message has left it, and its dates; ``CryptographicFailure`` for an
-        altered row."""
+        """The key after the drafts of this message, with its dates applied;
+        ``CryptographicFailure`` for an altered row."""
         row = self.find_stored(key_id)
         return None if row is None else self._with_dates(row)
 
     def find_stored(self, key_id: KeyId) -> StoredKeyRow | None:
-        """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
+        """The key after the drafts of this message, without applying its dates; otherwise as
+        ``find``."""
         row = self._rows.get(key_id) or self.kept.get(key_id)
         if row is None:
             row = store.find(self.connection, self.vault, key_id)
@@ -197,11 +199,11 @@ class Work:
         return row
 
     def before(self, key_id: KeyId) -> StoredKeyRow | None:
-        """The key as it was before this message; None when there was none."""
+        """The key before this message; None when it did not exist."""
         return None if key_id in self._new else store.find(self.connection, self.vault, key_id)
 
     def object(self, request: ObjectRequest[Any]) -> StoredKeyRow:
-        """The key that a request is about; ``Refusal`` when the caller may not do that to it."""
+        """The key of a request; ``Refusal`` when the caller may not do that to it."""
         named = request.unique_identifier
         row = self.find(self.placeholder if named is None else named)
         if row is None:
@@ -215,11 +217,11 @@ class Work:
     def judge(
         self, operation: CoreOperation, row: StoredKeyRow | None = None, *, listed: bool = False
     ) -> None:
-        """``Refusal`` when the server rejects this, done to that key or to none that is there.
+        """``Refusal`` when the server rejects this operation on that key, or on a new one.
 
-        ``listed``: it was asked for in a list, of as many as its caller had. What is rejected of
-        it alone is said as the error of one key is: the caller would else take the server for one
-        that gives none, or does not believe it.
+        ``listed``: the request was for a list of keys. A rejection of this key alone is then
+        reported as the error of one key, or the caller would take the server for one that gives out
+        no keys, or does not trust it.
         """
         judging = self._judging
         error = judging and judging.of(operation, None if row is None else row.key_id)
@@ -229,7 +231,7 @@ class Work:
             raise Refusal(error, self.caller.scope if row is None else row.scope)
 
     def refusal(self, error: ProductError, row: StoredKeyRow) -> Refusal:
-        """The refusal of what was asked about this key."""
+        """The refusal of a request about this key."""
         return Refusal(error, row.scope if self.caller.sees(row) else self.caller.scope)
 
     def drafts(self) -> Mapping[KeyId, StoredKeyRow]:
@@ -237,8 +239,8 @@ class Work:
         return self._rows
 
     def find_created(self, made: FreshKey) -> StoredKeyRow | None:
-        """The key that this operation has made, if it has, in this message or before, instead of
-        the one that was ``made`` for it now."""
+        """The key that this operation has made, in this message or before, in place of the one that
+        was ``made`` for it now."""
         if made.unheard:
             return None
         scope, operation_id = made.row.scope, made.row.operation_id
@@ -261,18 +263,19 @@ class Work:
         return store.material(self.vault, row)
 
     def insert(self, fresh: FreshKey, operation: CoreOperation) -> None:
-        """Draft a new key that ``operation`` has made, and note it."""
+        """Draft a new key that ``operation`` has made, with its entry of the trail."""
         self._fresh[fresh.row.key_id] = fresh
         self._new[fresh.row.key_id] = None
         self.update(fresh.row, operation)
 
     def update(self, row: StoredKeyRow, operation: CoreOperation) -> None:
-        """Draft what ``operation`` has made of the key, and note it; the peer has to learn it."""
+        """Draft a key changed by ``operation``, with its entry of the trail; the peer has to learn
+        it."""
         self.take(as_at(row, self.at), operation)
         self._waiting[row.key_id] = None
 
     def serve(self, row: StoredKeyRow) -> None:
-        """Its material leaves with the answer, so the key is fresh no more."""
+        """The key's material leaves with the answer, so the key is not fresh any more."""
         unheard = row.key_id in self._fresh
         served = attributes.mark_served(row, self.at, self.server, unheard=unheard)
         if served is row:
@@ -285,19 +288,20 @@ class Work:
         self.update(served, CoreOperation.SERVE)
 
     def take(self, row: StoredKeyRow, operation: CoreOperation, *, new: bool = False) -> None:
-        """Draft a row as the peer has it, and note it; ``new``: there is none here yet."""
+        """Draft a row of the peer, with its entry of the trail; ``new``: this server has none
+        yet."""
         if new:
             self._new[row.key_id] = None
         self._rows[row.key_id] = row
         self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
 
     def tell(self, row: StoredKeyRow) -> None:
-        """The peer has to learn how this key is here."""
+        """The peer has to learn the key as it is here."""
         self._changed.setdefault(row.key_id, row.changed)
         self._waiting[row.key_id] = None
 
     def mark(self) -> WorkMark:
-        """The message as it is now, for ``back_to``."""
+        """The present drafts, for ``back_to``."""
         return WorkMark(
             list(self._entries),
             dict(self._rows),
@@ -313,7 +317,7 @@ class Work:
         )
 
     def back_to(self, mark: WorkMark) -> None:
-        """Forget all that came since, but which fresh keys were taken."""
+        """Drop all drafts since ``mark``, but keep which fresh keys were taken."""
         self._entries, self._left_out = list(mark.entries), list(mark.left_out)
         self._rows, self._changed = dict(mark.rows), dict(mark.changed)
         self._fresh, self._new = dict(mark.fresh), dict(mark.new)
@@ -326,7 +330,7 @@ class Work:
     ) -> int:
         """Draft an entry of the trail (``reason`` None: it succeeded) and return its number.
 
-        0 for a refusal that has no row of its own any more.
+        0 for a refusal that is only counted.
         """
         entry = AuditEntry(self.caller.who, scope, operation, key_id, reason)
         if reason is None:
@@ -344,7 +348,8 @@ class Work:
         return self.trail.end().sequence + len(self._entries)
 
     def write(self) -> Written:
-        """Write the rows of keys, and give the trail its entries, which writes them at its end."""
+        """Write the rows of keys, and append the entries to the trail, which writes them at its
+        end."""
         self._write_dates()
         if self._rows:
             self.trail.changing()
@@ -366,7 +371,7 @@ class Work:
         )
 
     def _write_dates(self) -> None:
-        """Draft what dates have changed, where nothing else of the message writes it along."""
+        """Draft state changes by dates that nothing else of the message writes."""
         for key_id, row in self._reached.items():
             if key_id not in self._rows:
                 self._rows[key_id] = row
@@ -375,7 +380,7 @@ class Work:
                 self._waiting[key_id] = None
 
     def _to_be_told(self) -> tuple[KeyChange, ...]:
-        """Have the changes wait for the peer; those that it must confirm before the answer."""
+        """Queue the changes for the peer; returns those that it must confirm before the answer."""
         if self._tell is None or not self._waiting:
             return ()
         changes = tuple([KeyChange(key_id, self._changed[key_id]) for key_id in self._waiting])

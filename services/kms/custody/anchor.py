@@ -46,11 +46,11 @@ INDEX: Final = 0x01800200
 """The NV index of the counter."""
 
 ANCHORS: Final = 64
-"""In one file; then it is made anew with the last one only."""
+"""Anchors in one file; then a new file begins with the last one."""
 
 _KIND: Final = b"anchor"
 _BEGUN: Final = 2**64 - 1
-"""The number of an anchor that stands before the counter is made."""
+"""The number of an anchor written before the counter is made."""
 
 _FIELDS: Final = struct.Struct(">Q32sQ")
 TAG_SIZE: Final = 32
@@ -65,18 +65,17 @@ class _Anchor(NamedTuple):
 
 
 class RolledBack(Exception):
-    """The database is not the last one; the text says how that is seen."""
+    """The database is not the last one; the text says how that shows."""
 
 
 class AnchorKeeper:
-    """Keeps the anchor up with the trail; a ``CommitWitness`` of the commits.
+    """Keeps the anchor up to date with the trail; a ``CommitWitness`` of the commits.
 
     One anchor is written at a time: changes that are committed meanwhile share the next one. A
-    disk or a TPM that refuses keeps no change from being answered, for the change itself is
-    durable; it is told, and the next change, or a stop, tries again.
+    failing disk or TPM keeps no change from being answered, because the change itself is durable;
+    the failure is recorded, and the next change, or a stop, tries again.
 
-    ``follows``: tells the time to a keeper whose anchor may come after the answer; None: it does
-    not.
+    ``follows``: the clock of a keeper whose anchor may come after the answer; None: it must not.
     """
 
     def __init__(
@@ -90,18 +89,18 @@ class AnchorKeeper:
         self._node, self._disk, self._vault, self._tpm = node, disk, vault, tpm
         self._follows = follows
         self._latest = EMPTY
-        self._due = 0  # the highest row that has to have an anchor
-        self._tried = 0  # the highest row whose anchor was written, or refused
+        self._due = 0  # the highest row that needs an anchor
+        self._tried = 0  # the highest row whose anchor was written or refused
         self._kept = 0  # the highest row whose anchor was written
-        self._written: asyncio.Event | None = None  # of the anchor that is being written
+        self._written: asyncio.Event | None = None  # set when the anchor in progress is written
         self._following = False
-        self._room = 0  # for more anchors behind the file; 0: it is made anew
-        self._number = 0  # of the last anchor in the file
+        self._room = 0  # anchors that the file still has room for; 0: a new file begins
+        self._number = 0  # the number of the last anchor in the file
 
     # ---- at start ---------------------------------------------------------------------------
 
     async def check(self, database: Database) -> None:
-        """``RolledBack`` unless the trail has come by the anchor, and this is the last one."""
+        """``RolledBack`` unless the trail contains the anchor, and this is the last anchor."""
         head = await database.query(lambda connection: audit_trail.head(connection, self._vault))
         try:
             anchor = await self._read()
@@ -146,10 +145,10 @@ class AnchorKeeper:
             )
 
     async def begin(self, database: Database, *, accepted: bool = False) -> None:
-        """Write the anchor of what the database has now; ``accepted``: whatever ``check`` said.
+        """Write the anchor of the present database; ``accepted``: even if ``check`` raised.
 
-        A TPM that fails only now keeps the anchor that is there, which is right, and the next
-        change tries again.
+        If the TPM fails only now, the existing anchor, which is right, stays, and the next change
+        tries again.
         """
         self._latest = await database.query(
             lambda connection: audit_trail.head(connection, self._vault)
@@ -159,7 +158,7 @@ class AnchorKeeper:
             await self._write(self._latest)
         except TpmError as error:
             self._record_failure(error)
-            if accepted:  # this life goes on without it
+            if accepted:  # this life continues without the TPM
                 self._tpm = None
                 await self._write(self._latest)
         except OSError as error:
@@ -167,7 +166,7 @@ class AnchorKeeper:
 
     @property
     def is_behind(self) -> bool:
-        """Whether an anchor that was due could not be written."""
+        """Whether a due anchor could not be written."""
         return self._kept < self._due
 
     # ---- a witness of the commits --------------------------------------------------------------
@@ -198,7 +197,7 @@ class AnchorKeeper:
             self._following = False
 
     async def write_anchor(self) -> None:
-        """Return when the anchor of all changes so far was written, or refused."""
+        """Return when the anchor of all changes so far was written or refused."""
         due = self._due
         while self._tried < due:
             if self._written is not None:
@@ -207,13 +206,13 @@ class AnchorKeeper:
             self._written, end = asyncio.Event(), self._latest
             try:
                 await self._try_write(end)
-            finally:  # also when it is given up: a stop tries again
+            finally:  # also after a cancellation: a stop tries again
                 self._written.set()
                 self._written = None
 
     async def finish(self) -> None:
-        """At a stop: as ``reached``, and what was refused is tried once more, for no change comes
-        after it."""
+        """At a stop: as ``write_anchor``, with one more try after a refusal, because no change
+        follows."""
         await self.write_anchor()
         if self._kept < self._due:
             await self._try_write(self._latest)
@@ -238,10 +237,10 @@ class AnchorKeeper:
         self._kept = max(self._kept, end.sequence)
 
     async def _put(self, anchor: _Anchor) -> None:
-        """Durably behind the others, or in their place."""
+        """Append the anchor durably, or begin a new file with it."""
         fields = _FIELDS.pack(*anchor)
         signed = fields + self._vault.tag(_KIND, fields)
-        room, self._room = self._room, 0  # what fails may leave a part of an anchor there
+        room, self._room = self._room, 0  # a failed write may leave a part of an anchor
         if room:
             await self._disk.append(ANCHOR_FILE, signed, sync=True)
         else:
@@ -250,12 +249,13 @@ class AnchorKeeper:
         self._room, self._number = room - 1, anchor.counter
 
     async def _next(self, tpm: Tpm, end: TrailEnd) -> int:
-        """The number of the next anchor, which none before it has; the counter is made when there
+        """The number of the next anchor, which no earlier one has; the counter is made when there
         is none.
 
-        The counter is raised first for the last anchor if it was not, since that life ended, or
-        the TPM failed: else several would have one number, and any of them could be put back for
-        the last. A TPM that tells its counter and does not raise it has the file go on without.
+        The counter is raised first for the last anchor if that was missed because the life ended or
+        the TPM failed. Otherwise several anchors would have one number, and any of them could be
+        put back for the last. If a TPM reads its counter but does not raise it, the file continues
+        without it.
         """
         count = await read_counter(tpm, INDEX)
         if count is None:
@@ -269,7 +269,7 @@ class AnchorKeeper:
             return count + 1
 
     async def _read(self) -> _Anchor | None:
-        """The last anchor that is whole: what a crash has cut off was the answer to nobody."""
+        """The last complete anchor. A truncated one belongs to a change that was never answered."""
         try:
             raw = await self._disk.read(ANCHOR_FILE)
         except FileNotFoundError:

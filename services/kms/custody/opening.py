@@ -47,10 +47,10 @@ class OtherFormat(Exception):
 
 @dataclass(frozen=True)
 class OpenedStore:
-    """``root`` is the key that ``header`` tells of; it seals the ring when that changes.
+    """An open store. ``root`` is the key that ``header`` describes; it seals the ring when that
+    changes.
 
-    ``rejections``: as the database has them. ``cut_left``: rows that an earlier life has cut are
-    still there.
+    ``rejections``: as in the database. ``cut_left``: rows that an earlier life has cut still exist.
     """
 
     database: Database
@@ -62,13 +62,13 @@ class OpenedStore:
 
 
 async def open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStore:
-    """Open the database and its key ring, making both on the first start: then the root is of
-    ``kind``, and the ring of the time ``at`` (Unix seconds).
+    """Open the database and its key ring. On the first start both are created, with a root of
+    ``kind`` and a ring of the time ``at`` (Unix seconds).
 
     ``OtherFormat`` when another version wrote the database, ``RootLocked`` when its root does not
-    give its key. ``CryptographicFailure`` when the database cannot be read, what the root is made
-    of is missing or another one, or a row of the keys, of the index or of the trail is not as this
-    server wrote it.
+    give its key. ``CryptographicFailure`` when the database cannot be read, the material of the
+    root is missing or wrong, or a row of the keys, the index or the trail is not as this server
+    wrote it.
     """
     try:
         return await _open_store(means, kind, at)
@@ -76,7 +76,7 @@ async def open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStore
         if error.errno != errno.EIO:
             raise
         raise CryptographicFailure(f"its database cannot be read: {error.strerror}") from None
-    except sqlite3.Error as error:  # its tables are not those that were made
+    except sqlite3.Error as error:  # its tables are not the ones that were created
         raise CryptographicFailure(f"its database cannot be read: {error}") from None
 
 
@@ -116,14 +116,14 @@ def _another(kind: RootKind) -> Exception:
 
 
 def begun(connection: sqlite3.Connection) -> bool:
-    """Whether this database was ever served from: a ring that is there is never replaced by a new
-    one, whatever else is missing."""
+    """Whether a server ever used this database. An existing ring is never replaced by a new one,
+    whatever else is missing."""
     ring = connection.execute("SELECT 1 FROM ring").fetchone()
     return ring is not None or audit_trail.begun(connection)
 
 
 def begin(connection: sqlite3.Connection, vault: Vault, header: bytes, box: bytes) -> None:
-    """Make a database that is new one that was served from."""
+    """Initialise a new database."""
     connection.execute("INSERT OR REPLACE INTO format VALUES (1, ?)", (store.FORMAT,))
     store.write_ring(connection, header, box)
     audit_trail.begin(connection, vault)
@@ -137,10 +137,10 @@ def _check_format(connection: sqlite3.Connection) -> None:
 
 
 def check(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
-    """Every row against its tag and against the trail, keys in the order of their creation, and the
-    index against the rows; ``CryptographicFailure`` names the first that is not as it was written.
+    """Verify every row against its tag and against the trail, keys in the order of their creation,
+    and the index against the rows; ``CryptographicFailure`` names the first altered one.
 
-    The rejections that it has found.
+    Returns the rejections.
     """
     _check_schema(connection)
     told = audit_trail.check(connection, vault)
@@ -151,7 +151,7 @@ def check(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
-    """This server makes neither: what they do at a change of a row would be nobody's will."""
+    """Refuse triggers and views, which this server does not make: they could change rows."""
     found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view')")
     for (name,) in found:
         raise CryptographicFailure(f"its database has {name!r}, which this server did not make")
@@ -183,14 +183,14 @@ def _check_rejections(
 
 
 def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]) -> None:
-    """``changed``: as the trail tells of the keys, in the order in which they were made."""
+    """``changed``: the keys in the trail, in the order in which they were made."""
     made = list(changed)
     wrapping = {kek_bytes(kek.number) for kek in vault.ring.keks}
     held: dict[str, bytes] = {}
     there: list[str] = []
     tagged = vault.verifier(store.KIND)
     for found in store.raw(connection):
-        # A row as SQLite has it is encoded as a KeyRow is, so none is made only to be checked.
+        # A raw SQLite row encodes as a KeyRow does, so no KeyRow is built only to be checked.
         row, key_id = found[:-1], found[_ID]
         if not tagged(_encode(row), found[-1]):
             raise store.row_altered(key_id)
@@ -210,7 +210,7 @@ def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str,
 
 
 def _check_index(connection: sqlite3.Connection, held: dict[str, bytes]) -> None:
-    """``held``: the attributes of each key that ever had some, as they are in its row."""
+    """``held``: the attributes in the row of each key that ever had some."""
     there: list[tuple[str, bytes]] = []
     of = ""
     for key_id, name, value in connection.execute(

@@ -43,14 +43,14 @@ from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Clock
 
 ROOT: Final = "root"
-"""What stands in the trail in place of a key's id."""
+"""The subject in the trail, in place of a key's id."""
 
 _PATIENCE: Final = 10  # pauses after a refusal of the disk
 
 
 class Custodian(msgspec.Struct, frozen=True):
-    """How the keys are kept now: ``kek`` is the number of the current KEK, of ``keks`` that there
-    are; ``waiting`` keys are under another one. Times are Unix seconds."""
+    """How the keys are protected now: ``kek`` is the number of the current KEK, of ``keks`` in all;
+    ``waiting`` keys are under another one. Times are Unix seconds."""
 
     root: RootKind
     since: float
@@ -61,8 +61,8 @@ class Custodian(msgspec.Struct, frozen=True):
 
 
 class Custody:
-    """Of one life of a key server. ``means`` are those with which its store was opened; what the
-    server does by itself is noted as ``local``'s."""
+    """The key ring in one life of a key server. ``means`` are those with which its store was
+    opened. Changes that the server makes by itself are recorded as ``local``'s."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Custody:
         self._passing = self._refusing = False
 
     async def begin(self) -> None:
-        """Finish what an earlier life has not."""
+        """Finish what an earlier life has begun."""
         for kind in ROOTS:
             if kind is not self._header.kind:
                 await self._drop(kind)
@@ -89,7 +89,7 @@ class Custody:
             self._pass()
 
     async def status(self) -> Custodian:
-        """How the keys are kept."""
+        """The state of the key ring."""
         ring, waiting = self._vault.ring, 0
         if len(ring.keks) > 1:
             waiting = await self._database.query(lambda c: store.waiting(c, self._vault))
@@ -99,8 +99,8 @@ class Custody:
         )
 
     async def rotate(self, caller: KeyServerCaller, after: int) -> None:
-        """Have a KEK with a number above ``after`` be the current one, durably; nothing happens
-        when it is. ``InvalidState`` when the ring is full."""
+        """Make a KEK with a number above ``after`` the current one, durably; no change when the
+        current one is. ``InvalidState`` when the ring is full."""
         await self._core.admit(caller, CoreOperation.ROTATE_KEK)
         async with self._one:
             ring = self._vault.ring
@@ -120,9 +120,9 @@ class Custody:
     async def change_root(
         self, caller: KeyServerCaller, kind: RootKind, passphrase: KeyMaterial | None
     ) -> None:
-        """Have the ring sealed by a root of ``kind``, durably; ``caller`` was admitted by the door.
+        """Seal the ring with a root of ``kind``, durably; the endpoint has admitted ``caller``.
 
-        The same kind again is another passphrase, or the TPM's policy over what PCR 7 is now; of
+        The same kind again sets another passphrase, or the TPM's policy over the present PCR 7. For
         ``keyfile`` it is ``InvalidState``, as is a root that cannot be made.
         """
         async with self._one:
@@ -148,7 +148,7 @@ class Custody:
     async def _change(
         self, entry: AuditEntry, header: Header, root: KeyMaterial, ring: KeyRing
     ) -> None:
-        """Write the ring and the row of the trail; return when all who have to know of it do."""
+        """Write the ring and the row of the trail; return when all witnesses know of it."""
         packed, at = pack_header(header), self._clock.now()
         box = seal(ring, root, packed, self._means.rng.token(NONCE_SIZE))
 
@@ -165,7 +165,7 @@ class Custody:
                 witness.handle_commit(Written(end, True, anchored=True))
 
         try:
-            await self._core.commits.write_waiting()  # what was read before stands before it
+            await self._core.commits.write_waiting()  # earlier reads precede it in the trail
             end = await self._database.transact(write, adopt_change)
             await self._core.commits.wait_for_witnesses(Written(end, True, anchored=True))
         except OSError as error:
@@ -176,11 +176,11 @@ class Custody:
     def _have(self, header: Header, root: KeyMaterial, ring: KeyRing) -> None:
         self._header, self._root = header, root
         self._vault.install(ring)
-        self._core.commits.kept.clear()  # rows under another KEK are not kept for ever
+        self._core.commits.kept.clear()  # cached rows under a retired KEK must go
 
     async def _is_there(self, box: bytes) -> bool:
-        """Whether a commit that the disk refused has happened all the same. It is not promised to
-        anybody, but what comes after it is durable only when it is."""
+        """Whether a commit that the disk refused has happened all the same. It was not
+        acknowledged, but later commits are durable only if it is."""
         try:
             return (await self._database.query(store.ring))[1] == box
         except OSError:
@@ -193,7 +193,7 @@ class Custody:
             text = str(error.strerror or error)
             self._node.record("kms.root_left", level="warning", root=kind.value, text=text)
 
-    # ---- keys on their way to the current KEK ---------------------------------------------------
+    # ---- rewrapping keys under the current KEK ---------------------------------------------------
 
     def _pass(self) -> None:
         if not self._passing:
@@ -201,15 +201,14 @@ class Custody:
             self._node.background("kms.rewrap", self._rewrap())
 
     async def _rewrap(self) -> None:
-        """Until the ring has one KEK; a row that is not as it was written ends the pass, and keeps
-        every KEK that there is."""
+        """Rewrap until the ring has one KEK. An altered row ends the pass and keeps every KEK."""
         try:
             while len(self._vault.ring.keks) > 1:
                 number, after = self._vault.ring.current.number, 0
                 while (last := await self._bite(after)) is not None:
                     after = last
                 async with self._one:
-                    # Another one meanwhile: the pass was not to the KEK that is current now.
+                    # The current KEK has changed: the pass did not rewrap to it.
                     if self._vault.ring.current.number == number:
                         await self._retire()
         except CryptographicFailure as error:
@@ -217,7 +216,7 @@ class Custody:
         self._passing = False
 
     async def _bite(self, after: int) -> int | None:
-        """A transaction of the pass, and the pause after it; as ``store.rewrap``."""
+        """One transaction of the pass, and the pause after it; as ``store.rewrap``."""
         pause_s, keys = self._node.knobs.rewrap_pause_s, self._node.knobs.rewrap_keys
         while True:
             nonces = [self._means.rng.token(NONCE_SIZE) for _ in range(keys)]
@@ -231,8 +230,8 @@ class Custody:
                 return last
 
     async def _retire(self) -> None:
-        """Have only the current KEK in the ring; unless a key is under another one, for which there
-        is no way: then the pass begins again. A disk that refuses is asked again later."""
+        """Keep only the current KEK in the ring. If a key is still under another one, which should
+        not happen, the pass begins again. After a failure of the disk it is tried again later."""
         ring = self._vault.ring
         if await self._database.query(lambda connection: store.waiting(connection, self._vault)):
             return
@@ -247,7 +246,7 @@ class Custody:
             self._node.record("kms.kek_retired", kek=ring.current.number, retired=names)
 
     async def _report_refusal(self, what: str, error: Exception) -> None:
-        """Tell it once, and wait."""
+        """Report the failure once, and wait."""
         if not self._refusing:
             self._node.record("kms.rewrap_waits", level="warning", what=what, text=str(error))
         self._refusing = True
@@ -255,7 +254,7 @@ class Custody:
 
 
 def kek_name(number: int) -> str:
-    """What stands in the trail in place of a key's id."""
+    """The subject in the trail for a KEK, in place of a key's id."""
     return f"KEK {number}"
 
 

@@ -27,11 +27,11 @@ from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Clock, Database
 
 ROWS: Final = 1000
-"""Removed in one transaction."""
+"""Rows removed in one transaction."""
 
 
 class Retention:
-    """Of one life of a key server."""
+    """Retention in one life of a key server."""
 
     def __init__(
         self,
@@ -47,22 +47,23 @@ class Retention:
         self._one = asyncio.Lock()
 
     def begin(self, *, left: bool) -> None:
-        """Remove what an earlier life has cut and ``left``."""
+        """Remove rows that an earlier life has cut but not removed (``left``)."""
         if left:
             self._node.background("kms.trail", self._finish())
 
     async def older(self, before: float) -> TrailEnd | None:
-        """Up to where all is older than a time (Unix seconds); None when nothing is."""
+        """The last of the first rows that are older than a time (Unix seconds); None when there are
+        none."""
         await self._core.write_all()
         return await self._core.look(
             lambda connection, vault: audit_trail.older(connection, vault, before)
         )
 
     async def cut(self, caller: KeyServerCaller, end: TrailEnd) -> TrailCut:
-        """Have the trail begin behind ``end``, durably, and the rows up to there removed.
+        """Let the trail begin after ``end``, durably, and remove the rows up to there.
 
-        ``InvalidArgument`` when there is no such row, or it is another one; ``GeneralFailure`` when
-        the disk refuses.
+        ``InvalidArgument`` when there is no such row, or it differs; ``GeneralFailure`` when the
+        disk fails.
         """
         await self._core.admit(caller, CoreOperation.CUT_TRAIL)
         async with self._one:
@@ -90,7 +91,7 @@ class Retention:
         return cut
 
     async def _finish(self) -> None:
-        """A disk that refuses is asked again by the next life."""
+        """Remove the cut rows. After a failure of the disk the next life continues."""
         try:
             await self._sweep()
         except OSError as error:

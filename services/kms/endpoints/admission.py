@@ -20,13 +20,13 @@ from services.kms.settings.config import DEFAULT_SCOPE, KmsRole
 from services.runtime.ports import Database
 
 NAME_LIMIT: Final = 64
-_SHOWN: Final = 16  # digits of a digest that stand in the trail
+_SHOWN: Final = 16  # digits of a digest in the trail
 _KNOWN: Final = 1024  # certificates whose digests are kept
 
 
 class NotAdmitted(Exception):
-    """The certificate is good, and ``caller``, who has it, may not ask anything any more, or was
-    never let to (``unknown``); the text says so."""
+    """The certificate is good, but ``caller``, who has it, was revoked, or was never admitted
+    (``unknown``); the text says which."""
 
     def __init__(self, caller: KeyServerCaller, *, unknown: bool = False) -> None:
         why = "not registered" if unknown else "revoked"
@@ -35,7 +35,7 @@ class NotAdmitted(Exception):
 
 
 class IdentityAdmission:
-    """The identities of one server; ``load`` first."""
+    """The identities of one server; call ``load`` first."""
 
     def __init__(self, core: KeyServerCore, vault: Vault) -> None:
         self._core, self._vault = core, vault
@@ -50,17 +50,18 @@ class IdentityAdmission:
         self._by_digest = {identity.digest: identity for identity in found}
 
     def all(self) -> tuple[Identity, ...]:
-        """In order of their digests."""
+        """All identities, in order of their digests."""
         return tuple([self._by_digest[digest] for digest in sorted(self._by_digest)])
 
     def certificates(self) -> tuple[bytes, ...]:
-        """What TLS may take as trusted. Who is revoked is among them, to be told so in KMIP."""
+        """The certificates that TLS trusts. Revoked ones are included, so that their clients get
+        the refusal in KMIP."""
         return tuple([identity.certificate for identity in self.all()])
 
     def caller(self, certificate: bytes) -> KeyServerCaller:
-        """Who proved this certificate (DER); ``NotAdmitted`` when it is revoked.
+        """The caller with this certificate (DER); ``NotAdmitted`` when it is revoked.
 
-        One that is not in the table, and that TLS has let pass, has no role.
+        A certificate that is not in the table, but that TLS accepted, has no role.
         """
         digest = self._digests.get(certificate)
         if digest is None:
@@ -68,7 +69,7 @@ class IdentityAdmission:
                 self._digests.clear()
             digest = self._digests[certificate] = key_digest(certificate).hex()
         identity = self._by_digest.get(digest)
-        if identity is None:  # a name that it has chosen itself may be somebody's
+        if identity is None:  # its own common name may be another identity's
             name = common_name(certificate)[:NAME_LIMIT]
             return KeyServerCaller(f"kmip/unknown {digest[:_SHOWN]} {name}", None, "")
         if identity.revoked:
@@ -84,10 +85,10 @@ class IdentityAdmission:
         *,
         like: str = "",
     ) -> Identity:
-        """Give it that role in that scope; one that was revoked is admitted again.
+        """Give a certificate that role in that scope; a revoked one is admitted again.
 
-        None or empty: as it has them here, else as the identity with the digest ``like``, else
-        those of a client in the default scope.
+        None or empty: the values that it has here, else those of the identity with the digest
+        ``like``, else those of a client in the default scope.
         """
         _check_role(role)
         digest = key_digest(certificate).hex()
@@ -97,7 +98,7 @@ class IdentityAdmission:
         _check_scope(scope)
         name = common_name(certificate)[:NAME_LIMIT] or digest[:_SHOWN]
         if any(one.name == name and one.digest != digest for one in self._by_digest.values()):
-            name = f"{name} {digest[:_SHOWN]}"  # the trail says who of them
+            name = f"{name} {digest[:_SHOWN]}"  # the digest keeps them apart in the trail
         identity = Identity(
             digest=digest,
             name=name,
@@ -108,14 +109,14 @@ class IdentityAdmission:
         return await self._put(by, CoreOperation.TRUST, identity)
 
     async def revoke(self, by: KeyServerCaller, digest: str) -> Identity:
-        """Answer it with a refusal from now on; ``NotFound``."""
+        """Refuse it from now on; ``NotFound``."""
         revoked = msgspec.structs.replace(self._require_identity(digest), revoked=True)
         return await self._put(by, CoreOperation.DISTRUST, revoked)
 
     async def move(
         self, by: KeyServerCaller, digest: str, role: KmsRole | None, scope: str
     ) -> Identity:
-        """Give it another role, another scope, or both; what is None or empty stays.
+        """Change its role, its scope, or both; None or empty leaves a value unchanged.
         ``NotFound``."""
         identity = self._require_identity(digest)
         _check_role(role)
@@ -135,7 +136,7 @@ class IdentityAdmission:
     async def _put(
         self, by: KeyServerCaller, operation: CoreOperation, identity: Identity
     ) -> Identity:
-        """No change, no row, when it is as it was."""
+        """Store an identity; no change and no row when it is unchanged."""
         known = self._by_digest.get(identity.digest)
         if known is not None and msgspec.structs.replace(identity, changed=known.changed) == known:
             return known
@@ -152,11 +153,11 @@ class IdentityAdmission:
 
 
 def _check_scope(scope: str) -> None:
-    """Lines of people have it, and of the trail."""
+    """A scope appears in console output and in the trail, so its characters are checked."""
     if fault := names.SCOPE.fault(scope):
         raise InvalidField(fault)
 
 
 def _check_role(role: KmsRole | None) -> None:
     if role is KmsRole.PEER:
-        raise InvalidField("the other server of a pair does not come through this door")
+        raise InvalidField("the other server of a pair does not come through this endpoint")

@@ -32,12 +32,12 @@ from services.runtime.service import Peer, serves
 T = TypeVar("T")
 
 PAGE: Final = 500
-"""Keys of one answer about every key; three such answers are one message, and none holds others
-for long."""
+"""Keys of one answer about every key. Three such answers fit into one message, and none delays
+others for long."""
 
 
 class BusEndpoint(AttributeEndpoint):
-    """Handlers of every message to a key server. Who inherits from it sets up both fields."""
+    """Handlers of every message to a key server. A subclass sets both fields."""
 
     @serves(m.DiscoverVersions)
     async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
@@ -48,7 +48,7 @@ class BusEndpoint(AttributeEndpoint):
     @serves(m.CreateKey)
     @at_the_active
     async def create_key(self, message: m.CreateKey, peer: Peer) -> m.KeyCreated:
-        """One batch: Create, and Activate and Get if asked. What vCenter makes is AES-256."""
+        """One batch: Create, and Activate and Get if requested. vCenter makes AES-256 keys."""
         given = (message.algorithm, message.length, message.usage_mask)
         if given != ("AES", 256, 12):
             text = f"only AES-256 keys to encrypt and decrypt are made here, not {given}"
@@ -76,7 +76,7 @@ class BusEndpoint(AttributeEndpoint):
 
     @serves(m.GetKeys)
     async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
-        """Get of many keys; those that are not there, or destroyed, have no material."""
+        """Get of many keys; missing or destroyed ones have no material."""
         _check_answer(message.key_ids, m.KEY_VALUE_BYTES, peer)
         request = request_types.Get(unique_identifiers=message.key_ids)
         got = await self.core.execute(self._caller(peer), request)
@@ -90,7 +90,7 @@ class BusEndpoint(AttributeEndpoint):
 
     @serves(m.GetAttributes)
     async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
-        """Get Attributes of many keys; those that are not there are left out."""
+        """Get Attributes of many keys; missing ones are left out."""
         _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES, peer)
         request = request_types.GetObjectAttributes(unique_identifiers=message.key_ids)
         found = await self.core.execute(self._caller(peer), request)
@@ -121,7 +121,7 @@ class BusEndpoint(AttributeEndpoint):
 
     @serves(m.Locate)
     async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
-        """Locate, as many as one answer holds."""
+        """Locate; as many keys as one answer holds."""
         request_checks.check_limit(message.limit)
         wanted = message.attributes
         if message.state is not None:
@@ -134,7 +134,7 @@ class BusEndpoint(AttributeEndpoint):
 
     @serves(m.QueryAudit)
     async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
-        """Rows of the trail, as many as one answer holds."""
+        """Rows of the trail; as many as one answer holds."""
         request = request_types.QueryAuditTrail(after=message.after, maximum_items=message.limit)
         found = await self.core.execute(self._caller(peer), request)
         rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
@@ -142,7 +142,8 @@ class BusEndpoint(AttributeEndpoint):
 
     @serves(FingerprintKeys)
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
-        """For who stands at the server itself: whether keys are the same, and not which."""
+        """Fingerprints of keys for the server's own console: whether keys are equal, not what they
+        are."""
         if not peer.local:
             raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
         secret, after = message.secret, message.after
@@ -159,7 +160,7 @@ class BusEndpoint(AttributeEndpoint):
 
     @serves(m.QueryDigests)
     async def query_digests(self, message: m.QueryDigests, peer: Peer) -> m.KeyDigests:
-        """For who compares servers that replicate."""
+        """Digests for comparing servers that replicate."""
         await self.core.admit(self._caller(peer), CoreOperation.QUERY_AUDIT)
         found = await self.core.look(
             lambda connection, vault: checksums.digests(connection, vault, message.after, PAGE + 1)
@@ -171,7 +172,8 @@ class BusEndpoint(AttributeEndpoint):
     async def _move(
         self, request: request_types.ObjectRequest[request_types.StateChanged], peer: Peer
     ) -> m.KeyState:
-        """A change of state is rare and explains what follows it: one line in the log."""
+        """Change a state. Such changes are rare and explain later events: each gets a line in the
+        log."""
         caller = self._caller(peer)
         changed = await self.core.execute(caller, request)
         key_id, state = changed.unique_identifier, changed.state

@@ -17,11 +17,11 @@ from services.kms.settings.config import KmsConfig
 from services.runtime.service import Peer, Service, serves
 
 DATA_LIMIT: Final = 64 * 1024
-"""Bytes of data in one message, and of what is bound to it."""
+"""Bytes of data in one message, and of its additional authenticated data."""
 
 
 class AttributeEndpoint(Service):
-    """Handlers; who inherits from it sets up both fields."""
+    """Handlers for attributes and ciphers. A subclass sets both fields."""
 
     config: KmsConfig
     core: KeyServerCore
@@ -90,7 +90,7 @@ class AttributeEndpoint(Service):
     @serves(m.DeleteAttribute)
     @at_the_active
     async def delete_attribute(self, message: m.DeleteAttribute, peer: Peer) -> m.AttributeDeleted:
-        """Delete Attribute; one that is not there is gone already."""
+        """Delete Attribute; no change when the attribute does not exist."""
         request = request_types.DeleteObjectAttribute(
             unique_identifier=message.key_id, name=message.name, index=message.index
         )
@@ -98,7 +98,7 @@ class AttributeEndpoint(Service):
             done = await self.core.execute(self._caller(peer), request)
         except ItemNotFound:
             key = m.GetAttributeList(key_id=message.key_id)
-            await self.get_attribute_list(key, peer)  # or there is no such key at all
+            await self.get_attribute_list(key, peer)  # raises if the key itself does not exist
             return m.AttributeDeleted(key_id=message.key_id)
         return m.AttributeDeleted(key_id=message.key_id, attribute=done.attribute)
 

@@ -17,7 +17,7 @@ from services.runtime.service import Peer, Service, serves
 
 
 class CustodyEndpoint(Service):
-    """Handlers of messages about root and KEKs. Who inherits from it sets up the fields."""
+    """Handlers of messages about root and KEKs. A subclass sets the fields."""
 
     config: KmsConfig
     core: KeyServerCore
@@ -26,13 +26,13 @@ class CustodyEndpoint(Service):
 
     @serves(m.QueryCustody)
     async def query_custody(self, message: m.QueryCustody, peer: Peer) -> m.KeyCustody:
-        """What seals the keys."""
+        """The state of the key ring."""
         await self.core.admit(self._at(peer), CoreOperation.QUERY_AUDIT)
         return await self._describe_custody()
 
     @serves(m.RotateKek)
     async def rotate_kek(self, message: m.RotateKek, peer: Peer) -> m.KeyCustody:
-        """Another KEK."""
+        """Rotate the KEK."""
         await self.custody.rotate(self._at(peer), message.after)
         return await self._describe_custody()
 
@@ -40,14 +40,14 @@ class CustodyEndpoint(Service):
     async def open_root_transfer(
         self, message: m.OpenRootTransfer, peer: Peer
     ) -> m.RootTransferOpened:
-        """A key for one passphrase."""
+        """Open a transfer: returns a key for sealing one passphrase."""
         await self.core.admit(self._at(peer), CoreOperation.CHANGE_ROOT)
         self.transfer = OneTimeKey()
         return m.RootTransferOpened(public_key=self.transfer.public)
 
     @serves(m.ChangeRoot)
     async def change_root(self, message: m.ChangeRoot, peer: Peer) -> m.KeyCustody:
-        """Another root."""
+        """Change the root."""
         await self.core.admit(self._at(peer), CoreOperation.CHANGE_ROOT)
         passphrase = self._passphrase_of(message)
         await self.custody.change_root(self._at(peer), message.root, passphrase)

@@ -1,8 +1,8 @@
 """Changes that a server forwards to the active server of its group: mode ``forward``.
 
 Which server is active is a durable setting of every server (``replication.oplog``); an operator
-appoints another one with ``MakeActive``. A server that learns of a later appointment follows it.
-One that is cut off does not learn of it and continues: two servers then take changes, which are
+appoints another one with ``MakeActive``. A server that learns of a later appointment follows it. A
+disconnected server does not learn of it and continues: two servers then take changes, which are
 merged when they are connected again.
 """
 
@@ -42,7 +42,7 @@ class Forwards:
 
 
 def at_the_active(handler: H) -> H:
-    """Have the active server do what this handler does, when that is another one."""
+    """Let the active server execute this handler, if it is another server."""
 
     @wraps(handler)
     async def change(self: Forwards, message: Any, peer: Peer) -> Any:
@@ -50,7 +50,8 @@ def at_the_active(handler: H) -> H:
         if message.on_behalf is not msgspec.UNSET:
             who = _speaks_for(self, message.on_behalf, peer)
             if active not in (None, self.node.name):
-                # Handed on once: two that take each other for active must not go on for ever.
+                # Forwarded once only: two servers that each take the other for active must not
+                # loop.
                 raise NotConnected(f"{self.node.name} takes no changes; {active} does")
             return await handler(self, message, who)
         if active is None or active == self.node.name:
@@ -61,7 +62,7 @@ def at_the_active(handler: H) -> H:
 
 
 def _speaks_for(service: Forwards, said: OnBehalf, peer: Peer) -> Peer:
-    """Who the caller of a peer is; ``PermissionDenied`` when this is no peer."""
+    """The caller for whom a peer speaks; ``PermissionDenied`` when the sender is not a peer."""
     grant = service.config.identities.get(peer.node)
     if peer.local or grant is None or grant.role is not KmsRole.PEER:
         raise PermissionDenied(f"{peer.node} may not speak for {said.node}")
@@ -78,11 +79,11 @@ OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
     m.ModifyAttribute: CoreOperation.MODIFY_ATTRIBUTE,
     m.DeleteAttribute: CoreOperation.DELETE_ATTRIBUTE,
 }
-"""The operation that each message which can be handed on is."""
+"""The operation of each message that can be forwarded."""
 
 
 def _list_asked(message: Any) -> list[KeyDemand]:
-    """What is asked of the other server, operation by operation."""
+    """The requests for the other server, operation by operation."""
     asked = [KeyDemand(OPERATIONS[type(message)], getattr(message, "key_id", None))]
     if isinstance(message, m.CreateKey):
         asked += [KeyDemand(CoreOperation.ACTIVATE)] if message.activate else []

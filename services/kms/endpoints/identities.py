@@ -36,7 +36,7 @@ def _identities(message: object) -> str:
 
 
 class IdentityEndpoint(Service):
-    """See the module's text. ``admission`` None: the server has no door of KMIP."""
+    """Handlers for identities. ``admission`` None: the server has no KMIP endpoint."""
 
     node: KmsNode
     config: KmsConfig
@@ -45,7 +45,7 @@ class IdentityEndpoint(Service):
     own: OwnCertificate | None = None
 
     def require_own_certificate(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
-        """What clients are shown now; ``InvalidState`` without a door of KMIP."""
+        """The certificate that clients see now; ``InvalidState`` without a KMIP endpoint."""
         if self.own is None:
             raise InvalidState(f"{self.node.name} has no certificate")
         return (self.own.certificate,), self.own.key
@@ -92,7 +92,7 @@ class IdentityEndpoint(Service):
     async def renew_server_certificate(
         self, message: RenewServerCertificate, peer: Peer
     ) -> KmipIdentities:
-        """See the message; connections that are open go on."""
+        """See the message; open connections continue."""
         admission, _ = await self._at_console(peer, CoreOperation.TRUST)
         days, good_for_s = self.node.knobs.kmip_certificate_days, message.good_for_s
         try:
@@ -113,11 +113,11 @@ class IdentityEndpoint(Service):
     async def _at_console(
         self, peer: Peer, operation: CoreOperation
     ) -> tuple[IdentityAdmission, KeyServerCaller]:
-        """Who asks; a refusal is in the trail as one of ``operation``."""
+        """The caller; a refusal is recorded in the trail as one of ``operation``."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, operation)
         if self.admission is None:
-            raise NotAvailable(f"{self.node.name} has no door of KMIP")
+            raise NotAvailable(f"{self.node.name} has no KMIP endpoint")
         return self.admission, caller
 
     def _all(self, admission: IdentityAdmission) -> KmipIdentities:

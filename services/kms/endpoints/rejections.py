@@ -1,4 +1,4 @@
-"""At the console of a key server: what it answers clients with a refusal."""
+"""Console messages about requests that a key server rejects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _rejections(message: object) -> str:
 
 
 class RejectionEndpoint(Service):
-    """See the module's text."""
+    """Handlers for rejections. A subclass sets the fields."""
 
     node: KmsNode
     config: KmsConfig
@@ -59,7 +59,7 @@ class RejectionEndpoint(Service):
         return self._rejections()
 
     async def _judge(self, peer: Peer, operation: CoreOperation) -> KeyServerCaller:
-        """Who asks; a refusal is in the trail as one of ``operation``."""
+        """The caller; a refusal is recorded in the trail as one of ``operation``."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, operation)
         return caller

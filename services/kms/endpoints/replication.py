@@ -15,7 +15,7 @@ from services.runtime.service import Peer, Service, serves
 
 
 class PairEndpoint(Service):
-    """Handlers of what the peer sends. Who inherits from it sets up the fields."""
+    """Handlers of the peer's messages. A subclass sets the fields."""
 
     config: KmsConfig
     core: KeyServerCore
@@ -23,7 +23,7 @@ class PairEndpoint(Service):
 
     @serves(m.ReplicateKeys)
     async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
-        """Keys as the peer has them."""
+        """Store keys as the peer has them."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, CoreOperation.REPLICATE)
         if self.pair is None:
@@ -47,7 +47,7 @@ class PairEndpoint(Service):
 
     @serves(m.QueryPair)
     async def query_pair(self, message: m.QueryPair, peer: Peer) -> m.PairStatus:
-        """How the peer stands."""
+        """The state of the pair."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
         if self.pair is None or self.config.peer is None:
@@ -65,7 +65,7 @@ class PairEndpoint(Service):
 
 
 class GroupEndpoint(Service):
-    """Handlers of what the peers send. Who inherits from it sets up the fields."""
+    """Handlers of the peers' messages. A subclass sets the fields."""
 
     config: KmsConfig
     core: KeyServerCore
@@ -73,7 +73,7 @@ class GroupEndpoint(Service):
 
     @serves(m.TellChanges)
     async def tell_changes(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
-        """Keys as a peer has them, and where it stands."""
+        """Store keys as a peer has them, and its standing."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, CoreOperation.REPLICATE)
         if self.group is None:
@@ -82,7 +82,7 @@ class GroupEndpoint(Service):
 
     @serves(m.QueryGroup)
     async def query_group(self, message: m.QueryGroup, peer: Peer) -> m.GroupStatus:
-        """How the server stands with the others."""
+        """The state of the replication with the others."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
         if self.group is None:

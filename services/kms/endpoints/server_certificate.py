@@ -1,6 +1,6 @@
-"""What a key server of a lab shows KMIP clients: a certificate that it has signed itself.
+"""The self-signed certificate that a lab's key server shows KMIP clients.
 
-Its key and certificate are one file of its own disk, made at the first start with that door.
+Key and certificate are one file on its own disk, created at the first start with a KMIP endpoint.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ FILE: Final = "kmip-identity"
 
 
 class EndWatch:
-    """Writes down, once for each certificate, that it is shown and has expired (STD-07).
+    """Records, once for each certificate, that an expired one is shown (STD-07).
 
-    It is asked at each handshake and has no alarm: while nobody comes, nobody is refused.
+    It is called at each handshake and has no alarm: without clients nothing is refused.
     """
 
     def __init__(self, node: ServiceNode, clock: Clock) -> None:
@@ -29,7 +29,7 @@ class EndWatch:
         self._told = False
 
     def shows(self, certificate: bytes) -> None:
-        """This one (DER) is shown now; ``InvalidArgument`` when it is none."""
+        """This certificate (DER) is shown now; ``InvalidArgument`` when it is invalid."""
         if certificate != self._certificate:
             self._end = validity(certificate)[1]
             self._certificate, self._told = certificate, False
@@ -44,9 +44,10 @@ EXPIRED: Final = "the certificate that this key server shows has expired: client
 
 
 async def load(disk: Disk, rng: Rng, clock: Clock, name: str, days: int) -> OwnCertificate:
-    """The one in the file; made, good for ``days`` and durable on return, when there was none.
+    """The certificate in the file; if there is none, a new one that is valid for ``days``, durable
+    on return.
 
-    ``OSError`` when the disk refuses, or the file is damaged.
+    ``OSError`` when the disk fails, or the file is damaged.
     """
     kept = await own_certificate.load_own_certificate(disk, FILE)
     return kept or await renew(disk, rng, clock, name, days)
@@ -55,9 +56,9 @@ async def load(disk: Disk, rng: Rng, clock: Clock, name: str, days: int) -> OwnC
 async def renew(
     disk: Disk, rng: Rng, clock: Clock, name: str, days: int, good_for_s: float | None = None
 ) -> OwnCertificate:
-    """Another key with another certificate in the place of the earlier ones, durable on return.
+    """A new key with a new certificate, in place of the earlier ones; durable on return.
 
-    ``InvalidArgument`` for a time that no certificate is good for.
+    ``InvalidArgument`` for an impossible time.
     """
     own = own_certificate.create_own_certificate(rng, clock, name, days, good_for_s=good_for_s)
     await own_certificate.store_own_certificate(disk, FILE, own)

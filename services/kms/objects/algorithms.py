@@ -1,6 +1,6 @@
-"""Which symmetric keys are made and kept here: algorithms, and what their lengths are in bytes.
+"""The symmetric keys that are made and kept here: algorithms, and lengths in bits and bytes.
 
-A DES key has a parity bit in each byte that Cryptographic Length does not count.
+A DES key has a parity bit in each byte, which Cryptographic Length does not count.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SIZES: Final[Mapping[str, Mapping[int, int]]] = {
     "3DES": {112: 16, 168: 24},
     "SKIPJACK": {80: 10},
 }
-"""By algorithm, lengths in bits with the size of the key in bytes."""
+"""By algorithm: lengths in bits with the size of the key in bytes."""
 
 MASK_LIMIT: Final = 2**31
 
 
 @lru_cache(maxsize=256)
 def size(algorithm: str, length: int, usage_mask: int) -> int:
-    """Bytes of such a key; ``InvalidField`` when there is none."""
+    """Bytes of such a key; ``InvalidField`` when there is no such key."""
     sizes = SIZES.get(algorithm)
     if sizes is None:
         raise InvalidField(f"no algorithm here: {algorithm[:64]}; there are {', '.join(SIZES)}")

@@ -64,15 +64,15 @@ PARAMETERS: Final = "Cryptographic Parameters"
 LIMITS: Final = "Usage Limits"
 
 BYTES_LIMIT: Final = 16 * 1024
-"""All attributes of one key that clients have set, so that it fits a message with room to spare.
-What the server adds itself is never refused for it: no full key escapes its revocation."""
+"""Bytes of all attributes of one key that clients have set; a message has room for more. The
+server's own additions are never refused for this limit: a full key can still be revoked."""
 
 INSTANCES_LIMIT: Final = 64
 NAME_LIMIT: Final = 128
 MESSAGE_LIMIT: Final = 1000
 """Characters of the message of a revocation."""
 
-_STEP: Final = 1e-6  # seconds by which a stamp is above the one before it at least
+_STEP: Final = 1e-6  # least difference of consecutive stamps, in seconds
 
 _DATE: Final = (int, float)
 _CUSTOM: Final = (str, int, bool, Typed, Structure)
@@ -81,8 +81,8 @@ _CUSTOM: Final = (str, int, bool, Typed, Structure)
 class AttributeRule(msgspec.Struct, frozen=True):
     """What a client may do with an attribute.
 
-    ``kinds`` of its values. ``once``: it does not change when it is set. ``until``: the states in
-    which it may be set; None: in every one.
+    ``kinds`` of its values. ``once``: it does not change after it was set. ``until``: the states in
+    which it may be set; None: in every state.
     """
 
     kinds: tuple[type, ...]
@@ -133,7 +133,7 @@ _FRESH: Final = implied.FRESH.encode()
 _GRANTED: Final = GRANTED_SCOPE.encode()
 _DIGEST: Final = implied.DIGEST.encode()
 _INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.values())
-"""Of those, what stands in the index all the same."""
+"""Attributes without a rule that are in the index all the same."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _name = msgspec.msgpack.Decoder(ObjectName)
@@ -141,7 +141,7 @@ _decoder = msgspec.msgpack.Decoder(tuple[Stamped, ...])
 
 
 class _Raw(msgspec.Struct, frozen=True, array_like=True):
-    """A ``Stamped`` whose values are left as they are."""
+    """A ``Stamped`` whose values are not decoded."""
 
     name: str
     at: float
@@ -158,7 +158,7 @@ def unpack(packed: bytes) -> dict[str, Stamped]:
 
 
 def pack(held: Mapping[str, Stamped]) -> bytes:
-    """The same attributes are the same bytes; none are no bytes."""
+    """The attributes as bytes: equal attributes give equal bytes, and none give no bytes."""
     return _encode([held[name] for name in sorted(held)]) if held else b""
 
 
@@ -166,9 +166,9 @@ def pack(held: Mapping[str, Stamped]) -> bytes:
 
 
 def of(row: StoredKeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
-    """The attributes of the key with these names, in that order; all of them for none.
+    """The attributes of the key with these names, in that order; without names, all of them.
 
-    A name that the key does not have adds nothing, whoever made it up.
+    A name that the key does not have adds nothing.
     """
     held = unpack(row.attributes)
     others = (name for name in held if name not in implied.NAMES)
@@ -177,7 +177,7 @@ def of(row: StoredKeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
 
 
 def names(row: StoredKeyRow) -> tuple[str, ...]:
-    """The name of each attribute that the key has, once."""
+    """The names of the key's attributes, each once."""
     return tuple(dict.fromkeys(attribute.name for attribute in of(row)))
 
 
@@ -189,13 +189,13 @@ def like(row: StoredKeyRow, attribute: Attribute) -> Attribute | None:
 
 
 def single(row: StoredKeyRow, name: str) -> Value | None:
-    """The value of an attribute that has one instance; None when it is not there."""
+    """The value of an attribute with one instance; None when the key does not have it."""
     found = _instances(row, unpack(row.attributes), name)
     return found[0].value if found else None
 
 
 def granted_scopes(row: StoredKeyRow) -> frozenset[str]:
-    """The scopes to which the key was granted, beside its own."""
+    """The scopes to which the key was granted, besides its own."""
     return _granted_scopes(row.attributes) if _GRANTED in row.attributes else frozenset()
 
 
@@ -206,7 +206,7 @@ def _granted_scopes(packed: bytes) -> frozenset[str]:
 
 
 def protect_stop(row: StoredKeyRow) -> float | None:
-    """When the key protects no more, in Unix seconds."""
+    """The Protect Stop Date, in Unix seconds."""
     return _date(row, PROTECT_STOP)
 
 
@@ -222,8 +222,8 @@ def _instances(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> tup
 
 
 def format_of(row: StoredKeyRow) -> str:
-    """The format in which the material came, or raw."""
-    if _DIGEST not in row.attributes:  # sooner than to read them all
+    """The format in which the material was registered, or raw."""
+    if _DIGEST not in row.attributes:  # cheaper than decoding all attributes
         return RAW
     digest = single(row, implied.DIGEST)
     return digest.format if isinstance(digest, ObjectDigest) else RAW
@@ -235,7 +235,8 @@ def format_of(row: StoredKeyRow) -> str:
 def with_template(
     row: StoredKeyRow, given: Iterable[Attribute], at: float, by: str, *, brought: bool
 ) -> StoredKeyRow:
-    """A new key with the attributes of its template; ``brought``: by its client, not made here."""
+    """A new key with the attributes of its template; ``brought``: it was registered, not created
+    here."""
     said: dict[str, Value] = {}
     given = given if brought else _without_generators(given)
     for attribute in given:
@@ -250,16 +251,17 @@ def with_template(
                     AttributeRule(kinds), attribute.name, attribute.value
                 )
         except IllegalOperation as error:
-            raise InvalidField(str(error)) from None  # said twice in one template
-    held = unpack(row.attributes)  # none of these is in it, for no client adds them
+            raise InvalidField(str(error)) from None  # the template has it twice
+    # The server's own attributes are not among them: no client may add them.
+    held = unpack(row.attributes)
     for name, value in implied.first(said, brought=brought).items():
         held[name] = Stamped(name, float(at), by, ((0, value),))
     return msgspec.structs.replace(row, attributes=pack(held), last_change_date=at)
 
 
 def _without_generators(given: Iterable[Attribute]) -> list[Attribute]:
-    """The template of a key to be made, without the generators that may draw it: one of them has to
-    be that of this server (KMIP 1.4 section 3.44)."""
+    """The template of a key to create, without generators. One of them must be this server's (KMIP
+    1.4 section 3.44)."""
     given = list(given)
     wanted = [one.value for one in given if one.name == implied.GENERATOR]
     if wanted and implied.OWN_GENERATOR not in wanted:
@@ -268,9 +270,9 @@ def _without_generators(given: Iterable[Attribute]) -> list[Attribute]:
 
 
 def mark_served(row: StoredKeyRow, at: float, by: str, *, unheard: bool) -> StoredKeyRow:
-    """The row when its material has been given; the same row when it had been before.
+    """The row after its material was given out; unchanged if that had happened before.
 
-    ``unheard``: nobody has ever seen the key as fresh.
+    ``unheard``: no client has ever seen the key as fresh.
     """
     if not is_fresh(row):
         return row
@@ -282,13 +284,13 @@ def mark_served(row: StoredKeyRow, at: float, by: str, *, unheard: bool) -> Stor
 
 
 def is_fresh(row: StoredKeyRow) -> bool:
-    """Whether its material was given to nobody yet."""
+    """Whether the material was given to no client yet."""
     return _is_fresh(row.attributes)
 
 
 @lru_cache(maxsize=4096)
 def _is_fresh(packed: bytes) -> bool:
-    """Whether a row with these attributes is; asked at each Get of a key, and hardly ever news."""
+    """As ``is_fresh``, for packed attributes; cached, because it is called at each Get."""
     return _FRESH in packed and implied.is_fresh(unpack(packed))
 
 
@@ -315,7 +317,7 @@ def add_attribute(
 def modify_attribute(
     row: StoredKeyRow, attribute: Attribute, at: float, by: str
 ) -> tuple[StoredKeyRow, Attribute]:
-    """The row with another value in an instance that it has, and that instance."""
+    """The row with another value in an existing instance, and that instance."""
     name = attribute.name
     rule = _rule(row, name, at, unknown=InvalidField)
     value = _check_value(rule, name, attribute.value)
@@ -333,7 +335,7 @@ def modify_attribute(
 def delete_attribute(
     row: StoredKeyRow, name: str, index: int, at: float, by: str
 ) -> tuple[StoredKeyRow, Attribute]:
-    """The row without an instance, and what that was."""
+    """The row without an instance, and that instance."""
     rule = _rule(row, name, at, unknown=ItemNotFound)
     there = _instances(row, unpack(row.attributes), name)
     gone = _instance(there, name, index)
@@ -352,9 +354,9 @@ def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
 def _rule(
     row: StoredKeyRow, name: str, at: float, *, unknown: type[ProductError] = PermissionDenied
 ) -> AttributeRule:
-    """The rule of an attribute that may be set at this time; else its refusal.
+    """The rule of an attribute that may be set at this time; otherwise raises the refusal.
 
-    ``unknown``: for a name that no key here has (KMIP 1.4 sections 11.15 to 11.17).
+    ``unknown``: the error for a name that no key here has (KMIP 1.4 sections 11.15 to 11.17).
     """
     if name.startswith("x-"):
         if len(name) > NAME_LIMIT:
@@ -394,13 +396,13 @@ def _check_value(rule: AttributeRule, name: str, value: Value) -> Value:
 
 
 def check_date(name: str, value: float) -> None:
-    """``InvalidField`` for what is no time of Unix seconds."""
+    """``InvalidField`` for an invalid time in Unix seconds."""
     if not math.isfinite(value) or not 0 <= value < 2**53:
         raise InvalidField(f"{name}: a date is meant, in seconds since 1970")
 
 
 def _fits(value: Value) -> bool:
-    """Whether KMIP has a place for it: its numbers are of 32 bits unless they say more."""
+    """Whether KMIP can represent the value: its numbers have 32 bits unless defined otherwise."""
     if isinstance(value, Typed | Structure | UsageLimitsValue):
         return value.fits
     parts = msgspec.structs.astuple(value) if isinstance(value, msgspec.Struct) else (value,)
@@ -435,7 +437,7 @@ def _with_instances(
 def stamp(
     row: StoredKeyRow, name: str, instances: tuple[tuple[int, Value], ...], at: float, by: str
 ) -> StoredKeyRow:
-    """The row with these instances under that name, whoever may set it (rule 5)."""
+    """The row with these instances under that name, without checking who may set it (rule 5)."""
     held = unpack(row.attributes)
     if name in held:
         at = max(at, held[name].at + _STEP)
@@ -449,23 +451,23 @@ def stamp(
 
 
 def raw_index(packed: bytes) -> list[tuple[str, bytes]]:
-    """What Locate finds a key by without looking at others: names with their values' bytes, which
-    are in a row as they are in the index, so they are not read here."""
+    """What Locate finds the key by: names with their values' bytes. Row and index have the same
+    bytes, so they are not decoded here."""
     if not packed:
         return []
     return [(it.name, bytes(value)) for it in _raw.decode(packed) for _, value in it.instances]
 
 
 def key_of(value: Value) -> bytes:
-    """A value as it stands in the index of attributes."""
+    """A value as it is stored in the index of attributes."""
     return _encode(value)
 
 
 def name_of(key: bytes) -> str:
-    """The text of a Name that stands so in the index."""
+    """The text of a Name in the index."""
     return _name.decode(key).value
 
 
 def is_indexed(name: str) -> bool:
-    """Whether a key that has that attribute stands in the index."""
+    """Whether a key with that attribute is in the index."""
     return name not in _COLUMNS and (name not in READ_ONLY or name in _INDEXED)

@@ -1,7 +1,7 @@
-"""Many rows of a table in few statements.
+"""Inserts many rows of a table with few statements.
 
-Between two statements, and between two rows of ``executemany`` as well, a thread asks for Python's
-lock again, which the loop's thread may hold for a while; within one it does not need it.
+Between two statements, and between two rows of ``executemany`` too, a thread acquires Python's lock
+again, which the loop's thread may hold for a while; within one statement it does not need it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import chain
 from typing import Any, Final
 
 MOST: Final = 16
-"""Rows of one statement: each number of them is a statement that is kept."""
+"""Rows of one statement; a statement is cached for each number of rows."""
 
 
 def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write these, which are as long as each other; ``into``: a statement up to its VALUES."""
+    """Insert these rows, which have equal lengths; ``into``: a statement up to its VALUES."""
     for at in range(0, len(rows), MOST):
         some = rows[at : at + MOST]
         statement = _statement(into, len(some), len(some[0]))

@@ -1,4 +1,4 @@
-"""What each block cipher mode does with the data of a request.
+"""The block cipher modes: how each encrypts and decrypts the data of a request.
 
 A new mode is its two functions and its line in ``MODES``, by algorithm.
 """
@@ -20,7 +20,7 @@ LONGEST_IV: Final = 16
 
 
 class Mode(NamedTuple):
-    """One mode. ``iv_size``: bytes that are drawn for a Random IV; 0 when it has no IV.
+    """One mode. ``iv_size``: bytes to draw for a Random IV; 0 when it has no IV.
 
     Both functions take an IV that was checked against the parameters, and raise ``ValueError`` for
     sizes that the mode does not have.
@@ -47,7 +47,7 @@ def _decrypt_gcm(
 ) -> KeyMaterial:
     tag = len(request.tag)
     if parameters.tag_length not in (None, tag):
-        # A tag that is cut is easier to guess: it has the length that was agreed on.
+        # A truncated tag is easier to guess: it must have the agreed length.
         raise InvalidField(f"a tag of {tag} bytes; the parameters say {parameters.tag_length}")
     return gcm.decrypt(key, request.data, request.iv, request.additional_data, request.tag)
 
@@ -98,7 +98,7 @@ MODES: Final[dict[str, dict[str, Mode]]] = {
 
 
 def mode_of(parameters: CryptographicParametersValue, algorithm: str) -> Mode:
-    """The mode that is asked for, GCM when none is; ``FeatureNotSupported``."""
+    """The requested mode, GCM by default; ``FeatureNotSupported``."""
     name = parameters.block_cipher_mode or "GCM"
     mode = MODES.get(algorithm, {}).get(name)
     if mode is None:
@@ -108,10 +108,10 @@ def mode_of(parameters: CryptographicParametersValue, algorithm: str) -> Mode:
 
 
 def check_iv(mode: Mode, iv: bytes, parameters: CryptographicParametersValue) -> None:
-    """``InvalidMessage`` for one that is missing, ``InvalidField`` for one that does not fit.
+    """``InvalidMessage`` for a missing IV, ``InvalidField`` for one that does not fit.
 
-    KMIP 1.4 section 3.6 counts IV Length in bits. OpenBao's client counts bytes, which no IV of a
-    mode here can be mistaken for.
+    KMIP 1.4 section 3.6 counts IV Length in bits. OpenBao's client counts bytes; for the modes here
+    the two cannot be confused.
     """
     if bool(iv) != bool(mode.iv_size):
         if iv:

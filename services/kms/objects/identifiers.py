@@ -1,11 +1,11 @@
-"""How new keys are named.
+"""Ids of new keys.
 
 Random ids are the rule: two servers that know nothing of each other never give one id to two keys.
-``timed`` ones begin with the time, so that keys that are made together stand together in every
-index of the database: a Create writes into the last page of each, and not into any page of each.
-The id of a key tells then when it was made, as its Initial Date does.
-``sequential`` is a flaw that a lab may ask for, as in servers that number their objects: cut off
-from each other, two servers give the same number to two materials.
+``timed`` ids begin with the time, so that keys created together are adjacent in every index of the
+database: a Create writes into the last page of each index, instead of any page. The id then reveals
+when the key was created, as its Initial Date does. ``sequential`` is a flaw that a lab may request,
+as in servers that number their objects: two disconnected servers give the same number to two
+materials.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protocol.terms import KeyId
 from services.runtime.ports import Database
 
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
-"""The digit of a UUID whose first two bits say which kind it is, by the random one."""
+"""The digit of a UUID whose first two bits are its variant, by the random digit."""
 
 _LATEST_MS: Final = 2**48 - 1
 
@@ -34,7 +34,7 @@ class IdScheme(StrEnum):
 
 
 class Ids:
-    """Random ids: UUIDs of version 4. ``unheard``: nobody else ever gives one of these."""
+    """Random ids: UUIDs of version 4. ``unheard``: no other server ever draws one of these."""
 
     unheard: ClassVar[bool] = True
 
@@ -43,7 +43,7 @@ class Ids:
         return _text("4", random.hex())
 
     def learn(self, key_ids: Iterable[KeyId]) -> None:
-        """These ids were given elsewhere."""
+        """Another server has used these ids."""
 
 
 class TimedIds(Ids):
@@ -56,7 +56,8 @@ class TimedIds(Ids):
 
 
 class SequentialIds(Ids):
-    """Numbers that go on from the highest that this server knows; given out once in its life."""
+    """Numbers that continue from the highest that this server knows; each is used once in its
+    life."""
 
     unheard: ClassVar[bool] = False
 
@@ -75,7 +76,7 @@ class SequentialIds(Ids):
 
 
 async def ids_of(scheme: IdScheme, database: Database) -> Ids:
-    """What names the keys of a server whose store is ``database``."""
+    """The ids of the keys of a server whose store is ``database``."""
     if scheme is IdScheme.RANDOM:
         return Ids()
     if scheme is IdScheme.TIMED:
@@ -90,6 +91,6 @@ async def ids_of(scheme: IdScheme, database: Database) -> Ids:
 
 
 def _text(version: str, digits: str) -> KeyId:
-    """A UUID as text (RFC 9562 section 4), of 32 digits but for the two that say what it is."""
+    """A UUID as text (RFC 9562 section 4), from 32 digits except those of version and variant."""
     rest = f"{version}{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
     return KeyId(f"{digits[:8]}-{digits[8:12]}-{rest}")

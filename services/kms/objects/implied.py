@@ -3,8 +3,8 @@
 Most are columns of the row. Some stand in its ``attributes``, written by the server:
 
 1. A key is *fresh* until its material has been given to a client (KMIP 1.4 section 3.34): the first
-   Get ends that. It is held as long as it is so, and what is not held is not fresh, so a key is
-   told as fresh by no server that cannot know it.
+   Get ends that. It is held as long as it is so, and what is not held is not fresh, so no server
+   reports a key as fresh that cannot know it.
 2. A key that was made here was made on its Initial Date; of one that was brought, its client may
    say when it was made, or nobody knows (KMIP 1.4 section 3.43).
 3. A key that was brought in another format than its bytes has the digest of that one too.
@@ -32,13 +32,13 @@ SENSITIVE, EXTRACTABLE = "Sensitive", "Extractable"
 LEASE_S: Final = 3600
 
 OWN_GENERATOR: Final = RandomNumberGenerator()
-"""What keys are drawn with here: the operating system's, for which KMIP has no name."""
+"""The generator of keys here: the operating system's, for which KMIP has no name."""
 
 EVER_SINCE: Final[Mapping[str, str]] = {
     SENSITIVE: "Always Sensitive",
     EXTRACTABLE: "Never Extractable",
 }
-"""Attributes, and those that say whether these were never as they are by default (rule 5)."""
+"""Attributes, and those that record whether these ever differed from their defaults (rule 5)."""
 
 BY_DEFAULT: Final[Mapping[str, bool]] = {
     FRESH: False,
@@ -47,10 +47,10 @@ BY_DEFAULT: Final[Mapping[str, bool]] = {
     EXTRACTABLE: True,
     EVER_SINCE[EXTRACTABLE]: False,
 }
-"""Attributes that a key holds when they are the opposite of this."""
+"""Attributes that a row stores only when they differ from this."""
 
 _UNKNOWN: Final = ""
-"""In place of the date on which a key that was brought was made: nobody has said it."""
+"""In place of the unknown date on which a registered key was made."""
 
 NAMES: Final = (
     "Unique Identifier",
@@ -75,7 +75,7 @@ NAMES: Final = (
     "Activation Date",
     "Deactivation Date",
 )
-"""In the order in which they are told."""
+"""In the order in which they are reported."""
 
 AT_FIRST: Final[Mapping[str, tuple[type, ...]]] = {
     FRESH: (bool,),
@@ -84,11 +84,12 @@ AT_FIRST: Final[Mapping[str, tuple[type, ...]]] = {
     SENSITIVE: (bool,),
     EXTRACTABLE: (bool,),
 }
-"""What a client may say of a key when it is made or brought."""
+"""Attributes that a client may set when a key is created or registered."""
 
 
 def value(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
-    """The attribute of that name; None when it has no value. ``held`` are those of the row."""
+    """The attribute of that name; None when it has no value. ``held`` are those stored in the
+    row."""
     match name:
         case "Unique Identifier":
             return row.key_id
@@ -131,17 +132,17 @@ def value(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> Value | 
 
 
 def names(row: StoredKeyRow, held: Mapping[str, Stamped]) -> list[str]:
-    """Those that the key has."""
+    """The names of those that the key has."""
     return [name for name in NAMES if value(row, held, name) is not None]
 
 
 def is_fresh(held: Mapping[str, Stamped]) -> bool:
-    """Whether the material was given to nobody yet (rule 1)."""
+    """Whether the material was given to no client yet (rule 1)."""
     return _find_value(held, FRESH) is not None
 
 
 def first(said: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
-    """What a new key holds of these, when its client has ``said`` that of those in ``AT_FIRST``."""
+    """The attributes that a new key stores, when its client has ``said`` these of ``AT_FIRST``."""
     kept: dict[str, Value] = {FRESH: True} if said.get(FRESH, True) else {}
     if MADE in said or brought:
         kept[MADE] = said.get(MADE, _UNKNOWN)

@@ -1,4 +1,4 @@
-"""One key as a key server stores it, and what its dates make of its state."""
+"""One key as a key server stores it, and its state by its dates."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class StoredKeyRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 def as_at(row: StoredKeyRow, at: float) -> StoredKeyRow:
-    """The key at the time ``at``: dates that have come change its state by themselves.
+    """The key at the time ``at``, with the state changes of dates that have come.
 
-    It is written when somebody is told of it (``work``), so a clock that is put back changes
-    nothing of what was told.
+    The state is written when it is reported (``work``), so a clock that is set back undoes nothing
+    that was reported.
     """
     state, since = states.at(row.state, row.activation_date, row.deactivation_date, at)
     if state is row.state:

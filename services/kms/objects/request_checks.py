@@ -1,4 +1,4 @@
-"""What is refused of a request before the store is looked at."""
+"""Checks of a request before the store is read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from services.kms.objects.request_types import CoreRequest
 
 LIST_LIMIT: Final = 1000
 LOCATE_LIMIT: Final = 10_000
-"""Ids in one answer: half a mebibyte of them, on the wire of KMIP."""
+"""Ids in one answer: half a mebibyte of them on the wire of KMIP."""
 
 OPERATION_ID_LIMIT: Final = 128
 ITEMS_LIMIT: Final = 1000
-"""Items of one message: each looks at what those before it have made."""
+"""Items of one message: each is executed on the drafts of the items before it."""
 
 
 def check(requests: Sequence[CoreRequest[Any]]) -> None:
-    """``InvalidField`` for the first flaw in a message that is done whole or not at all."""
+    """``InvalidField`` for the first error in a message that is executed whole or not at all."""
     made = False
     for request in requests:
         found = flaw(request)
@@ -33,7 +33,7 @@ def check(requests: Sequence[CoreRequest[Any]]) -> None:
 
 
 def flaw(request: CoreRequest[Any]) -> ProductError | None:
-    """What is wrong with a request as such; None when nothing is."""
+    """The error of a request by itself; None when it is valid."""
     check_one = _CHECKS.get(type(request))
     if check_one is None:
         return None
@@ -61,7 +61,7 @@ def _check_revocation(request: request_types.RevokeObject) -> None:
 
 
 def check_limit(limit: int, most: int = LIST_LIMIT) -> None:
-    """``InvalidField`` when a list is to have no entry, or more than there may be."""
+    """``InvalidField`` when the limit of a list is below one or too large."""
     if not 1 <= limit <= most:
         raise InvalidField(f"limit {limit}: 1 to {most}")
 

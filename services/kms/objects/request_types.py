@@ -1,9 +1,9 @@
-"""What a key server is asked and what it answers, through whichever endpoint; named as in KMIP 1.4.
+"""Requests to a key server and its responses, for every endpoint; named as in KMIP 1.4.
 
 A request of a batch that names no object means KMIP's ID Placeholder: the object that the last
-Create or Register of the batch has made, or the one that its last Locate has found. Get and Get
-Attributes name many objects here; a TTLV batch item names one. Dates are Unix seconds of the
-server's clock. Each is executed in ``services.kms.operations``.
+Create or Register of the batch has made, or that its last Locate has found. Get and Get Attributes
+name many objects here; a TTLV batch item names one. Dates are Unix seconds of the server's clock.
+Each request is executed in ``services.kms.operations``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class CoreOperation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); those from
-    Serve on are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); those from Serve on are
+    keystead's own."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     QUERY = "Query"
@@ -75,12 +75,12 @@ class CoreRequest(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
 
     @property
     def names_an_object(self) -> bool:
-        """Whether it is about one object that it names, so that the object's scope counts."""
+        """Whether it names a single object, so that the object's scope counts."""
         return False
 
     @property
     def needs_placeholder(self) -> bool:
-        """Whether it means the object that one before it in the batch has made or found."""
+        """Whether it means the object that an earlier request of the batch has made or found."""
         return False
 
 
@@ -104,17 +104,17 @@ class ObjectRequest(CoreRequest[R], Generic[R], frozen=True, kw_only=True):
 
 
 class Created(Response, frozen=True, kw_only=True):
-    """The object, and its state: that of now when the request was a repeat."""
+    """The object, and its state: the present one when the request was a repeat."""
 
     unique_identifier: KeyId
     state: KmipState
 
 
 class NewKey(CoreRequest[Created], frozen=True, kw_only=True):
-    """A symmetric key of ``length`` bits, with these ``attributes`` (their indices mean nothing).
+    """A symmetric key of ``length`` bits, with these ``attributes`` (their indices are ignored).
 
-    ``operation_id`` is ours: a second request with it, in the same scope, makes nothing. Empty:
-    each makes a key.
+    ``operation_id`` is not part of KMIP: a second request with it, in the same scope, makes
+    nothing. Empty: each request makes a key.
     """
 
     operation_id: str = ""
@@ -125,15 +125,15 @@ class NewKey(CoreRequest[Created], frozen=True, kw_only=True):
 
 
 class Create(NewKey, frozen=True, kw_only=True):
-    """Make its bytes here."""
+    """Create a key, drawing its bytes here."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.CREATE
 
 
 class Register(NewKey, frozen=True, kw_only=True):
-    """Keep these bytes (KMIP 1.4 section 4.3).
+    """Register these bytes as a key (KMIP 1.4 section 4.3).
 
-    ``digest``: of the format in which they came, when it is another one than the bytes.
+    ``digest``: of the registered format, when that differs from the bytes.
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.REGISTER
@@ -145,9 +145,9 @@ class Register(NewKey, frozen=True, kw_only=True):
 
 
 class KeyWrapping(msgspec.Struct, frozen=True, kw_only=True):
-    """How keys are to leave: under the key ``key_id``, with these attributes (of ``names``) beside
-    the material. ``parameters`` None: those of that key. ``alone``: not as they would stand in an
-    answer, but their bytes. ``format`` None: that in which each came."""
+    """How keys are to be wrapped: under the key ``key_id``, with these attributes (of ``names``)
+    beside the material. ``parameters`` None: those of that key. ``alone``: the bytes alone, not a
+    key block. ``format`` None: the registered format of each."""
 
     key_id: KeyId
     parameters: CryptographicParametersValue | None = None
@@ -160,8 +160,8 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One object of ``Got``.
 
     ``state`` None: there is none that the caller sees. ``material`` None: there is none, or it is
-    destroyed. ``format``: that in which it came, or raw. ``wrapping_key`` has to be used by the
-    door, on the material with these ``attributes``, before the key leaves it.
+    destroyed. ``format``: the registered format, or raw. The endpoint must wrap the material with
+    these ``attributes`` under ``wrapping_key`` before it sends the key.
     """
 
     unique_identifier: KeyId
@@ -175,15 +175,15 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Got(Response, frozen=True, kw_only=True):
-    """An entry for each object asked for, in that order."""
+    """An entry for each requested object, in that order."""
 
     keys: tuple[GotKey, ...]
 
 
 class Get(CoreRequest[Got], frozen=True, kw_only=True):
-    """Material of keys, in every state that still has some; None is the ID Placeholder.
+    """Material of keys, in every state that has some; None is the ID Placeholder.
 
-    ``required``: a key that has none is Item Not Found, as in KMIP.
+    ``required``: a key without material is Item Not Found, as in KMIP.
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.GET
@@ -200,7 +200,7 @@ class Get(CoreRequest[Got], frozen=True, kw_only=True):
 class ObjectAttributes(msgspec.Struct, frozen=True, kw_only=True):
     """The attributes of one symmetric key (KMIP 1.4 section 3).
 
-    ``attributes``: each that was asked for by its name, those beside it here too.
+    ``attributes``: each that was requested by name, including those that are also fields here.
     """
 
     unique_identifier: KeyId
@@ -227,8 +227,8 @@ class GetObjectAttributes(CoreRequest[ObjectAttributeList], frozen=True, kw_only
     """Attributes of each object; None is the ID Placeholder.
 
     ``names``: the attributes wanted in ``ObjectAttributes.attributes``; empty for all, None for
-    none. A name that the object does not have, or nobody has, is left out. ``required``: an
-    object that is not there is Item Not Found, as in KMIP.
+    none. Unknown names, and names that the object does not have, are left out. ``required``: a
+    missing object is Item Not Found, as in KMIP.
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.GET_ATTRIBUTES
@@ -253,8 +253,8 @@ class StateChanged(Response, frozen=True, kw_only=True):
 
 
 class Transitioning(ObjectRequest[StateChanged], frozen=True, kw_only=True):
-    """A change of the state. ``repeat`` is ours: it may have been asked before, so a state that is
-    there already is no refusal."""
+    """A change of state. ``repeat`` is not part of KMIP: the request may have been sent before, so
+    a state that is reached already is no error."""
 
     repeat: bool = False
 
@@ -268,7 +268,7 @@ class ActivateObject(Transitioning, frozen=True, kw_only=True):
 class RevokeObject(Transitioning, frozen=True, kw_only=True):
     """To Compromised for a compromise, else from Active to Deactivated.
 
-    ``message`` and ``occurred``, since when it is compromised, are kept as attributes.
+    ``message`` and ``occurred``, the time of the compromise, are stored as attributes.
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.REVOKE
@@ -287,7 +287,7 @@ class DestroyObject(Transitioning, frozen=True, kw_only=True):
 
 
 class LocatedObjects(Response, frozen=True, kw_only=True):
-    """Objects in the order asked for; ``total`` is how many match in all."""
+    """Objects in the requested order; ``total`` is how many match in all."""
 
     unique_identifiers: tuple[KeyId, ...]
     total: int
@@ -315,31 +315,31 @@ class Versions(Response, frozen=True, kw_only=True):
 
 
 class DiscoverServerVersions(CoreRequest[Versions], frozen=True, kw_only=True):
-    """Which versions of KMIP are spoken here; does not touch the store."""
+    """The versions of KMIP that are implemented here; does not use the store."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.DISCOVER_VERSIONS
 
 
 class Queried(Response, frozen=True, kw_only=True):
-    """The caller may know what the server is and can do; a door knows it."""
+    """The caller may query the server's capabilities, which the endpoint knows."""
 
 
 class Query(CoreRequest[Queried], frozen=True, kw_only=True):
-    """What the server is and can do; does not touch the store."""
+    """The server's capabilities; does not use the store."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.QUERY
 
 
 class UnreadRequest(CoreRequest[Response], frozen=True, kw_only=True):
-    """An item of a batch that its door could make no request of: it is refused with ``error``,
-    when its turn comes and as any other would be."""
+    """An item of a batch that its endpoint could not convert: it is refused with ``error`` when its
+    turn comes, as any other would be."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.UNREAD
     error: ProductError
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the trail: who did what to which key and how it ended; chained by ``digest``.
+    """One row of the trail: who did what to which key, and the result; chained by ``digest``.
 
     ``times``: how many refusals of this kind the row stands for.
     """
@@ -372,7 +372,7 @@ class QueryAuditTrail(CoreRequest[AuditRecords], frozen=True, kw_only=True):
 
 
 class ObjectAttributeNames(Response, frozen=True, kw_only=True):
-    """The name of each attribute that the object has, once."""
+    """The names of the object's attributes, each once."""
 
     unique_identifier: KeyId
     names: tuple[str, ...]
@@ -385,16 +385,16 @@ class ListObjectAttributes(ObjectRequest[ObjectAttributeNames], frozen=True, kw_
 
 
 class ObjectAttributeChanged(Response, frozen=True, kw_only=True):
-    """The attribute as it is now; of one that was deleted, as it was."""
+    """The attribute after the change; a deleted one as it was before."""
 
     unique_identifier: KeyId
     attribute: Attribute
 
 
 class AddObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_only=True):
-    """A new instance (KMIP 1.4 section 4.14). Its index is the server's: ``indexed`` says that the
-    client gave one all the same. ``repeat`` is ours: it may have been asked before, so a value
-    that is there already is no refusal."""
+    """A new instance (KMIP 1.4 section 4.14). The server chooses its index; ``indexed``: the client
+    sent one nevertheless. ``repeat`` is not part of KMIP: the request may have been sent before, so
+    a value that exists already is no error."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.ADD_ATTRIBUTE
     attribute: Attribute
@@ -403,14 +403,14 @@ class AddObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_
 
 
 class ModifyObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_only=True):
-    """Another value in an instance that is there (KMIP 1.4 section 4.15)."""
+    """Another value in an existing instance (KMIP 1.4 section 4.15)."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.MODIFY_ATTRIBUTE
     attribute: Attribute
 
 
 class DeleteObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_only=True):
-    """One instance fewer (KMIP 1.4 section 4.16)."""
+    """Delete one instance (KMIP 1.4 section 4.16)."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.DELETE_ATTRIBUTE
     name: str
@@ -422,7 +422,7 @@ class DeleteObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, 
 
 
 class EncryptedData(Response, frozen=True, kw_only=True):
-    """Ciphertext and tag, empty in a mode that has none; ``iv`` when the server has drawn it."""
+    """Ciphertext and tag, empty in a mode without one; ``iv`` if the server has drawn it."""
 
     unique_identifier: KeyId
     data: bytes
@@ -431,10 +431,10 @@ class EncryptedData(Response, frozen=True, kw_only=True):
 
 
 class EncryptData(ObjectRequest[EncryptedData], frozen=True, kw_only=True):
-    """In a mode of AES (KMIP 1.4 section 4.29).
+    """Encrypt in a mode of AES (KMIP 1.4 section 4.29).
 
-    ``parameters`` None: those that are an attribute of the key. ``iv`` None is right with Random
-    IV, when it is ``drawn`` by the core, and in a mode that has none.
+    ``parameters`` None: those that are an attribute of the key. ``iv`` None is valid with Random
+    IV, when the core draws it (``drawn``), and in a mode without an IV.
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.ENCRYPT
@@ -446,14 +446,14 @@ class EncryptData(ObjectRequest[EncryptedData], frozen=True, kw_only=True):
 
 
 class DecryptedData(Response, frozen=True, kw_only=True):
-    """The clear data."""
+    """The decrypted data."""
 
     unique_identifier: KeyId
     data: KeyMaterial
 
 
 class DecryptData(ObjectRequest[DecryptedData], frozen=True, kw_only=True):
-    """The way back (KMIP 1.4 section 4.30); an ``iv`` or a ``tag`` that is empty is none."""
+    """Decrypt (KMIP 1.4 section 4.30); an empty ``iv`` or ``tag`` means none."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.DECRYPT
     parameters: CryptographicParametersValue | None = None
@@ -467,7 +467,7 @@ class DecryptData(ObjectRequest[DecryptedData], frozen=True, kw_only=True):
 
 
 class Lent(Response, frozen=True, kw_only=True):
-    """For how many seconds the key is lent from now on, and when it last changed."""
+    """For how many seconds the key is leased from now on, and when it last changed."""
 
     unique_identifier: KeyId
     lease_time: int
@@ -475,14 +475,14 @@ class Lent(Response, frozen=True, kw_only=True):
 
 
 class ObtainLease(ObjectRequest[Lent], frozen=True, kw_only=True):
-    """Have the key lent again (KMIP 1.4 section 4.17)."""
+    """Renew the lease of the key (KMIP 1.4 section 4.17)."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.OBTAIN_LEASE
 
 
 class Checked(Response, frozen=True, kw_only=True):
-    """Which key may be used like that; of one that may not, what may not be, with what may be in
-    its place."""
+    """The key that may be used so; otherwise the values that do not allow it, with the allowed
+    ones."""
 
     unique_identifier: KeyId | None = None
     usage_limits_count: int | None = None
@@ -491,8 +491,8 @@ class Checked(Response, frozen=True, kw_only=True):
 
 
 class CheckUsage(ObjectRequest[Checked], frozen=True, kw_only=True):
-    """Whether the key may be used like that (KMIP 1.4 section 4.10); None is not asked. When it may
-    not, what follows in the batch has no ID Placeholder, so a Get does not give it."""
+    """Check whether the key may be used so (KMIP 1.4 section 4.10); None is not checked. If it may
+    not, later items of the batch have no ID Placeholder, so a Get returns nothing."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.CHECK
     usage_limits_count: int | None = None
@@ -501,13 +501,13 @@ class CheckUsage(ObjectRequest[Checked], frozen=True, kw_only=True):
 
 
 class Allocated(Response, frozen=True, kw_only=True):
-    """So much of the key's Usage Limits is the caller's now."""
+    """This much of the key's Usage Limits is allocated to the caller."""
 
     unique_identifier: KeyId
 
 
 class GetUsageAllocation(ObjectRequest[Allocated], frozen=True, kw_only=True):
-    """Take ``count`` of the key's Usage Limits, in their unit (KMIP 1.4 section 4.18)."""
+    """Allocate ``count`` of the key's Usage Limits, in their unit (KMIP 1.4 section 4.18)."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.GET_USAGE_ALLOCATION
     count: int
@@ -520,11 +520,11 @@ class ReplacedKey(Response, frozen=True, kw_only=True):
 
 
 class ReKey(ObjectRequest[ReplacedKey], frozen=True, kw_only=True):
-    """Make the key that follows this one (KMIP 1.4 section 4.4; see ``operations.rekey``).
+    """Create the key that replaces this one (KMIP 1.4 section 4.4; see ``operations.rekey``).
 
-    ``offset``: seconds from now to its Activation Date; None: its dates are those of the old one.
-    ``attributes`` of the new one that are not as those of the old one. ``new_id`` and ``drawn``
-    are the core's: its id, and bytes to make it of.
+    ``offset``: seconds from now to its Activation Date; None: its dates are those of the old key.
+    ``attributes`` of the new key that differ from the old one's. The core sets ``new_id``, its id,
+    and ``drawn``, random bytes for it.
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.RE_KEY

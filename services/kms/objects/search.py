@@ -1,9 +1,9 @@
-"""Locate: which keys have all that is asked for (KMIP 1.4 section 4.9).
+"""Locate: the keys that match all requested attributes (KMIP 1.4 section 4.9).
 
-Each attribute asked for is a condition, and all must hold: a value that the key has; of a usage
-mask, every bit; of a date, that moment, or one between two when it is asked for twice. The store
-is asked in SQL, where attributes are found by their index; keys that the message itself has
-drafted are looked at one by one (``matches``), so a batch finds what it has just made.
+Each requested attribute is a condition, and all must hold: a value that the key has; of a usage
+mask, every bit; of a date, that moment, or one between two when it is given twice. The store is
+queried in SQL, where attributes are found by their index. Keys that the message itself has drafted
+are checked one by one (``matches``), so a batch finds what it has just made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DATES: Final = {
     attributes.OCCURRENCE: "",
     implied.MADE: "",
 }
-"""Names of dates, with their columns; those without stand in the index."""
+"""Names of dates, with their columns; those without a column are in the index."""
 
 _COLUMNS: Final = {
     "Unique Identifier": "key_id",
@@ -44,12 +44,12 @@ _OF_ALL: Final[dict[str, Value]] = {
     "Object Type": implied.OBJECT_TYPE,
     implied.LEASE: implied.LEASE_S,
 }
-"""What is the same of every key."""
+"""Attributes with one value for every key."""
 
 _SELECTIVE: Final = "key_id IN (SELECT key_id FROM attribute_index WHERE name = ? AND value {})"
 _WITHOUT: Final = "key_id NOT IN (SELECT key_id FROM attribute_index WHERE name = ?)"
 _FROM_KEYS: Final = "FROM keys WHERE 1"
-# SQLite takes a CROSS JOIN in the order in which it is written: few of the index, not all keys.
+# SQLite runs a CROSS JOIN in the order in which it is written: few rows of the index, not all keys.
 _FROM_INDEX: Final = (
     "FROM (SELECT key_id FROM attribute_index WHERE name = ? AND value {}) AS few "
     "CROSS JOIN keys USING (key_id) WHERE 1"
@@ -57,9 +57,9 @@ _FROM_INDEX: Final = (
 
 
 class Sought(NamedTuple):
-    """What is looked for: keys of ``scope`` (None: of all), as they are at the time ``at``.
+    """The search: keys of ``scope`` (None: all scopes), in their state at the time ``at``.
 
-    ``destroyed``: whether destroyed keys are looked for too.
+    ``destroyed``: whether destroyed keys are included.
     """
 
     scope: str | None
@@ -69,7 +69,7 @@ class Sought(NamedTuple):
 
 
 class _Term(NamedTuple):
-    """A condition. ``few``: how to ask for the keys that hold it alone, by the index; or empty."""
+    """A condition. ``few``: a query by the index for the keys that meet it alone; or empty."""
 
     sql: str
     values: tuple[object, ...]
@@ -77,15 +77,15 @@ class _Term(NamedTuple):
 
 
 def tells_states(wanted: Sequence[Attribute]) -> bool:
-    """Whether what is found, and what is not, says in which state keys are, or since when."""
+    """Whether the result reveals in which state keys are, or since when."""
     return any(one.name in (STATE, LAST_CHANGE) for one in wanted)
 
 
 def asks_for_destroyed(wanted: Sequence[Attribute]) -> bool:
     """Whether a client that asks for these attributes means destroyed keys too.
 
-    It does when it names a key, a date of destruction or a destroyed state; else a destroyed key,
-    of which only the attributes are left, is no answer to "which keys are there?".
+    It does when it names a key, a date of destruction or a destroyed state. Otherwise a destroyed
+    key, of which only the attributes are left, is no answer to "which keys exist?".
     """
     return any(
         one.name in ("Unique Identifier", "Destroy Date")
@@ -95,7 +95,7 @@ def asks_for_destroyed(wanted: Sequence[Attribute]) -> bool:
 
 
 def check(wanted: Sequence[Attribute]) -> None:
-    """``InvalidField`` for what no key can be asked."""
+    """``InvalidField`` for conditions that cannot be searched."""
     for one in wanted:
         date = one.name in _DATES
         number = date or one.name in (MASK, LENGTH)
@@ -134,7 +134,7 @@ def find_matching(
 
 
 def statement(sought: Sought) -> tuple[str, tuple[object, ...]]:
-    """From where the store takes the keys that are looked for, in SQL, and its values."""
+    """The FROM and WHERE of the search in SQL, and its values."""
     terms = _terms(sought)
     first = next((term for term in terms if term.few), None)
     if first is not None:
@@ -145,7 +145,7 @@ def statement(sought: Sought) -> tuple[str, tuple[object, ...]]:
 
 
 def matches(row: StoredKeyRow, sought: Sought) -> bool:
-    """Whether one key has all of it."""
+    """Whether one key meets all conditions."""
     if sought.scope not in (None, row.scope):
         return False
     row = as_at(row, sought.at)
@@ -192,11 +192,11 @@ _CHANGED: Final = (
     "AND deactivation_date <= ? THEN deactivation_date "
     "WHEN state = 'Pre-Active' AND activation_date <= ? THEN activation_date ELSE 0 END)"
 )
-"""What ``key_row.as_at`` says of the last change, in SQL."""
+"""What ``key_row.as_at`` returns for the last change, in SQL."""
 
 
 def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
-    """The bytes of dates in the index stand in their order, for none of them is negative."""
+    """The bytes of dates in the index sort like the dates, because none is negative."""
     dates = sorted([float(date) for date in asked])  # type: ignore[arg-type]
     ends: tuple[object, ...] = (dates[0], dates[-1])
     if name == LAST_CHANGE:
@@ -204,7 +204,7 @@ def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
     if _DATES[name]:
         return _Term(f"{_DATES[name]} BETWEEN ? AND ?", ends)
     keys = (attributes.key_of(dates[0]), attributes.key_of(dates[-1]))
-    if name == implied.MADE:  # that of a key which was made here is not in the index
+    if name == implied.MADE:  # for a key created here it is not in the index
         sql = f"({_SELECTIVE} OR (initial_date BETWEEN ? AND ? AND {_WITHOUT}))"
         return _Term(sql.format("BETWEEN ? AND ?"), (name, *keys, *ends, name))
     return _index_term("BETWEEN ? AND ?", name, *keys)
@@ -212,9 +212,9 @@ def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
 
 def _term(name: str, value: Value, at: float) -> _Term:
     if name in implied.BY_DEFAULT and value is implied.BY_DEFAULT[name]:
-        return _Term(_WITHOUT, (name,))  # only the opposite stands in the index
+        return _Term(_WITHOUT, (name,))  # only the opposite is in the index
     if name == implied.GENERATOR and value == implied.OWN_GENERATOR:
-        # that of a key which was made here is not in the index
+        # for a key created here it is not in the index
         sql = f"({_SELECTIVE.format('= ?')} OR ({_WITHOUT} AND {_WITHOUT}))"
         return _Term(sql, (name, attributes.key_of(value), name, implied.MADE))
     if attributes.is_indexed(name):
@@ -241,7 +241,7 @@ def _index_term(condition: str, *values: object) -> _Term:
 
 
 def _state(state: KmipState, at: float) -> _Term:
-    """What ``states.at`` says, in SQL."""
+    """What ``states.at`` returns, in SQL."""
     match state:
         case KmipState.PRE_ACTIVE:
             return _Term(

@@ -34,7 +34,7 @@ from protocol.terms import KmipState, RevocationReason
 
 
 class Transition(StrEnum):
-    """What is asked of a key's state."""
+    """A requested change of a key's state."""
 
     ACTIVATE = "activate"
     DEACTIVATE = "deactivate"
@@ -50,7 +50,7 @@ _COMP, _GONE, _GONE_COMP = (
 )
 
 DESTROYED: Final = (_GONE, _GONE_COMP)
-"""States of a key whose material is gone."""
+"""States of a key whose material is wiped."""
 
 _TABLE: Final[dict[Transition, dict[KmipState, KmipState]]] = {
     Transition.ACTIVATE: {_PRE: _ACTIVE, _ACTIVE: _ACTIVE},
@@ -85,7 +85,7 @@ def after(state: KmipState, transition: Transition) -> KmipState | None:
 def at(
     state: KmipState, activation: float | None, deactivation: float | None, now: float
 ) -> tuple[KmipState, float]:
-    """The state at the time ``now``, and since when it is that one (rule 9); 0 when it always was.
+    """The state at the time ``now``, and since when the key is in it (rule 9); 0 if always.
 
     Dates in Unix seconds.
     """
@@ -118,16 +118,16 @@ def join_states(one: KmipState, other: KmipState) -> KmipState:
 
 
 def has_material(state: KmipState) -> bool:
-    """Whether Get has something to give (rule 7)."""
+    """Whether the key has material for Get (rule 7)."""
     return state in _WITH_MATERIAL
 
 
 def rank(state: KmipState) -> int:
-    """How far a key has come, in the order of rule 6."""
+    """The position of the state in the order of rule 6."""
     return _ORDER.index(state)
 
 
 def revocation(reason: RevocationReason) -> Transition:
-    """The transition that Revoke with this reason is (rules 2 and 3)."""
+    """The transition of a Revoke with this reason (rules 2 and 3)."""
     compromise = (RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE)
     return Transition.COMPROMISE if reason in compromise else Transition.DEACTIVATE

@@ -32,7 +32,7 @@ from services.kms.operations import shared_names
 def get_attributes(
     work: Work, request: request_types.GetObjectAttributes
 ) -> request_types.ObjectAttributeList:
-    """Of each key that the caller sees."""
+    """The attributes of each key that the caller sees."""
     ids = request.unique_identifiers
     if request.names is not None and len(set(request.names)) < len(request.names):
         raise Refusal(InvalidMessage("an attribute is named more than once"), work.caller.scope)
@@ -47,7 +47,7 @@ def get_attributes(
 
 
 def _is_told(work: Work, row: StoredKeyRow, *, listed: bool) -> bool:
-    """Whether the caller sees it; ``Refusal`` when the server rejects that."""
+    """Whether the caller sees the key; ``Refusal`` when the server rejects that."""
     if not work.caller.sees(row):
         return False
     try:
@@ -138,7 +138,7 @@ def _write_change(
 def check_name(work: Work, row: StoredKeyRow, attribute: Attribute) -> None:
     """``IllegalOperation`` when another object of the scope has the Name (KMIP 1.4 section 3.2).
 
-    A destroyed object keeps its Name as a record, but does not keep it from others.
+    A destroyed object keeps its Name as a record, but others may take it.
     """
     if not isinstance(attribute.value, ObjectName):
         return
@@ -151,7 +151,7 @@ def check_name(work: Work, row: StoredKeyRow, attribute: Attribute) -> None:
 
 
 def locate(work: Work, request: request_types.LocateObjects) -> request_types.LocatedObjects:
-    """``ItemNotFound`` when ``after`` is no key that this caller sees."""
+    """Locate; ``ItemNotFound`` when ``after`` is not a key that this caller sees."""
     scope = None if work.caller.every_scope else work.caller.scope
     start: int | None = 0
     if request.after:
@@ -164,7 +164,7 @@ def locate(work: Work, request: request_types.LocateObjects) -> request_types.Lo
     most = request.offset_items + request.maximum_items
     found, total = _find_keys(work, sought, start, most, newest_first=request.newest_first)
     found = found[request.offset_items :]
-    # Many that match empty the placeholder, unless one of them was all that was asked for.
+    # Several matches empty the placeholder, unless only one key was requested.
     one = len(found) == 1 and (total == 1 or request.maximum_items == 1)
     work.placeholder, work.repeated = found[0] if one else KeyId(""), False
     return request_types.LocatedObjects(unique_identifiers=found, total=total)
@@ -190,6 +190,6 @@ def _find_keys(
 
 
 def _was(work: Work, key_id: KeyId, sought: Sought) -> bool | None:
-    """Whether the key matched before this message; None when there was none."""
+    """Whether the key matched before this message; None when it did not exist."""
     row = work.before(key_id)
     return None if row is None else search.matches(row, sought)

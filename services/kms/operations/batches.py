@@ -21,16 +21,17 @@ from services.kms.operations.execution import perform
 
 
 class Continuation(StrEnum):
-    """Batch Error Continuation Option (KMIP 1.4 section 9.1.3.2.30): what an item that fails
-    means for the others."""
+    """Batch Error Continuation Option (KMIP 1.4 section 9.1.3.2.30): the effect of a failed item on
+    the others."""
 
-    CONTINUE = "Continue"  # nothing
-    STOP = "Stop"  # those after it are not begun; KMIP's default
-    UNDO = "Undo"  # nor has anything before it happened
+    CONTINUE = "Continue"  # no effect
+    STOP = "Stop"  # later items are not executed; KMIP's default
+    UNDO = "Undo"  # earlier items are undone too
 
 
 class Item(NamedTuple):
-    """What came of one item: a response, or why not; ``undone``: it was, and no longer is."""
+    """The outcome of one item: a response, or the error; ``undone``: it was executed and then
+    undone."""
 
     response: Response | None = None
     error: ProductError | None = None
@@ -38,15 +39,15 @@ class Item(NamedTuple):
 
 
 class Handed(NamedTuple):
-    """What items of a message leave for those after them: the ID Placeholder. ``alone``: there is
-    one item in all."""
+    """What items of a message leave for later ones: the ID Placeholder. ``alone``: the message has
+    one item."""
 
     placeholder: KeyId = KeyId("")
     alone: bool = False
 
 
 class Ran(NamedTuple):
-    """What came of some items of a message."""
+    """The outcomes of some items of a message."""
 
     items: tuple[Item, ...]
     handed: Handed
@@ -55,8 +56,8 @@ class Ran(NamedTuple):
 def all_or_nothing(
     work: Work, requests: Sequence[CoreRequest[Any]]
 ) -> DoneMessage[tuple[Response, ...]]:
-    """All requests of a message, or the error of the first that fails, written down: of each key
-    that the first one names, for nothing of the message happened."""
+    """Execute all requests of a message; or return the error of the first that fails, and record it
+    for each key that this request names: nothing of the message happened."""
     try:
         responses = tuple([perform(work, request) for request in requests])
     except (Refusal, CryptographicFailure) as ended:
@@ -70,7 +71,7 @@ def all_or_nothing(
 def run(
     option: Continuation, handed: Handed, work: Work, requests: Sequence[CoreRequest[Any]]
 ) -> DoneMessage[Ran]:
-    """Do the items in order, inside of one transaction, with what was ``handed`` on to them."""
+    """Execute the items in order, inside one transaction, with the values ``handed`` on to them."""
     items: list[Item] = []
     start = START._replace(placeholder=handed.placeholder)
     work.placeholder = handed.placeholder
@@ -100,7 +101,7 @@ def _perform_item(work: Work, request: CoreRequest[Any], *, alone: bool) -> Resp
     )
     if refused is not None:
         if isinstance(request, request_types.NewKey):
-            next(work.fresh)  # it is not for those after it
+            next(work.fresh)  # later items must not get its key
         raise Refusal(refused, scope)
     if type(request) is request_types.QueryAuditTrail and not alone:
         raise Refusal(InvalidField("Query Audit is no part of a batch"), scope)
@@ -110,17 +111,17 @@ def _perform_item(work: Work, request: CoreRequest[Any], *, alone: bool) -> Resp
 
 
 def note(work: Work, request: CoreRequest[Any], refusal: Refusal) -> None:
-    """Write a refusal down, for each key that the request names, or means by the placeholder."""
+    """Record a refusal for each key that the request names, or means by the placeholder."""
     if request.operation in audit_trail.WRITTEN:
         for key_id in _ids_of(request) or (work.placeholder,):
             work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
 
 
 class KeyDemand(NamedTuple):
-    """An operation, and the key that it names; None: a new one, one made before, or none.
+    """An operation, and the key that it names; None: a new key, one made before, or none.
 
-    ``placeholder``: it means the key that one before it has found. ``found``: what finds one.
-    ``role``: what a role has to have for it, None: this operation.
+    ``placeholder``: it means the key that an earlier request has found. ``found``: it finds one.
+    ``role``: the operation that a role must have for it, None: this operation.
     """
 
     operation: CoreOperation
@@ -131,7 +132,8 @@ class KeyDemand(NamedTuple):
 
 
 def list_asked(requests: Sequence[CoreRequest[Any]]) -> list[KeyDemand]:
-    """What these ask for, key by key; a key that leaves wrapped has another one encrypt."""
+    """The demands of these requests, key by key; a key that leaves wrapped needs Encrypt of another
+    one."""
     asked: list[KeyDemand] = []
     for request in requests:
         if request.needs_placeholder:
@@ -150,9 +152,9 @@ def list_asked(requests: Sequence[CoreRequest[Any]]) -> list[KeyDemand]:
 
 
 def judge_requests(work: Work, asked: Sequence[KeyDemand]) -> DoneMessage[None]:
-    """The first refusal of a message that another server is to do, written down.
+    """The first refusal of a message that another server will execute; it is recorded.
 
-    What the caller may not do anyhow, or to a key that it does not see, is that one's to refuse.
+    Refusals by role, or of keys that the caller does not see, are left to that server.
     """
     for one in asked:
         operation = one.operation
@@ -182,7 +184,7 @@ _MAKING: Final = (CoreOperation.CREATE, CoreOperation.REGISTER, CoreOperation.RE
 
 
 def _ids_of(request: CoreRequest[Any]) -> tuple[str, ...]:
-    """Ids that the trail has of a request that failed; none for what means the placeholder."""
+    """The ids that the trail records for a failed request; none for the placeholder."""
     match request:
         case request_types.ObjectRequest():
             return () if request.unique_identifier is None else (request.unique_identifier,)
@@ -193,27 +195,28 @@ def _ids_of(request: CoreRequest[Any]) -> tuple[str, ...]:
 
 
 # ---- long messages -------------------------------------------------------------------------------
-# A long message is done in portions: each is a transaction, and other messages come between them.
-# KMIP lets the result of an item stand whatever becomes of the next one, unless the Batch Error
-# Continuation Option is *Undo* (KMIP 1.4 section 6.13): such a message is one transaction. An item
-# that means the ID Placeholder stays in the portion of the item before it where possible; the
+# A long message is executed in portions: each is a transaction, and other messages come between
+# them. KMIP lets the result of an item stand whatever becomes of the next one, unless the Batch
+# Error Continuation Option is *Undo* (KMIP 1.4 section 6.13): such a message is one transaction. An
+# item that means the ID Placeholder stays in the portion of the item before it where possible; the
 # placeholder is passed on to the next portion.
 
 
 ITEMS: Final = 100
-"""Items of one portion, which keeps other messages waiting for about ten milliseconds."""
+"""Items of one portion, which delays other messages by about ten milliseconds."""
 
 Do = Callable[[Sequence[CoreRequest[Any]], Handed], Awaitable[Ran]]
-"""Does some items of a message, with what those before them have handed on; durable on return."""
+"""Executes some items of a message, with the values handed on by earlier ones; durable on
+return."""
 
 
 async def do_in_portions(
     option: Continuation, requests: Sequence[CoreRequest[Any]], do: Do
 ) -> tuple[Item, ...]:
-    """An outcome for each item that was begun.
+    """An outcome for each item that was executed.
 
-    Raises what keeps the first portion from being done: nothing has happened then. Later ones are
-    told item by item, for what stands before them has happened.
+    Raises the error of the first portion: nothing has happened then. Errors of later portions are
+    outcomes of their items, because earlier portions have happened.
     """
     items: list[Item] = []
     handed = Handed(alone=len(requests) == 1)

@@ -35,18 +35,18 @@ from services.runtime.ports import Clock, Database
 T = TypeVar("T")
 
 MANY: Final = 200
-"""Rows that are written without any more of them: while they are, nobody is answered."""
+"""With so many waiting rows they are written first; no message is answered meanwhile."""
 
 Rows = dict[KeyId, StoredKeyRow]
 SHORT: Final = 16
-"""Items, or keys, of a message that others may well wait for."""
+"""Items, or keys, of a message for which others may wait."""
 
 Run = Callable[[sqlite3.Connection, Appending, Allowance, Rows], DoneMessage[T]]
-"""Does a message with these rows at hand, and adds those that it looks up."""
+"""Executes a message with these rows; adds those that it looks up."""
 
 
 class Readings:
-    """Of one life of a key server."""
+    """The reads of one life of a key server."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Readings:
     async def read(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], run: Run[T]
     ) -> DoneMessage[T] | None:
-        """What comes of the message; None when it has to be a transaction, and nothing happened.
+        """The outcome of the message; None when it needs a transaction, and nothing happened.
 
-        Raises what ``run`` and the database raise.
+        Raises the errors of ``run`` and of the database.
         """
         key_ids = _keys_named_by(requests)
         if key_ids is None or self._commits.unwritten.full:
@@ -80,7 +80,7 @@ class Readings:
             if done is None:
                 draft = TrailDraft()
                 done = await self._try_read(key_ids, draft, allowance, run)
-        except Changes:  # the first Get of a key, or one whose date has come, changes it
+        except Changes:  # the first Get of a key, or a date that has come, changes the key
             done = None
         except BaseException:
             self._refusals.put_back(allowance.due)
@@ -95,8 +95,8 @@ class Readings:
         return done
 
     def at_once(self, caller: KeyServerCaller, key_id: KeyId) -> GotKey | None:
-        """What ``read`` would come to for a Get of this key, in clear, when that is plain and its
-        row is at hand; None, and nothing happened, when it is to be read."""
+        """The outcome of ``read`` for a Get of this key in clear, when that changes nothing and its
+        row is cached; None, and nothing happened, otherwise."""
         row, at = self._kept.row(key_id), self._clock.now()
         if row is None or self._commits.unwritten.full or not release.is_plain(caller, row, at):
             return None
@@ -111,7 +111,7 @@ class Readings:
     async def _try_read(
         self, key_ids: Collection[KeyId], draft: TrailDraft, allowance: Allowance, run: Run[T]
     ) -> DoneMessage[T] | None:
-        """What comes of it with what is in the database now; None when that is about to change."""
+        """The outcome with the present database; None when a change of the keys is in progress."""
         look, rows, still = self._kept.look(key_ids), Rows(), False
         try:
             if look.spoilt:
@@ -135,11 +135,11 @@ class Readings:
                 self._node.background("kms.audit", self._hurry())
 
     async def flush(self) -> None:
-        """Return when all rows that wait now are durable; ``OSError`` when the disk refuses."""
+        """Return when all waiting rows are durable; ``OSError`` when the disk refuses."""
         await self._commits.write_waiting()
 
     async def _hurry(self) -> None:
-        """Write what waits. ``_write`` tells of a disk that refuses, and asks it again."""
+        """Write the waiting rows. ``_write`` reports a refusal of the disk, and tries again."""
         try:
             with suppress(OSError, GeneralFailure):
                 await self.flush()
@@ -147,7 +147,7 @@ class Readings:
             self._hurrying = False
 
     async def _write(self) -> None:
-        """Until none waits. A disk that refuses is told of once, and asked again."""
+        """Write until no row waits. A refusal of the disk is reported once, and tried again."""
         told = False
         try:
             while self._commits.unwritten.rows:
@@ -163,15 +163,15 @@ class Readings:
 
 
 def is_long(requests: Sequence[CoreRequest[Any]]) -> bool:
-    """Whether a message that reads is one that nobody else shall wait for; it is one look at the
-    store all the same."""
+    """Whether a reading message is so long that no other message may wait for it; it is still one
+    lookup in the store."""
     return len(requests) > SHORT or len(_keys_named_by(requests) or ()) > SHORT
 
 
 def _at_hand(
     run: Run[T], draft: TrailDraft, allowance: Allowance, rows: Rows
 ) -> DoneMessage[T] | None:
-    """What comes of it without a database; None when it needs one."""
+    """The outcome without a database; None when it needs one."""
     try:
         return run(NOWHERE, draft, allowance, rows)
     except NotKept:
@@ -179,7 +179,7 @@ def _at_hand(
 
 
 def _keys_named_by(requests: Sequence[CoreRequest[Any]]) -> set[KeyId] | None:
-    """The keys that these name; None when that does not say what they read."""
+    """The keys that these requests name; None when they may read others."""
     found: set[KeyId] = set()
     for request in requests:
         if request.needs_placeholder:

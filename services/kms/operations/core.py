@@ -55,14 +55,14 @@ Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[T]]
 
 
 class KeyServerCore:
-    """One key server; its state is the database and the vault. ``commits`` are made for it.
+    """One key server; its state is the database and the vault.
 
-    ``tell``: what has changes wait for other servers, None when there are none, and the server is
-    ``alone``. ``mint``: makes keys. ``now``: its time, in Unix seconds. ``caught_up``: set when
-    requests may be answered; until then they wait. ``ids``: what names new keys.
-    ``handed_on_to``: the server that takes changes instead of this one, which a door that does not
-    hand them on is refused. ``readings``: set when the audit of reads is buffered. ``rejections``:
-    what clients are refused.
+    ``commits`` runs its transactions. ``tell`` queues changes for other servers, None when there
+    are none: the server is ``alone``. ``mint`` makes keys. ``now``: its time, in Unix seconds.
+    ``caught_up``: set when requests may be answered; until then they wait. ``ids`` names new keys.
+    ``handed_on_to``: the server that takes changes instead of this one; an endpoint that does not
+    forward them is refused. ``readings``: set when the audit of reads is buffered. ``rejections``
+    of clients' requests.
     """
 
     def __init__(
@@ -89,17 +89,18 @@ class KeyServerCore:
         self.rejections = RejectionTable((), rng)
 
     async def execute(self, caller: KeyServerCaller, request: CoreRequest[R]) -> R:
-        """Do one operation; raises the ``ProductError`` whose ``reason`` is the Result Reason."""
+        """Execute one operation; raises the ``ProductError`` whose ``reason`` is the Result
+        Reason."""
         [response] = await self.batch(caller, (request,))
         return cast(R, response)
 
     async def batch(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]]
     ) -> tuple[Response, ...]:
-        """Do operations in order, all or none; their responses, in that order.
+        """Execute operations in order, all or none; returns their responses in that order.
 
-        A Create that is a repeat makes nothing, and what follows it in the batch about the same
-        key changes nothing: the responses tell the key as it is now.
+        A Create that is a repeat makes nothing, and later requests of the batch about the same key
+        change nothing: the responses describe the key as it is now.
         """
         request_checks.check(requests)
         asked = [request.operation for request in requests]
@@ -113,11 +114,11 @@ class KeyServerCore:
     async def process(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], option: Continuation
     ) -> tuple[Item, ...]:
-        """Do operations in order as KMIP's Batch Error Continuation Option says; an outcome for
-        each that was begun.
+        """Execute operations in order by KMIP's Batch Error Continuation Option; returns an outcome
+        for each that was executed.
 
-        They are done in order whatever the Batch Order Option is. The refusal of one undoes nothing
-        of the others, but with *Undo*; a long message is done in portions (``batches``).
+        They run in order whatever the Batch Order Option is. The refusal of one does not undo the
+        others, except with *Undo*; a long message is executed in portions (``batches``).
         ``InvalidMessage`` for more than ``request_checks.ITEMS_LIMIT`` of them.
         """
         if len(requests) > request_checks.ITEMS_LIMIT:
@@ -137,7 +138,8 @@ class KeyServerCore:
         )
 
     async def hands_on(self, caller: KeyServerCaller, asked: Sequence[KeyDemand]) -> None:
-        """Raise what this server refuses or rejects of a message that another one is to do."""
+        """Raise this server's refusals and rejections of a message that another server will
+        execute."""
         if caller.role is None:
             await self.admit(caller, asked[0].operation)
         judging = self.rejections.judging_items(caller, len(asked))
@@ -165,7 +167,7 @@ class KeyServerCore:
         how: Callable[[Work, Sequence[CoreRequest[Any]]], DoneMessage[T]],
         placeholder: KeyId = NONE,
     ) -> T:
-        """All of these in one transaction, or in one look at the store when they only read."""
+        """Run all of these in one transaction, or in one lookup if they only read."""
         if not self.caught_up.is_set():
             await self.caught_up.wait()
         asked = [request.operation for request in requests]
@@ -222,8 +224,8 @@ class KeyServerCore:
         subject: str,
         act: Callable[[Work, int], T],
     ) -> T:
-        """Have what an administrator changes about ``subject``, with its row of the trail, whose
-        number ``act`` is told; durable on return."""
+        """Make an administrator's change of ``subject``, with its row of the trail, whose number is
+        passed to ``act``; durable on return."""
         at = self._clock.now()
 
         def change(
@@ -238,8 +240,8 @@ class KeyServerCore:
         return await self.commit(caller, change)
 
     async def write_all(self) -> None:
-        """Give the trail what it lacks so far: rows of messages that only read, and the refusals
-        that were only counted."""
+        """Write the waiting rows of messages that only read, and the refusals that were only
+        counted."""
         if self.readings is not None:
             await self._await_storage(self.readings.flush())
         due = self.refusals.all_due()
@@ -259,7 +261,7 @@ class KeyServerCore:
             raise
 
     async def look(self, fn: Callable[[sqlite3.Connection, Vault], T]) -> T:
-        """What ``fn`` makes of the store; it may take its time, and changes nothing.
+        """The result of ``fn`` on the store; it may take long, and changes nothing.
         ``CryptographicFailure`` as in ``Get``."""
         return await self.database.query(lambda connection: fn(connection, self.vault), long=True)
 
@@ -277,7 +279,7 @@ class KeyServerCore:
         kept: dict[KeyId, StoredKeyRow] | None = None,
         judging: Judging | None = None,
     ) -> Work:
-        """The changes of one message of this server; see ``Work``."""
+        """The drafts of one message of this server; see ``Work``."""
         return Work(
             connection,
             self.vault,
@@ -304,7 +306,7 @@ class KeyServerCore:
         return due_dates.write(self.database, begin_work, commit, scope, at)
 
     async def admit(self, caller: KeyServerCaller, *asked: CoreOperation) -> None:
-        """Raise the refusal of a role, after the trail has it."""
+        """Raise the refusal of a role, after it is recorded in the trail."""
         refused = authorization.refuse(caller, *asked) if asked else None
         if refused is None:
             return
@@ -322,7 +324,7 @@ class KeyServerCore:
         await self.commit(caller, note)
 
     async def commit(self, caller: KeyServerCaller, fn: Run[T], touches: Touched = ()) -> T:
-        """Write, and answer when all who have to know of it do."""
+        """Write, and return when all witnesses know of it."""
         allowance = self.refusals.allowance(caller.who)
         run = partial(_run_allowed, fn, allowance)
         try:
@@ -340,7 +342,7 @@ class KeyServerCore:
     async def _read(
         self, run: Callable[[sqlite3.Connection, TrailDraft, Allowance], T], *, long: bool
     ) -> T | None:
-        """What comes of it without a transaction; None when it needs one, as a date has come."""
+        """The result without a transaction; None when it needs one, because a date has come."""
         try:
             return await self._await_storage(
                 self.database.query(
@@ -351,8 +353,8 @@ class KeyServerCore:
             return None
 
     async def _await_storage(self, work: Awaitable[T]) -> T:
-        """What comes of work with the store. A full or failing disk is an answer of the server,
-        not a fault in its program."""
+        """The result of work with the store. A full or failing disk is reported to the caller, not
+        treated as a defect."""
         try:
             return await work
         except OSError as error:

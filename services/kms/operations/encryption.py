@@ -1,7 +1,7 @@
 """Encrypt and Decrypt under a key that stays in the server (KMIP 1.4 sections 4.29, 4.30).
 
-Parameters of the request count; without any, those that are the first Cryptographic Parameters of
-the key; without these, GCM with a tag of 16 bytes. Another mode is Feature Not Supported.
+The parameters are those of the request; without any, the first Cryptographic Parameters of the key;
+without these, GCM with a tag of 16 bytes. Another mode is Feature Not Supported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ENCRYPT, _DECRYPT = 4, 8  # bits of a usage mask
 
 
 def encrypt(work: Work, request: EncryptData) -> EncryptedData:
-    """See ``EncryptData``; ``drawn`` of the work is the nonce that the server gives."""
+    """See ``EncryptData``; ``drawn`` of the request is the nonce that the server returns."""
     row = work.object(request)
     stop = attributes.single(row, attributes.PROTECT_STOP)
     if not row.usage_mask & _ENCRYPT:

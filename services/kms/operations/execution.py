@@ -1,6 +1,6 @@
 """Executes each operation inside the transaction of its message.
 
-Errors that the trail records are raised as ``Refusal``; the core writes them.
+Errors that the trail records are raised as ``Refusal``; the core records them.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
 
 
 def perform(work: Work, request: CoreRequest[Any]) -> Response:
-    """Do what ``request`` says; raises ``Refusal``, or ``CryptographicFailure``."""
+    """Execute ``request``; raises ``Refusal``, or ``CryptographicFailure``."""
     if isinstance(request, _ABOUT_NO_KEY):
         work.judge(request.operation)
     return _PERFORM[type(request)](work, request)
 
 
 _ABOUT_NO_KEY: Final = (request_types.LocateObjects, request_types.Query)
-"""Others are judged by the key that they are about, each by itself, once it is seen; a new key
-when it is taken."""
+"""Operations that are not checked here: for others rejections are checked for each key, once it is
+known; for a new key when it is taken."""
 
 
 def _create(work: Work, request: request_types.NewKey) -> request_types.Created:
@@ -103,7 +103,7 @@ def _apply_template(work: Work, request: request_types.NewKey, row: StoredKeyRow
 
 
 def _get(work: Work, request: request_types.Get) -> request_types.Got:
-    """Material leaves only after the commit of the rows that say so."""
+    """Material leaves only after the commit of the rows that record it."""
     ids = request.unique_identifiers
     asked = (work.placeholder,) if ids is None else ids
     listed = ids is not None and not request.required
@@ -129,7 +129,7 @@ def _got(
     try:
         work.judge(CoreOperation.GET, row, listed=listed)
     except Refusal as refusal:
-        # Of several it is the answer for this one alone, as for a key that is not there.
+        # In a list this is the answer for one key, as for a missing key.
         if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
             raise
         work.note(CoreOperation.GET, key_id, row.scope, refusal.error.reason)
@@ -137,7 +137,7 @@ def _got(
     material = work.material(row)
     withheld = release.withheld(row, wrapped=wanted is not None)
     if material is not None and withheld is not None:
-        # Of several it is said which one it is.
+        # In a list the error names the key.
         error = CryptographicFailure(f"key {key_id}: {withheld}") if listed else withheld
         raise work.refusal(error, row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
@@ -179,7 +179,8 @@ def _move(
 def _transition(
     work: Work, request: request_types.Transitioning, transition: Transition, row: StoredKeyRow
 ) -> StoredKeyRow:
-    """The row after ``transition``, the same row for no change (states, rules 5 and 6)."""
+    """The row after ``transition``, unchanged when it is reached already (states, rules 5 and
+    6)."""
     state = states.after(row.state, transition)
     if state is None or (state is row.state and not request.repeat):
         error = WrongKeyLifecycleState if request.repeat else PermissionDenied
@@ -207,7 +208,7 @@ def _transition(
 def _with_revocation_reason(
     work: Work, request: request_types.RevokeObject, row: StoredKeyRow
 ) -> StoredKeyRow:
-    """The row with why it was revoked, when somebody has said so."""
+    """The row with the reason of its revocation, if one was given."""
     told: dict[str, Value] = {}
     if not request.repeat or request.message:
         told[attributes.REVOCATION] = Revocation(code=request.reason, message=request.message)
@@ -255,4 +256,4 @@ _PERFORM: Final[dict[type[CoreRequest[Any]], Callable[[Work, Any], Response]]] =
     request_types.Query: lambda work, request: request_types.Queried(),
     request_types.QueryAuditTrail: _trail,
 }
-"""What does each request; a request that is not here is no operation of a key server."""
+"""The function of each request; a request that is not here is not an operation of a key server."""

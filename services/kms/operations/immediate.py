@@ -11,8 +11,8 @@ from services.kms.operations.core import KeyServerCore
 
 
 def get_at_once(core: KeyServerCore, caller: KeyServerCaller, key_id: KeyId) -> GotKey | None:
-    """What ``core.process`` would give for a Get of this key alone, in clear; None, and nothing
-    happened, when it is to be processed."""
+    """What ``core.process`` would return for a Get of this key alone, in clear; None, and nothing
+    happened, when it must be processed."""
     readings = core.readings
     if readings is None or not core.caught_up.is_set() or core.rejections.judges(caller):
         return None
@@ -20,8 +20,8 @@ def get_at_once(core: KeyServerCore, caller: KeyServerCaller, key_id: KeyId) -> 
 
 
 def making(core: KeyServerCore, caller: KeyServerCaller, request: Create, over: Over) -> bool:
-    """Have the key made that ``core.process`` would make for this request alone, which has no
-    attributes and no flaw. False, and nothing happened, when it is to be processed."""
+    """Make the key of this request as ``core.process`` would, for a valid request without
+    attributes. False, and nothing happened, when it must be processed."""
     if not core.alone or not core.caught_up.is_set() or core.rejections.judges(caller):
         return False
     if authorization.refuse(caller, CoreOperation.CREATE) is not None or not core.mint.unheard:

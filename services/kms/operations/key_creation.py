@@ -28,12 +28,12 @@ from services.kms.sealing.vault import Vault
 from services.runtime.ports import Clock, Rng
 
 _DATE: Final = struct.Struct(">d")
-_ODD: Final = 1.5e300 / 7  # a time that is none
+_ODD: Final = 1.5e300 / 7  # an impossible time
 
 
 class FreshKeys:
-    """New keys of one message, in order. It may be carried out again, when nobody knows what became
-    of it: then it may have made them before."""
+    """New keys of one message, in order. The message may be executed again when the outcome of a
+    commit is unknown: it may then have made them before."""
 
     def __init__(self, keys: Sequence[FreshKey]) -> None:
         self._keys, self._taken = keys, False
@@ -46,29 +46,29 @@ class FreshKeys:
 
 
 class Mint:
-    """Of the server ``name``; ``ids`` name the keys."""
+    """Makes keys for the server ``name``; ``ids`` names them."""
 
     def __init__(self, name: NodeName, vault: Vault, rng: Rng, ids: Ids) -> None:
         self._name, self._vault, self._rng, self._ids = name, vault, rng, ids
         self._around: list[bytes] = []
 
     def learn(self, key_ids: Iterable[KeyId]) -> None:
-        """These ids were given elsewhere."""
+        """Other servers have used these ids."""
         self._ids.learn(key_ids)
 
     def nonces(self, count: int) -> list[bytes]:
-        """So many, to wrap keys that came from elsewhere."""
+        """So many nonces, for wrapping keys of other servers."""
         return [self._rng.token(12) for _ in range(count)]
 
     def draw_for(self, requests: Sequence[CoreRequest[Any]], at: float) -> list[CoreRequest[Any]]:
-        """The requests, with what they need of chance and have not brought, at a time in Unix
+        """The requests, with the random values that they need and do not have, at a time in Unix
         seconds."""
         return [with_drawn(request, self._rng, self._ids, at) for request in requests]
 
     def keys(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], at: float
     ) -> FreshKeys:
-        """A new key for each of these that asks for one as it should."""
+        """A new key for each valid request that asks for one."""
         return FreshKeys(
             [
                 self._key(caller, request, at)
@@ -80,13 +80,12 @@ class Mint:
 
     @property
     def unheard(self) -> bool:
-        """Whether nobody else ever gives an id that it gives."""
+        """Whether no other server ever draws an id that this one draws."""
         return self._ids.unheard
 
     def make_keys(self, clock: Clock, wanted: Sequence[NewKeyOrder]) -> list[Making]:
-        """New keys for these requests, which ask for one each as they should, name no operation,
-        and have no attributes; made now. One after another they cost a third of what each does
-        among other work."""
+        """New keys for these valid requests, which have no operation id and no attributes. In one
+        call they cost a third of single calls."""
         at, made = clock.now(), list[Making]()
         date = _DATE.pack(at)
         for one in wanted:
@@ -98,7 +97,7 @@ class Mint:
         return made
 
     def _key(self, caller: KeyServerCaller, request: request_types.NewKey, at: float) -> FreshKey:
-        """Thrown away when the request is a repeat."""
+        """The key is dropped when the request is a repeat."""
         algorithm, length, mask = request.algorithm, request.length, request.usage_mask
         drawn, size = self._rng.token(16 + 12), algorithms.size(algorithm, length, mask)
         if isinstance(request, request_types.Register):
@@ -107,7 +106,8 @@ class Mint:
             secret = KeyMaterial(self._rng.token(size))
         key_id, scope = self._ids.draw(drawn[:16], at), caller.scope
         aad = store.binding(key_id, scope, algorithm, length, mask)
-        row = StoredKeyRow(  # in the order of its fields: by their names it takes ten times as long
+        # Positional, in the order of the fields: keyword arguments take ten times as long.
+        row = StoredKeyRow(
             key_id,
             scope,
             request.operation_id or key_id,
@@ -130,7 +130,7 @@ class Mint:
 
 
 def _around(row: StoredKeyRow, server: NodeName) -> list[bytes]:
-    """What stands around the date in the attributes of a new key that was given none."""
+    """The bytes around the date in the attributes of a new key without attributes of its own."""
     made = attributes.with_template(row, (), _ODD, server, brought=False)
     return made.attributes.split(_DATE.pack(_ODD))
 
@@ -139,8 +139,8 @@ def _around(row: StoredKeyRow, server: NodeName) -> list[bytes]:
 
 
 def with_drawn(request: CoreRequest[Any], rng: Rng, ids: Ids, at: float) -> CoreRequest[Any]:
-    """The request with the IV of an Encrypt that brings none, or id and bytes of a Re-key; ``at``
-    in Unix seconds."""
+    """The request with an IV for an Encrypt that has none, or id and bytes of a Re-key; ``at`` in
+    Unix seconds."""
     if isinstance(request, EncryptData) and request.iv is None:
         return msgspec.structs.replace(request, drawn=rng.token(LONGEST_IV))
     if isinstance(request, ReKey):

@@ -1,13 +1,13 @@
-"""Re-key: the key that follows another one (KMIP 1.4 section 4.4).
+"""Re-key: create the key that replaces another one (KMIP 1.4 section 4.4).
 
 1. Algorithm, length and usage mask are those of the old key; the material is new.
-2. Its Names go over to the new key. Each has a Link to the other.
-3. The new key has the other attributes that a client may set of the old one, and its limits unused,
-   but for those that the request names: it has them from there.
+2. Its Names move to the new key. Each key has a Link to the other.
+3. Other attributes of the old key that a client may set are copied, with limits unused, unless
+   the request names them.
 4. Its dates are those of the old key. With an Offset it is activated that long from now, and the
-   other dates are as far from that as they were; then the request names no date.
-5. The state of the new key follows from its dates. That of the old one does not change, and a key
-   that is destroyed has none that follows it.
+   other dates keep their distance to that date; then the request names no date.
+5. The state of the new key follows from its dates. The old key's state does not change, and a
+   destroyed key cannot be replaced.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from services.kms.operations import attribute_operations
 
 NONCE_SIZE, LONGEST_KEY = 12, 32
 DRAWN: Final = NONCE_SIZE + LONGEST_KEY
-"""Bytes to draw for a key of which nobody knows yet how long it is."""
+"""Bytes to draw for a key whose length is not known yet."""
 
 _SAME: Final = {
     "Cryptographic Algorithm": "algorithm",
@@ -80,7 +80,8 @@ def replace(work: Work, request: ReKey) -> ReplacedKey:
 
 
 def _names_in_request(old: StoredKeyRow, request: ReKey) -> set[str]:
-    """Names of what the request says; ``InvalidField`` for what is not as it is (rule 1)."""
+    """Names of the attributes in the request; ``InvalidField`` for a fixed one that differs (rule
+    1)."""
     for one in request.attributes:
         if one.name in _SAME and one.value != getattr(old, _SAME[one.name]):
             raise InvalidField(f"{one.name}: that of the old key stays")
@@ -110,7 +111,7 @@ def _attributes_to_keep(old: StoredKeyRow, named: set[str]) -> Iterator[Attribut
     for one in attributes.of(old):
         settable = one.name in attributes.RULES or one.name.startswith("x-")
         if not settable or one.name in _DATES or one.name == GRANTED_SCOPE:
-            continue  # what was granted is the old key
+            continue  # the grant is for the old key
         if one.name in named and one.name != attributes.NAME:
             continue
         if attributes.RULES.get(one.name, attributes.CUSTOM_RULE).once:

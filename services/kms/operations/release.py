@@ -20,8 +20,8 @@ def build_got_key(
     under: KeyMaterial | None = None,
     told: tuple[Attribute, ...] = (),
 ) -> GotKey:
-    """The key with its material (None: it has none any more), which leaves wrapped ``under``
-    another one, with the attributes that were asked for."""
+    """The key with its material (None: it has none any more), to be wrapped ``under`` another key,
+    with the requested attributes."""
     return GotKey(
         unique_identifier=row.key_id,
         state=row.state,
@@ -39,9 +39,9 @@ _SENSITIVE: Final = implied.SENSITIVE.encode()
 
 
 def withheld(row: StoredKeyRow, *, wrapped: bool) -> ProductError | None:
-    """Why a Get does not give the key, in clear or ``wrapped``, by what its client has said of it
-    (KMIP 1.4 sections 3.48 and 3.50); None when it gives it."""
-    held = row.attributes  # a name that is not in it is not read
+    """Why a Get does not return the key, in clear or ``wrapped``, by attributes that its client set
+    (KMIP 1.4 sections 3.48 and 3.50); None when it does."""
+    held = row.attributes  # cheaper than decoding all attributes
     if _EXTRACTABLE in held and attributes.single(row, implied.EXTRACTABLE) is False:
         return NotExtractable()
     if not wrapped and _SENSITIVE in held and attributes.single(row, implied.SENSITIVE) is True:
@@ -50,8 +50,8 @@ def withheld(row: StoredKeyRow, *, wrapped: bool) -> ProductError | None:
 
 
 def is_plain(caller: KeyServerCaller, row: StoredKeyRow, at: float) -> bool:
-    """Whether a Get of this key, in clear, gives its material at the time ``at`` and has nothing
-    written but that: nobody is refused, no date has come, and the key was given before."""
+    """Whether a Get of this key, in clear, returns its material at the time ``at`` and writes
+    nothing but that: no refusal, no date that has come, and the key was given before."""
     return (
         caller.sees(row)
         and row.wrapped is not None

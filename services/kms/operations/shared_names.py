@@ -33,8 +33,8 @@ class NameHolders(NamedTuple):
 
 
 def others(work: Work, row: StoredKeyRow, attribute: Attribute) -> list[KeyId]:
-    """Keys of the scope, but the one of the row, that have this Name and are not destroyed; two of
-    those that are stored at most."""
+    """Other keys of the scope that have this Name and are not destroyed; at most two of the stored
+    ones."""
     sought = Sought(row.scope, (attribute,), work.at, destroyed=False)
     key = attributes.key_of(attribute.value)
     drafts = work.drafts()
@@ -48,7 +48,7 @@ def others(work: Work, row: StoredKeyRow, attribute: Attribute) -> list[KeyId]:
 
 
 def got(work: Work, mine: StoredKeyRow | None, merged: StoredKeyRow) -> tuple[NameHolders, ...]:
-    """Names that the key ``mine`` has got (None: all that it has), and that another key has too."""
+    """Names that the key ``mine`` got (None: all that it has) and that another key has too."""
     if merged.state in DESTROYED:
         return ()
     before = () if mine is None else _names(mine)
@@ -62,7 +62,7 @@ def got(work: Work, mine: StoredKeyRow | None, merged: StoredKeyRow) -> tuple[Na
 
 
 def view(connection: sqlite3.Connection, limit: int) -> tuple[tuple[NameHolders, ...], int]:
-    """The first of them, with their keys, and how many there are."""
+    """The first shared Names with their keys, and how many there are."""
     rows = connection.execute(
         f"SELECT value, group_concat(key_id, ' ') {_OF_KEYS} LIMIT ?",
         (*DESTROYED, limit),
@@ -78,8 +78,8 @@ def view(connection: sqlite3.Connection, limit: int) -> tuple[tuple[NameHolders,
 
 
 def _names(row: StoredKeyRow) -> tuple[Attribute, ...]:
-    """Without their indices, by which two servers may differ."""
-    if _NAME not in row.attributes:  # sooner than to read them all
+    """The Names without their indices, by which two servers may differ."""
+    if _NAME not in row.attributes:  # cheaper than decoding all attributes
         return ()
     return tuple(
         [

@@ -1,12 +1,12 @@
-"""For how long and for how much a key may be used: leases, and the attribute Usage Limits.
+"""How long and how much a key may be used: leases, and the attribute Usage Limits.
 
-1. What is taken of the limits is counted for each server that has given it, so two servers that
-   were apart know when they meet how much it is together (``joined``); then less than nothing may
-   be left, which is told as nothing.
-2. A client sets the total and the unit, until something is taken (KMIP 1.4 section 3.21).
-3. Encrypt takes what it encrypts, in bytes or as one object; it is refused what is not left.
+1. Allocations are counted for each server that made them, so two servers that were disconnected
+   know the sum when they are connected again (``join_limits``). It may then exceed the total,
+   which is reported as nothing left.
+2. A client sets the total and the unit, until something is allocated (KMIP 1.4 section 3.21).
+3. Encrypt uses what it encrypts, in bytes or as one object; it is refused beyond the limits.
 4. Nothing is allocated of a key that does not protect now (KMIP 1.4 section 4.18).
-5. A key is lent in the states in which it may come to be used, or still is (KMIP 1.4 section 4.17).
+5. A key is leased in the states in which it may be used now or later (KMIP 1.4 section 4.17).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from services.kms.objects.request_types import (
 )
 
 _PROCESSING: Final = 2 | 8 | 0x20 | 0x40 | 0x100 | 0x8000
-"""Of a usage mask: Verify, Decrypt, Unwrap Key, Export, MAC Verify, Validate Cryptogram."""
+"""Bits of a usage mask: Verify, Decrypt, Unwrap Key, Export, MAC Verify, Validate Cryptogram."""
 
 _LENT: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE, KmipState.DEACTIVATED)
 
@@ -89,7 +89,7 @@ def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
 
 
 def charge_encrypt(work: Work, row: StoredKeyRow, size: int) -> None:
-    """Take what Encrypt has used of a key that has limits; ``PermissionDenied`` (rule 3)."""
+    """Count the use by Encrypt of a key with limits; ``PermissionDenied`` (rule 3)."""
     limits = of(row)
     if limits is not None:
         amount = size if limits.unit == "Byte" else 1
@@ -97,8 +97,8 @@ def charge_encrypt(work: Work, row: StoredKeyRow, size: int) -> None:
 
 
 def of(row: StoredKeyRow) -> UsageLimitsValue | None:
-    """The limits of the key, if it has some."""
-    if _NAME not in row.attributes:  # sooner than to read them all
+    """The limits of the key, if it has any."""
+    if _NAME not in row.attributes:  # cheaper than decoding all attributes
         return None
     found = attributes.single(row, attributes.LIMITS)
     return found if isinstance(found, UsageLimitsValue) else None
@@ -108,7 +108,7 @@ _NAME: Final = attributes.LIMITS.encode()
 
 
 def charge(row: StoredKeyRow, amount: int, work: Work) -> StoredKeyRow:
-    """The row of a key that has limits without so much of them; ``PermissionDenied``."""
+    """The row of a key with limits after the use of ``amount``; ``PermissionDenied``."""
     limits = of(row)
     if limits is None or amount > limits.left:
         raise PermissionDenied("that is more than is left of the key's Usage Limits")
@@ -119,7 +119,7 @@ def charge(row: StoredKeyRow, amount: int, work: Work) -> StoredKeyRow:
 
 
 def join_limits(one: Stamped, other: Stamped) -> Stamped:
-    """What was written last, with all that was taken (rule 1)."""
+    """The value written last, with all allocations of both (rule 1)."""
     if not one.instances or not other.instances:
         return one
     [(_, mine)], [(_, theirs)] = one.instances, other.instances

@@ -1,6 +1,6 @@
 """The key that wraps another one in an answer to Get (KMIP 1.4 sections 2.1.6, 4.11).
 
-It is a key of the caller's scope that may wrap and that protects. The trail records its use as
+It is a key of the caller's scope that may wrap and protects now. The trail records its use as
 Encrypt; it counts for its Usage Limits, and rejections of Encrypt apply. A caller that may not get
 a key does not get it wrapped either.
 """
@@ -27,8 +27,8 @@ _WRAP_KEY: Final = 0x10  # of a usage mask
 def key_of(
     work: Work, wanted: KeyWrapping, leaving: StoredKeyRow, secret: KeyMaterial
 ) -> KeyMaterial:
-    """The material of the key that wraps ``secret``, which is that of ``leaving``; ``Refusal``,
-    also when that can not be wrapped as it is wanted: then nothing leaves."""
+    """The material of the key that wraps ``secret``, the material of ``leaving``. ``Refusal``, also
+    when the key cannot be wrapped in the requested form: then nothing leaves."""
     row = work.find(wanted.key_id)
     if row is None or not work.caller.owns(row):
         raise Refusal(authorization.absent(work.caller), work.caller.scope)

@@ -1,12 +1,12 @@
-"""One number over all keys of a server of a group, by which two servers find that they differ.
+"""One number over all keys of a server of a group, by which two servers detect a difference.
 
-Logs and marks say which changes a server has (``oplog``). Equal marks do not prove equal keys: a
-server that was put back may have given new changes the numbers of lost ones, and the server that
-could have noticed may be gone. So each server keeps a *total* over all its keys and sends it when
-two servers compare. A server with the same marks and another total tells all its keys.
+Logs and marks record which changes a server has (``oplog``). Equal marks do not prove equal keys: a
+restored server may have given new changes the numbers of lost ones, and the server that could have
+noticed may be gone. So each server keeps a *total* over all its keys and sends it when two servers
+compare. A server with the same marks and another total sends all its keys.
 
 The total is the exclusive or of a digest of each key. A change only notes its key; the total is
-brought up to date now and then. Functions here run inside ``Database.transact`` or ``query``.
+updated at intervals. Functions here run inside ``Database.transact`` or ``query``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from services.kms.replication.key_merge import comparable_part
 from services.kms.sealing.vault import Vault
 
 AT_ONCE: Final = 256  # keys that one transaction adds up
-AHEAD: Final = 32  # keys that are added up for an answer, and forgotten again
+AHEAD: Final = 32  # keys that are added for one answer and not stored
 
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS contents (
@@ -43,14 +43,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def digest(row: StoredKeyRow) -> bytes:
-    """Of all that servers which replicate must agree upon about a key."""
+    """The digest of the parts of a key on which servers that replicate must agree."""
     return hashlib.sha256(_encode(comparable_part(row))).digest()
 
 
 def digests(
     connection: sqlite3.Connection, vault: Vault, after: KeyId, limit: int
 ) -> tuple[tuple[KeyId, bytes], ...]:
-    """Of the first keys behind the id ``after``, in order of the ids."""
+    """The digests of the first keys after the id ``after``, in order of the ids."""
     rows = store.rows_by_id(connection, vault, after, limit)
     return tuple((row.key_id, digest(row)) for row in rows)
 
@@ -58,8 +58,8 @@ def digests(
 def fingerprints(
     connection: sqlite3.Connection, vault: Vault, secret: bytes, after: KeyId, limit: int
 ) -> tuple[tuple[StoredKeyRow, str], ...]:
-    """The first keys behind the key ``after`` in order of creation, each with the fingerprint of
-    its material under ``secret``, empty for one without."""
+    """The first keys after the key ``after`` in order of creation, each with the fingerprint of its
+    material under ``secret``, empty for one without."""
     place = store.ordinal(connection, after, None) or 0
     rows = store.rows(connection, vault, place, limit)
     keys = [store.material(vault, row) for row in rows]
@@ -70,7 +70,7 @@ def fingerprints(
 
 
 def begin(connection: sqlite3.Connection) -> None:
-    """Make the tables on the first start, with all keys that are there still to be added up."""
+    """Create the tables on the first start, with all existing keys still to be added."""
     for statement in _SCHEMA:
         connection.execute(statement)
     done = connection.execute("INSERT OR IGNORE INTO total VALUES (1, ?)", (_NOTHING,))
@@ -79,14 +79,14 @@ def begin(connection: sqlite3.Connection) -> None:
 
 
 def mark_unsummed(connection: sqlite3.Connection, key_ids: Iterable[KeyId]) -> None:
-    """These keys are to be added up again."""
+    """Note that these keys must be added again."""
     connection.executemany(
         "INSERT OR IGNORE INTO unsummed VALUES (?)", [(key_id,) for key_id in key_ids]
     )
 
 
 def add_up(connection: sqlite3.Connection, vault: Vault) -> bool:
-    """Add up some of what has changed. Whether that was all."""
+    """Add some of the changed keys; returns whether these were all."""
     digests = _ahead(connection, vault, AT_ONCE)
     total = _sum(connection, digests)
     connection.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", digests.items())
@@ -98,20 +98,20 @@ def add_up(connection: sqlite3.Connection, vault: Vault) -> bool:
 
 
 def total(connection: sqlite3.Connection, vault: Vault) -> bytes:
-    """The total as it is now; nothing when too much has changed since it was added up."""
+    """The present total; None when too much has changed since it was updated."""
     digests = _ahead(connection, vault, AHEAD + 1)
     return b"" if len(digests) > AHEAD else _sum(connection, digests)
 
 
 def _ahead(connection: sqlite3.Connection, vault: Vault, limit: int) -> dict[KeyId, bytes]:
-    """Some of the keys that have changed, with their digests."""
+    """Some of the changed keys, with their digests."""
     found = connection.execute("SELECT key_id FROM unsummed ORDER BY key_id LIMIT ?", (limit,))
     rows = [store.find(connection, vault, KeyId(key_id)) for (key_id,) in found.fetchall()]
     return {row.key_id: digest(row) for row in rows if row is not None}
 
 
 def _sum(connection: sqlite3.Connection, digests: dict[KeyId, bytes]) -> bytes:
-    """The total with these digests in place of what it has of their keys."""
+    """The total with these digests in place of those that it includes for their keys."""
     known = connection.execute("SELECT digest FROM total").fetchone()[0]
     number = int.from_bytes(known)
     for key_id, digest in digests.items():

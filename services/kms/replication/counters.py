@@ -31,7 +31,7 @@ _SCHEMA: Final = (
 
 
 class OriginRow(NamedTuple):
-    """How many changes of a server were applied here, and how late; in seconds."""
+    """How many changes of a server were applied here, and with what delay in seconds."""
 
     node: NodeName
     applied: int
@@ -46,8 +46,8 @@ def begin(connection: sqlite3.Connection) -> None:
 
 
 def count_applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
-    """A change of ``node`` is here, so long after it was made. By clocks that differ it may have
-    come before: that is no lag."""
+    """Count a change of ``node`` that was applied ``lag_s`` after it was made. With differing
+    clocks the lag may be negative; it counts as none."""
     lag_s = max(lag_s, 0.0)
     connection.execute(
         "INSERT INTO origins VALUES (?, 1, ?, ?) ON CONFLICT (node) DO UPDATE SET "
@@ -58,7 +58,7 @@ def count_applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) 
 
 
 def origins(connection: sqlite3.Connection) -> tuple[OriginRow, ...]:
-    """Whose changes were applied here, by name."""
+    """The servers whose changes were applied here, by name."""
     found = connection.execute(
         "SELECT node, applied, lag_s, worst_lag_s FROM origins ORDER BY node"
     )
@@ -66,7 +66,7 @@ def origins(connection: sqlite3.Connection) -> tuple[OriginRow, ...]:
 
 
 def count(connection: sqlite3.Connection, name: str, more: int) -> None:
-    """Add to a tally; nothing when ``more`` is 0."""
+    """Add to a counter; no change when ``more`` is 0."""
     if more:
         connection.execute(
             "INSERT INTO tallies VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET "
@@ -76,12 +76,12 @@ def count(connection: sqlite3.Connection, name: str, more: int) -> None:
 
 
 def tallies(connection: sqlite3.Connection) -> dict[str, int]:
-    """All tallies by name."""
+    """All counters by name."""
     return dict(connection.execute("SELECT name, number FROM tallies ORDER BY name").fetchall())
 
 
 def breach(connection: sqlite3.Connection, key_id: KeyId, peer: NodeName, at: float) -> bool:
-    """This id has another material at the peer. Whether that was not known."""
+    """Record that the peer has another material under this id; returns whether that is new."""
     done = connection.execute(
         "INSERT OR IGNORE INTO breaches VALUES (?, ?, ?)", (key_id, peer, float(at))
     )
@@ -94,7 +94,7 @@ def count_breaches(connection: sqlite3.Connection) -> int:
 
 
 def breaches(connection: sqlite3.Connection, limit: int) -> list[tuple[KeyId, NodeName, float]]:
-    """Ids with two materials and who has the other one, the first ones that were found."""
+    """The first ids with two materials, and the server that has the other one."""
     found = connection.execute(
         "SELECT key_id, peer, at FROM breaches ORDER BY at, key_id, peer LIMIT ?", (limit,)
     )

@@ -38,11 +38,11 @@ from services.runtime.ports import Bus, Clock, Database, Rng
 from services.runtime.service import Peer
 
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
-PAUSE: Final = 10  # exchanges from one telling of all keys that differ to the next
+PAUSE: Final = 10  # exchanges before all keys that differ are sent again
 
 
 class ReplicationGroup:
-    """Tells the other servers what was committed; a ``CommitWitness`` that keeps nobody waiting."""
+    """Sends committed changes to the other servers; a ``CommitWitness`` that delays no answer."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ReplicationGroup:
         return self._appointed.node
 
     async def start(self) -> None:
-        """Begin to tell the others, now and for the rest of this life."""
+        """Begin to send to the others, for the rest of this life."""
         drawn = self._draw()
 
         def begin(connection: sqlite3.Connection) -> Active:
@@ -106,7 +106,7 @@ class ReplicationGroup:
         for line in self._lines.values():
             line.wake.set()
 
-    # ---- telling the others ----------------------------------------------------------------------
+    # ---- sending to the others -------------------------------------------------------------------
 
     async def _exchange(self) -> None:
         while True:
@@ -115,7 +115,7 @@ class ReplicationGroup:
             self._compare()
 
     async def _add_up(self) -> None:
-        """What has changed, so that the others can be told what all keys come to."""
+        """Update the total over all keys, so that it can be sent to the others."""
         try:
             while not await self._database.transact(partial(checksums.add_up, vault=self._vault)):
                 pass
@@ -128,7 +128,7 @@ class ReplicationGroup:
         self._wake_all()
 
     async def _run(self, peer: NodeName, line: PeerLine) -> None:
-        """Tell one peer of all that it lacks, for ever."""
+        """Send one peer everything that it lacks, for ever."""
         while True:
             line.wake.clear()
             due = line.due
@@ -153,8 +153,8 @@ class ReplicationGroup:
     async def _reach(
         self, peer: NodeName, line: PeerLine, number: int, rows: Sequence[LogRow], *, total: bool
     ) -> None:
-        """Tell the peer once. It may begin a new life meanwhile, which answers nothing that its
-        last one was asked: then this is over before it ends."""
+        """Contact the peer once. If the peer begins a new life meanwhile, which will not answer
+        requests to its last life, this returns early."""
         failed = False
         try:
             await self._tell(peer, rows, total=total)
@@ -177,7 +177,7 @@ class ReplicationGroup:
         return oplog.next_for(connection, self._me, peer, KEYS_AT_ONCE, relay=relay)
 
     async def _tell(self, peer: NodeName, rows: Sequence[LogRow], *, total: bool) -> None:
-        """Tell as many as one message holds, and hear where the peer stands."""
+        """Send as many rows as one message holds; the answer is the peer's standing."""
         wanted = dict.fromkeys(row.key_id for row in rows)
         found = await replicas.read_replicas(
             self._core, [KeyChange(key_id, 0) for key_id in wanted]
@@ -189,7 +189,7 @@ class ReplicationGroup:
             partial(self._describe_standing, peer, total=total)
         )
         entries = []
-        for row in rows:  # in order, so none stands behind a gap
+        for row in rows:  # in order, so that no row follows a gap
             if row.key_id not in index:
                 break
             entries.append(
@@ -229,13 +229,13 @@ class ReplicationGroup:
         if newly:
             self._node.record("kms.group", level="warning", peer=peer, reached=False, why=why)
 
-    # ---- where each of them stands -------------------------------------------------------------
+    # ---- standings ------------------------------------------------------------------------------
 
     def _record_standing(
         self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
     ) -> HeardStanding:
-        """Take note of where the peer stands. Telling everything that was of no use is not repeated
-        before a while."""
+        """Record the peer's standing. Sending everything without effect is not repeated for a
+        while."""
         last, now = self._lines[peer].differed_at, self._clock.monotonic()
         pause_s = PAUSE * self._node.knobs.group_exchange_s
         return standing.record_standing(
@@ -279,10 +279,10 @@ class ReplicationGroup:
         for key_id in breaches:
             self._node.record("kms.breach", level="error", key_id=key_id, peer=peer)
 
-    # ---- being told ------------------------------------------------------------------------------
+    # ---- receiving -------------------------------------------------------------------------------
 
     async def take(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
-        """The peer tells of changes, or only where it stands."""
+        """Store changes of the peer, or only its standing."""
         said, line = message.standing, self._lines[peer.node]
         outcome: list[tuple[HeardStanding, bool]] = []
         if peer.boot < line.boot:
@@ -330,7 +330,7 @@ class ReplicationGroup:
         )
         return m.ChangesTaken(refused=done.refused, standing=told)
 
-    # ---- what an operator is told ----------------------------------------------------------------
+    # ---- for operators --------------------------------------------------------------------------
 
     async def status(self) -> m.GroupStatus:
         """See ``QueryGroup``."""
@@ -340,7 +340,7 @@ class ReplicationGroup:
         )
 
     async def make_active(self) -> None:
-        """This server takes the changes from now on, durably; only in mode ``forward``."""
+        """Make this server take the changes from now on, durably; only in mode ``forward``."""
         if self.active is None:
             raise NotAvailable(f"{self._me} takes changes as all servers of its group do")
 
@@ -352,39 +352,39 @@ class ReplicationGroup:
         self._compare()
 
     def _appoint(self, one: Active) -> None:
-        """That server takes changes from now on, unless a later appointment is known by now: who
-        is told of two that are durable need not be told in their order."""
+        """That server takes changes from now on, unless a later appointment is known by now: two
+        durable appointments may be reported out of order."""
         if oplog.counts(one, self._appointed):
             self._appointed = one
             self._node.record("kms.active", level="warning", active=one.node, term=one.term)
 
 
-# ---- what a server remembers of each other one ---------------------------------------------------
+# ---- the state of each peer ---------------------------------------------------------------------
 
 
 class PeerLine:
-    """One peer: what is to be done about it, and when."""
+    """One peer: what has to be done for it, and when."""
 
     def __init__(self) -> None:
-        self.wake = asyncio.Event()  # something has changed here
-        self.back = asyncio.Event()  # try again
-        self.over = asyncio.Event()  # the contact that was begun last
-        self.due = True  # compare where the two stand
+        self.wake = asyncio.Event()  # set when something has changed here
+        self.back = asyncio.Event()  # set to try again
+        self.over = asyncio.Event()  # set when the present contact is over
+        self.due = True  # whether the two must compare
         self.failed = False
-        self.failures = 0  # contacts that failed one after another
+        self.failures = 0  # consecutive failed contacts
         self.contacts = 0
         self.boot = 0
-        self.checked: TrailEnd | None = None  # the end of our trail that the peer told last
-        self.differed_at: float | None = None  # when all was told because the two differ
-        self.looked = 0  # the peer's life that has looked for the end that we have of its trail
+        self.checked: TrailEnd | None = None  # the end of our trail that the peer sent last
+        self.differed_at: float | None = None  # when everything was sent because the two differ
+        self.looked = 0  # the life of the peer that has looked for its trail's end as stored here
 
     def speaks(self, boot: int) -> None:
-        """The peer is there, in this life: what waited for an earlier one need not wait longer."""
+        """The peer is there, in this life: contacts with an earlier life need not be awaited."""
         if boot != self.boot:
             self.boot, self.due, self.failures = boot, True, 0
             self.over.set()
             self.wake.set()
-        if self.failures < 2:  # two that fail each other would wake each other for ever
+        if self.failures < 2:  # two servers that fail each other must not wake each other for ever
             self.back.set()
 
 
@@ -392,19 +392,19 @@ class PeerLine:
 
 
 class Learning:
-    """Of the server ``me``."""
+    """Waits for changes of other servers to arrive at the server ``me``."""
 
     def __init__(self, me: NodeName, clock: Clock, database: Database) -> None:
         self._me, self._clock, self._database = me, clock, database
-        self._news = asyncio.Event()  # set, and replaced, when something was learned
+        self._news = asyncio.Event()  # set, and replaced, when something was learnt
 
     def news(self) -> None:
-        """Something was learned of another's log, durably."""
+        """Something of another server's log was stored, durably."""
         self._news.set()
         self._news = asyncio.Event()
 
     async def until(self) -> Mark:
-        """How far this server's own log is; its start when the disk does not say."""
+        """The end of this server's own log; its start when the disk fails."""
         try:
             place = await self._has(self._me)
         except OSError:
@@ -412,8 +412,8 @@ class Learning:
         return Mark(node=self._me, epoch=place.epoch, sequence=place.sequence)
 
     async def learned(self, until: Mark, within_s: float) -> bool:
-        """Whether this server comes to have that much of another's log, in so many lab seconds,
-        and its disk says so."""
+        """Whether this server gets that much of another's log, durably, within so many lab
+        seconds."""
         wanted = LogPlace(until.epoch, until.sequence)
         try:
             async with self._clock.timeout(within_s):

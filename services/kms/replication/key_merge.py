@@ -4,11 +4,10 @@ States are joined upwards (``states.join_states``), and material that one server
 removed from both. Facts that never change must be equal: an id that arrives with another scope,
 kind or material is refused, so no id ever has two materials.
 
-Each attribute is the last writer's, the one with the greater stamp; of Usage Limits, what each
-server has allocated counts in any case. A date that has not yet changed the state is the last
-writer's too; one that has is the earliest of those that have; the dates of a compromise and of
-destruction are the earliest. A Name that two disconnected servers gave to two keys stays with both
-and is reported (``shared_names``).
+Each attribute is the one with the greater stamp; of Usage Limits, the allocations of each server
+count in any case. A date that has not yet changed the state also comes from the last writer. One
+that has is the earliest; the dates of a compromise and of destruction are the earliest too. A Name
+that two disconnected servers gave to two keys stays with both and is reported (``shared_names``).
 """
 
 from __future__ import annotations
@@ -45,19 +44,21 @@ _AHEAD: Final = (
     (attributes.ACTIVATION, "activation_date", KmipState.ACTIVE),
     (attributes.DEACTIVATION, "deactivation_date", KmipState.DEACTIVATED),
 )
-"""Dates that a client may set ahead, their columns, and the state from which they are past."""
+"""Dates that a client may set in the future, their columns, and the state from which they are
+past."""
 
 
 class KeyReplica(NamedTuple):
-    """A key as a server has it, and its material; ``wrapped`` and ``changed`` mean nothing here."""
+    """A key as a server has it, with its material; ``wrapped`` and ``changed`` are meaningless
+    here."""
 
     row: StoredKeyRow
     secret: KeyMaterial | None
 
 
 class Taken(NamedTuple):
-    """What became of a key of the peer: it was merged into ``mine`` (None: there was none), or
-    ``refused``, because its id has another material here. ``shared``: Names that it got with this,
+    """The outcome for a key of the peer: it was merged into ``mine`` (None: there was none), or
+    ``refused``, because its id has another material here. ``shared``: Names that it got by this,
     and that another key has too."""
 
     theirs: StoredKeyRow
@@ -68,15 +69,15 @@ class Taken(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether this server has learned something."""
+        """Whether this server has learnt something."""
         return not self.refused and self.merged != self.mine
 
     @property
     def conflict(self) -> bool:
-        """Whether each of the two had what the other had not.
+        """Whether each of the two had something that the other had not.
 
-        That a key was given is no change that another one could be at odds with, and a server
-        writes it down that takes no changes.
+        That a key was given out conflicts with nothing, and a server that takes no changes records
+        it too.
         """
         if self.mine is None or self.refused:
             return False
@@ -89,7 +90,7 @@ class Taken(NamedTuple):
         return _without_gift(self.mine) != _without_gift(self.merged) != _without_gift(self.theirs)
 
     def withdrawn(self, now: float) -> float | None:
-        """When the peer had taken the key out of use, if it could be used here until ``now``."""
+        """When the peer had withdrawn the key, if it was usable here until ``now``."""
         if self.mine is None or self.refused:
             return None
         active, mine = states.rank(KmipState.ACTIVE), as_at(self.mine, now)
@@ -100,10 +101,10 @@ class Taken(NamedTuple):
 
 
 class Replicated(NamedTuple):
-    """Keys of a replication that have another material here, and where the trail now ends.
+    """Keys of a replication that have another material here, and the new end of the trail.
 
-    ``intact``: it has all that the peer saw of it. ``shared``: Names that keys got with it, and
-    that other keys have too.
+    ``intact``: the trail has everything that the peer saw of it. ``shared``: Names that keys got by
+    this, and that other keys have too.
     """
 
     refused: tuple[KeyId, ...]
@@ -113,7 +114,7 @@ class Replicated(NamedTuple):
 
 
 def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
-    """Draft what becomes of a key of the peer; a refusal is noted.
+    """Draft the merge of a key of the peer; a refusal is recorded.
 
     ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
     it in turn.
@@ -136,7 +137,7 @@ def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
 
 
 def merge(mine: StoredKeyRow, theirs: StoredKeyRow) -> StoredKeyRow:
-    """My row with what theirs adds to it."""
+    """My row with the additions of theirs."""
     state = states.join_states(mine.state, theirs.state)
     return msgspec.structs.replace(
         mine,
@@ -150,7 +151,7 @@ def merge(mine: StoredKeyRow, theirs: StoredKeyRow) -> StoredKeyRow:
 
 
 def _latest(mine: StoredKeyRow, theirs: StoredKeyRow) -> bytes:
-    """Equal bytes on both, whoever merges; the server's name settles equal times."""
+    """The latest stamp wins on both servers; the server's name settles equal times."""
     if mine.attributes == theirs.attributes:
         return mine.attributes
     held = attributes.unpack(mine.attributes)
@@ -172,7 +173,7 @@ def _stamp(held: Stamped) -> tuple[float, str, bytes]:
 def _ahead(
     mine: StoredKeyRow, theirs: StoredKeyRow, name: str, column: str, past: KmipState
 ) -> float | None:
-    """A date that changes the state: of those that have it behind them, else of the last writer."""
+    """A date that changes the state: the earliest that has come, else the last writer's."""
     dates = [(row, getattr(row, column)) for row in (mine, theirs)]
     behind = [date for row, date in dates if states.rank(row.state) >= states.rank(past)]
     if behind:
@@ -206,12 +207,13 @@ def _same_key(work: Work, mine: StoredKeyRow, replica: KeyReplica) -> bool:
 
 
 def comparable_part(row: StoredKeyRow) -> StoredKeyRow:
-    """What two servers compare: all but how each of them keeps it."""
+    """The parts that two servers compare: all but how each of them stores the key."""
     return msgspec.structs.replace(row, wrapped=None, changed=0)
 
 
 def _without_gift(row: StoredKeyRow) -> StoredKeyRow:
-    """The row, whether the key was given or not; that may have been its last change."""
+    """The row without the record of whether the key was given out; that may have been its last
+    change."""
     held = attributes.unpack(row.attributes)
     held.pop(implied.FRESH, None)
     packed = attributes.pack(held)

@@ -12,17 +12,17 @@ from services.kms.operations.shared_names import NameHolders
 from services.kms.settings.knobs import KmsNode
 
 LISTED: Final = 1000
-"""Keys, or Names, of a kind that are told one by one; of more there is the number."""
+"""Keys, or Names, of a kind that are listed; the rest is only counted."""
 
 
 def names_told(connection: sqlite3.Connection) -> tuple[tuple[m.SharedName, ...], int]:
-    """The first of them, and how many there are."""
+    """The first shared Names, and how many there are."""
     found, total = shared_names.view(connection, LISTED)
     return tuple([m.SharedName(name=one.name, key_ids=one.key_ids) for one in found]), total
 
 
 def record_names(node: KmsNode, found: Sequence[NameHolders]) -> None:
-    """A record of each that has become known."""
+    """Record each new shared Name."""
     for one in found:
         keys = ", ".join(one.key_ids)
         node.record("kms.name_shared", level="warning", name=one.name, keys=keys)

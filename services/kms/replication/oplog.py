@@ -1,18 +1,18 @@
 """The logs of changes of a group's servers, and how far each server has them.
 
-Every server numbers its own changes of keys: its *log*. A log has one row for each key, that of its
-last change, because servers send a key as it is and not the steps that led there. Rows travel with
-the keys, and each server stores the logs of all, so that it can serve a third one for a server that
-is away. A *mark* is how far a server has a log without a gap: its own marks say what it has, the
-others' what it knows that they have.
+Every server numbers its own changes of keys: its *log*. A log has one row for each key, for its
+last change, because servers send the present key and not the steps that led there. Rows travel with
+the keys, and each server stores the logs of all servers, so that it can pass them to a third one
+while their origin is away. A *mark* is how far a server has a log without a gap: its own marks
+record what it has, the others' what it knows that they have.
 
 A place in a log is an *epoch* and a number. Each life of a server begins an epoch with a random
 part, so two lives that begin from copies of one disk never use one place for two changes. A server
-knows its epochs: a mark with another one shows that it was put back to an older state. It then
-begins a new epoch, tells all its keys again under new numbers, and asks the others for all of
+knows its epochs: a mark with an unknown one shows that it was restored to an older state. It then
+begins a new epoch, sends all its keys again under new numbers, and asks the others for all of
 theirs.
 
-Functions here run inside ``Database.transact`` or ``query``. ``begin`` makes the tables in the
+Functions here run inside ``Database.transact`` or ``query``. ``begin`` creates the tables in the
 database of a server that needs them.
 """
 
@@ -61,7 +61,7 @@ _SCHEMA: Final = (
         node TEXT NOT NULL,
         term INTEGER NOT NULL
     ) STRICT""",
-    # Beside it, for there are databases from before appointments had stamps.
+    # In a table of its own, because older databases have appointments without stamps.
     """CREATE TABLE IF NOT EXISTS appointed (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         at REAL NOT NULL
@@ -70,7 +70,7 @@ _SCHEMA: Final = (
 
 
 class LogPlace(NamedTuple):
-    """A place in a log; places compare as they follow each other."""
+    """A place in a log; places sort in the order of the log."""
 
     epoch: int
     sequence: int
@@ -79,9 +79,9 @@ class LogPlace(NamedTuple):
 START: Final = LogPlace(0, 0)
 
 DRAWN: Final = 2**32
-"""An epoch has a number drawn below this in its low bits, and above them the next one."""
+"""An epoch has a number drawn below this in its low bits; the high bits count up."""
 
-_LOST: Final = 2**62  # the last number of an epoch of this server that it has lost
+_LOST: Final = 2**62  # the last number of an epoch that this server has lost
 
 
 class LogRow(NamedTuple):
@@ -94,8 +94,8 @@ class LogRow(NamedTuple):
 
 
 class PeerRow(NamedTuple):
-    """Another server: since when it does not answer, the end of its trail when it last spoke, and
-    whether it shall tell everything."""
+    """Another server: since when it does not answer, the end of its trail when it last answered,
+    and whether it must send everything."""
 
     node: NodeName
     down_since: float | None
@@ -113,15 +113,14 @@ def begin(
     at: float,
     drawn: int,
 ) -> None:
-    """Make the tables on the first start; a peer that is new has nothing yet, and keys that were
-    there before are to be told. ``drawn``: a number below ``DRAWN`` that no other life has drawn.
-    """
+    """Create the tables on the first start. A new peer has nothing yet, and existing keys must be
+    sent. ``drawn``: a number below ``DRAWN`` that no other life has drawn."""
     for statement in _SCHEMA:
         connection.execute(statement)
     checksums.begin(connection)
     counters.begin(connection)
     known = marks(connection, me).get(me)
-    if known is not None:  # of a database from before there were epochs of lives
+    if known is not None:  # of a database without epochs of lives
         connection.execute("INSERT OR IGNORE INTO epochs VALUES (?, ?)", known)
     connection.execute("DELETE FROM epochs WHERE last = 0")  # of a life without a change
     _begin_epoch(connection, _epoch(connection), drawn)
@@ -142,7 +141,7 @@ def begin(
 def put(
     me: NodeName, connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
 ) -> tuple[KeyChange, ...]:
-    """Log changes that were made here. Nobody has to have them before the answer."""
+    """Log changes that were made here. No peer must have them before the answer."""
     key_ids = [change.key_id for change in changes]
     checksums.mark_unsummed(connection, key_ids)
     log(connection, me, key_ids, at)
@@ -150,7 +149,7 @@ def put(
 
 
 def log(connection: sqlite3.Connection, me: NodeName, key_ids: Sequence[KeyId], at: float) -> None:
-    """Have the others told of these keys, which may be as they were."""
+    """Send the others these keys again, whether they changed or not."""
     if not key_ids:
         return
     epoch = _epoch(connection)
@@ -165,13 +164,13 @@ def log(connection: sqlite3.Connection, me: NodeName, key_ids: Sequence[KeyId], 
 
 
 def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
-    """Log every key as changed here and now, so that all others are told of it."""
+    """Log every key as changed here and now, so that all others get it."""
     found = connection.execute("SELECT key_id FROM keys ORDER BY ordinal").fetchall()
     log(connection, me, [KeyId(key_id) for (key_id,) in found], at)
 
 
 def has(connection: sqlite3.Connection, place: LogPlace) -> bool:
-    """Whether this server's own log has come by that place."""
+    """Whether this server's own log contains that place."""
     found = connection.execute("SELECT last FROM epochs WHERE epoch = ?", (place.epoch,)).fetchone()
     return place == START or (found is not None and place.sequence <= found[0])
 
@@ -179,8 +178,8 @@ def has(connection: sqlite3.Connection, place: LogPlace) -> bool:
 def begin_epoch(
     connection: sqlite3.Connection, me: NodeName, heard: LogPlace, at: float, drawn: int
 ) -> None:
-    """This server was put back, and may have lost what a peer has ``heard``: tell all that it has,
-    and have all told to it."""
+    """This server was restored, and may have lost what a peer has (``heard``): send everything
+    again, and request everything."""
     if not has(connection, heard):
         connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (heard.epoch, _LOST))
     connection.execute("DELETE FROM oplog WHERE node = ?", (me,))
@@ -190,7 +189,7 @@ def begin_epoch(
 
 
 def _epoch(connection: sqlite3.Connection) -> int:
-    """The one that this life numbers its changes in: the last one that is known."""
+    """The epoch of this life's changes: the last one that is known."""
     return int(connection.execute("SELECT coalesce(max(epoch), 0) FROM epochs").fetchone()[0])
 
 
@@ -202,7 +201,8 @@ def _begin_epoch(connection: sqlite3.Connection, last: int, drawn: int) -> None:
 def next_for(
     connection: sqlite3.Connection, me: NodeName, peer: NodeName, limit: int, *, relay: bool
 ) -> list[LogRow]:
-    """What the peer lacks of this server's log, in order; with ``relay`` of the others' too."""
+    """The rows of this server's log that the peer lacks, in order; with ``relay`` of other servers'
+    logs too."""
     theirs = marks(connection, peer)
     logs = [me, *(node for node in marks(connection, me) if node not in (me, peer))]
     found: list[LogRow] = []
@@ -223,8 +223,8 @@ def take(
     after: Mapping[NodeName, LogPlace],
     now: float,
 ) -> None:
-    """Rows of logs whose keys are taken in this transaction. Where there is a gap before them they
-    are not counted, and come again; nor is one again that was counted before."""
+    """Take log rows whose keys are stored in this transaction. Rows after a gap are not counted and
+    arrive again; rows that were counted before are not counted again."""
     mine = marks(connection, me)
     told = dict.fromkeys(row.node for row in rows if row.node != me)
     whole = [node for node in told if mine.get(node, START) >= after.get(node, START)]
@@ -262,9 +262,10 @@ def heard(
     theirs: Mapping[NodeName, LogPlace],
     end: TrailEnd | None,
 ) -> bool:
-    """The peer has said what it has, and where its trail ends (None: that is not to be kept).
+    """Record what the peer has, and the end of its trail (None: do not store it).
 
-    Whether it was marked as down."""
+    Returns whether it was marked as down.
+    """
     connection.execute("DELETE FROM marks WHERE holder = ?", (peer,))
     for node, place in theirs.items():
         _mark(connection, peer, node, place)
@@ -276,12 +277,12 @@ def heard(
 
 
 def confirm_everything(connection: sqlite3.Connection, peer: NodeName) -> None:
-    """The peer knows that it shall tell everything."""
+    """The peer knows that it must send everything."""
     connection.execute("UPDATE peers SET everything = 0 WHERE node = ?", (peer,))
 
 
 def mark_down(connection: sqlite3.Connection, peer: NodeName, at: float, why: str) -> bool:
-    """The peer does not answer, since ``at`` (Unix seconds). Whether it was not marked before."""
+    """Mark the peer as not answering, since ``at`` (Unix seconds); returns whether that is new."""
     done = connection.execute(
         "UPDATE peers SET down_since = ?, why = ? WHERE node = ? AND down_since IS NULL",
         (float(at), why, peer),
@@ -290,7 +291,7 @@ def mark_down(connection: sqlite3.Connection, peer: NodeName, at: float, why: st
 
 
 def peers(connection: sqlite3.Connection) -> tuple[PeerRow, ...]:
-    """Those that this server replicates with, by name."""
+    """The servers that this one replicates with, by name."""
     found = connection.execute(
         "SELECT node, down_since, why, sequence, digest, everything FROM peers ORDER BY node"
     )
@@ -300,7 +301,7 @@ def peers(connection: sqlite3.Connection) -> tuple[PeerRow, ...]:
     )
 
 
-# ---- what an operator wants to know -----------------------------------------------------------
+# ---- for operators --------------------------------------------------------------------------
 
 
 def waiting(connection: sqlite3.Connection, me: NodeName, peer: NodeName) -> tuple[int, float]:
@@ -317,8 +318,8 @@ def waiting(connection: sqlite3.Connection, me: NodeName, peer: NodeName) -> tup
 def at_risk(
     connection: sqlite3.Connection, me: NodeName, others: Iterable[NodeName], limit: int
 ) -> tuple[int, tuple[KeyId, ...]]:
-    """How many keys were made here that no other server has confirmed, and the first of them in
-    order of the log."""
+    """How many keys made here no other server has confirmed, and the first of them in order of the
+    log."""
     place = max((marks(connection, peer).get(me, START) for peer in others), default=START)
     found = connection.execute(
         "SELECT key_id, count(*) OVER () FROM oplog JOIN keys USING (key_id) "
@@ -329,11 +330,11 @@ def at_risk(
     return (found[0][1] if found else 0), tuple(KeyId(key_id) for key_id, _ in found)
 
 
-# ---- who takes changes ------------------------------------------------------------------------
+# ---- the active server ------------------------------------------------------------------------
 
 
 class Active(NamedTuple):
-    """The server that takes changes, nobody in mode ``async``, and by the ``term``-th appointment.
+    """The server that takes changes (None in mode ``async``), by the ``term``-th appointment.
     ``at`` is its stamp, in Unix seconds; 0 for the one of the configuration."""
 
     node: NodeName | None
@@ -341,11 +342,11 @@ class Active(NamedTuple):
     at: float
 
 
-_STEP: Final = 1e-6  # from one stamp to the next, in seconds, where no clock says more
+_STEP: Final = 1e-6  # seconds from one stamp to the next, unless the clock is further ahead
 
 
 def active(connection: sqlite3.Connection) -> Active:
-    """Who takes changes, as known here."""
+    """The active server, as known here."""
     found = connection.execute(
         "SELECT node, term, at FROM active JOIN appointed USING (one)"
     ).fetchone()
@@ -353,10 +354,11 @@ def active(connection: sqlite3.Connection) -> Active:
 
 
 def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> Active:
-    """An operator appoints a server at the time ``now`` (Unix seconds); that appointment.
+    """Record that an operator appoints a server at the time ``now`` (Unix seconds); returns the
+    appointment.
 
-    Its stamp is that time, and above the one that is known here whatever the clock says: so it is
-    above all that it follows, and of two that knew nothing of each other the later one is.
+    Its stamp is that time, and above the one known here whatever the clock shows. So it is above
+    those that it follows, and of two independent appointments the later one is above.
     """
     last = active(connection)
     made = Active(node, last.term + 1, max(now, last.at + _STEP))
@@ -365,7 +367,7 @@ def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> Activ
 
 
 def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
-    """A peer says who takes changes. Whether it is news."""
+    """Record a peer's active server; returns whether that is news."""
     if not counts(heard, active(connection)):
         return False
     _write_appointment(connection, heard)
@@ -373,8 +375,8 @@ def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
 
 
 def counts(heard: Active, mine: Active) -> bool:
-    """Whether an appointment counts where another one is known: the later stamp does; the lower
-    name settles equal ones."""
+    """Whether an appointment replaces the known one: the later stamp does; the lower name settles
+    equal ones."""
     if mine.node is None or heard.node is None or heard == mine:
         return False
     later = (heard.at, heard.term) > (mine.at, mine.term)

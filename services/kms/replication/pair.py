@@ -4,8 +4,8 @@ A change is answered when both servers have it durably, or when the peer is dura
 Changes that the peer does not have wait for it (``pair_state``) and are sent when it answers again;
 both servers then agree, whatever each did meanwhile (``key_merge``).
 
-A server that starts asks its peer first, for at most as long as a call may last, and answers only
-then: a key that was made while it was off is not missing on it.
+A server that starts asks its peer first, for at most as long as a call may last, and only then
+answers: a key that was made while it was off is not missing on it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it
 
 
 class ReplicationPair:
-    """What this server tells its peer; a ``CommitWitness`` of the commits.
+    """Sends changes to the peer; a ``CommitWitness`` of the commits.
 
     ``start`` begins, once the core may be asked. The peer is marked as down when it has not
-    answered for half of the time that a call may last: whoever waits for this server can wait
-    that long.
+    answered for half of the time that a call may last: clients of this server can wait that long.
     """
 
     def __init__(
@@ -61,14 +60,14 @@ class ReplicationPair:
         self._wake = asyncio.Event()
         self._promises = Promises()
         self._met = self._lost = self._down = self._watching = False
-        self._reports = 0  # how often the peer has said, unasked, where it stands
+        self._reports = 0  # how often the peer has sent its standing unasked
         self._asked_at: float | None = None
         self._contacts = 0
         self._failed = False
         self._over = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin to tell the peer, now and for the rest of this life."""
+        """Begin to send to the peer, for the rest of this life."""
 
         def begin(connection: sqlite3.Connection) -> bool:
             pair_state.begin(connection, self._peer)
@@ -79,7 +78,7 @@ class ReplicationPair:
         self._node.background("pair.begin", self._serve_at_last())
 
     async def view(self) -> PeerView:
-        """How the peer stands."""
+        """The state of the peer."""
         return await self._database.query(pair_state.view)
 
     # ---- a witness of the commits --------------------------------------------------------------
@@ -94,7 +93,7 @@ class ReplicationPair:
         """See ``CommitWitness``."""
         await self._promises.wait_for(written.changes)
 
-    # ---- telling the peer -------------------------------------------------------------------
+    # ---- sending to the peer ----------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
@@ -106,15 +105,15 @@ class ReplicationPair:
                 await self._contact(partial(self._push, waiting))
             elif self._down or not self._met:
                 await self._contact(self._meet)
-            elif not self._wake.is_set():  # nothing came since, so the peer has it all
+            elif not self._wake.is_set():  # nothing came since, so the peer has everything
                 self._promises.keep_all()
                 await self._wake.wait()
 
     async def _contact(self, contact: Callable[[], Awaitable[None]]) -> None:
-        """Reach the peer once; when that fails, wait for a while.
+        """Contact the peer once; after a failure, wait for a while.
 
-        It is over at once when the peer is met from its side: it has begun anew, and does not
-        answer what its earlier life was asked.
+        It returns early when the peer makes contact: it has a new life, which will not answer
+        requests to its earlier life.
         """
         self._asked_at = self._clock.monotonic()
         self._contacts += 1
@@ -138,7 +137,7 @@ class ReplicationPair:
         except (ProductError, OSError) as failure:
             error = failure
         if number != self._contacts or self._over.is_set():
-            return  # the peer was met meanwhile
+            return  # the peer made contact meanwhile
         if isinstance(error, ProductError):
             await self._mark(str(error))
         elif error is not None:
@@ -147,8 +146,8 @@ class ReplicationPair:
         self._over.set()
 
     async def _watch(self) -> None:
-        """Mark the peer when a contact has lasted too long, which itself goes on."""
-        marked: float | None = None  # the contact for which it was
+        """Mark the peer as down when a contact takes too long; the contact itself continues."""
+        marked: float | None = None  # the contact for which it was marked
         while self._asked_at not in (None, marked):
             left = self._asked_at + self._patience_s - self._clock.monotonic()
             if left <= 0:
@@ -163,12 +162,12 @@ class ReplicationPair:
         self._wake.set()
 
     async def _serve_at_last(self) -> None:
-        """A peer that is silent keeps nobody waiting for longer than a call may last."""
+        """A silent peer delays no client for longer than a call may last."""
         await self._clock.sleep(self._clock.limit(self._within_s))
         self._core.caught_up.set()
 
     async def _mark(self, why: str) -> None:
-        """Durably; then what waits may be answered."""
+        """Mark the peer as down, durably; then waiting changes may be answered."""
         at = self._clock.now()
 
         def apply_mark(newly: bool) -> None:
@@ -183,13 +182,13 @@ class ReplicationPair:
         except OSError as error:
             self._promises.keep_all(error)
             return
-        self._wake.set()  # nothing may wait for it any more: it is met again
+        self._wake.set()  # begin contact again: nothing waits for the peer any more
         if not self._met:
             self._core.caught_up.set()
         self._promises.keep_all()
 
     def _handle_cleared_mark(self, was_down: bool) -> None:
-        """Called in the order of the commits, as what is said of a mark is."""
+        """Called in the order of the commits, so that records of marks are in order."""
         if was_down:
             self._down = False
             self._say(in_step=True, why="")
@@ -199,9 +198,10 @@ class ReplicationPair:
         self._node.record("kms.pair", level=level, peer=self._peer, in_step=in_step, why=why)
 
     async def _push(self, waiting: tuple[KeyChange, ...]) -> None:
-        """Tell the peer of the oldest changes, as many as one message holds.
+        """Send the peer the oldest changes, as many as one message holds.
 
-        A peer that was put back to an older state says so, whichever of the two speaks first.
+        A peer that was restored to an older state reports that, whichever of the two makes contact
+        first.
         """
         found = await replicas.read_replicas(self._core, waiting[:KEYS_AT_ONCE])
         sent = replicas.as_many_as_fit(found)
@@ -224,13 +224,13 @@ class ReplicationPair:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=self._peer)
         self._promises.keep(told)
 
-    # ---- where each of the two stands -------------------------------------------------------
+    # ---- standings ---------------------------------------------------------------------------
 
     async def _meet(self) -> None:
         """Tell the peer that this server is there, and learn what waits for it.
 
-        An answer that comes after the peer's own question may be from the peer's earlier life. The
-        question then counts.
+        An answer that arrives after the peer's own request may be from the peer's earlier life. The
+        request then counts.
         """
         reports = self._reports
         view = await self.view()
@@ -255,7 +255,7 @@ class ReplicationPair:
             record_peer, lambda told: self._handle_cleared_mark(told[0])
         )
         if not intact:
-            # What the peer saw of this trail is not in it: an older state was put back.
+            # The trail does not contain what the peer saw of it: an older state was restored.
             self._node.record("kms.behind_peer", level="warning", peer=self._peer)
         if reports != self._reports:
             return
@@ -264,7 +264,7 @@ class ReplicationPair:
             self._core.caught_up.set()
 
     async def accept_join(self, message: m.JoinPair) -> m.PairJoined:
-        """The peer is there: the other side of ``_meet``."""
+        """The peer makes contact: the other side of ``_meet``."""
 
         def record_peer(connection: sqlite3.Connection) -> tuple[bool, bool, PeerView]:
             if message.everything:
@@ -292,7 +292,7 @@ class ReplicationPair:
     async def take(
         self, message: m.ReplicateKeys, peer: Peer, caller: KeyServerCaller
     ) -> Replicated:
-        """Keys as the peer has them, and how far its own trail has come."""
+        """Store the peer's keys, and how far its own trail has come."""
         end = TrailEnd(message.end_sequence, message.end_digest)
 
         def also(connection: sqlite3.Connection, _: Sequence[Taken]) -> None:
@@ -305,7 +305,8 @@ class ReplicationPair:
         if not done.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer.node)
             self._reports += 1
-            self._met = False  # nothing is told before the peer knows that it tells all again
+            # Nothing is sent before the peer knows that it must send everything again.
+            self._met = False
         elif message.last:
             self._core.caught_up.set()
         for key_id in done.refused:
@@ -318,40 +319,40 @@ class ReplicationPair:
 
 
 class _Promise:
-    """One change that somebody waits for."""
+    """One change for which a caller waits."""
 
     def __init__(self) -> None:
         self._done = asyncio.Event()
         self._error: OSError | None = None
 
     def keep(self, error: OSError | None = None) -> None:
-        """It has come to that; or could not, for ``error``."""
+        """The promise is kept, or broken with ``error``."""
         self._error = error
         self._done.set()
 
     async def wait(self) -> None:
-        """Return when it has; raises the error otherwise."""
+        """Return when the promise is kept; raises the error otherwise."""
         await self._done.wait()
         if self._error is not None:
             raise self._error
 
 
 class Promises:
-    """The open ones, by key and by the number of its change."""
+    """The open promises, by key and by the number of its change."""
 
     def __init__(self) -> None:
         self._open: dict[KeyId, dict[int, _Promise]] = {}
 
     def give(self, changes: Sequence[KeyChange]) -> None:
-        """Promise that the peer shall have these changes, or be marked as not having them.
+        """Promise that the peer gets these changes, or is marked as down.
 
-        A change may be told again while somebody waits for it: it is one promise.
+        A change may be sent again while a caller waits for it: it is one promise.
         """
         for key_id, changed in changes:
             self._open.setdefault(key_id, {}).setdefault(changed, _Promise())
 
     async def wait_for(self, changes: Sequence[KeyChange]) -> None:
-        """Return when it has come to that for all of them; ``OSError`` when it could not."""
+        """Return when the promises for all of these are kept; ``OSError`` when one is broken."""
         for key_id, changed in changes:
             promise = self._open.get(key_id, {}).get(changed)
             if promise is not None:
@@ -367,7 +368,7 @@ class Promises:
                 self._open.pop(key_id, None)
 
     def keep_all(self, error: OSError | None = None) -> None:
-        """Nobody waits any longer: the peer has it all, is marked, or neither, for ``error``."""
+        """End all promises: the peer has everything, or is marked, or neither, for ``error``."""
         given, self._open = self._open, {}
         for promises in given.values():
             for promise in promises.values():

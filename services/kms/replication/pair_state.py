@@ -39,7 +39,7 @@ SCHEMA: Final = (
 
 
 class PeerView(NamedTuple):
-    """How the peer stands; ``down_since`` in Unix seconds, None when it is not marked."""
+    """The state of the peer; ``down_since`` in Unix seconds, None when it is not marked as down."""
 
     down_since: float | None
     why: str
@@ -48,7 +48,7 @@ class PeerView(NamedTuple):
 
 
 def begin(connection: sqlite3.Connection, peer: NodeName | None) -> None:
-    """Remember who the peer is; a new one has seen nothing, so every key waits for it."""
+    """Store the name of the peer; a new peer has seen nothing, so every key waits for it."""
     if peer is None:
         connection.execute("DELETE FROM waiting")
         connection.execute("DELETE FROM peer")
@@ -78,14 +78,15 @@ def put(connection: sqlite3.Connection, changes: Iterable[KeyChange]) -> bool:
 def tell(
     connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
 ) -> tuple[KeyChange, ...]:
-    """As ``put``; those that the peer must confirm before the answer: none when it is down."""
+    """As ``put``; returns those that the peer must confirm before the answer: none when it is
+    down."""
     if not put(connection, changes) or is_down(connection):
         return ()
     return tuple(changes)
 
 
 def first(connection: sqlite3.Connection, limit: int) -> tuple[KeyChange, ...]:
-    """What waits, the oldest change first."""
+    """Waiting changes, the oldest first."""
     rows = connection.execute(
         "SELECT key_id, changed FROM waiting ORDER BY changed LIMIT ?", (limit,)
     )
@@ -93,19 +94,20 @@ def first(connection: sqlite3.Connection, limit: int) -> tuple[KeyChange, ...]:
 
 
 def confirm(connection: sqlite3.Connection, changes: Iterable[KeyChange], seen: TrailEnd) -> bool:
-    """The peer has these changes. Whether the mark is gone: nothing waits and it was down."""
+    """The peer has these changes. Returns whether the mark is removed: nothing waits and it was
+    down."""
     connection.executemany("DELETE FROM waiting WHERE key_id = ? AND changed = ?", changes)
     saw(connection, seen)
     return clear(connection)
 
 
 def saw(connection: sqlite3.Connection, end: TrailEnd) -> None:
-    """The peer has told of keys, and its trail ends there."""
+    """The peer has sent keys, and its trail ends there."""
     connection.execute("UPDATE peer SET sequence = ?, digest = ?", end)
 
 
 def clear(connection: sqlite3.Connection) -> bool:
-    """The peer answers: unmark it if nothing waits. Whether it was marked."""
+    """The peer answers: remove the mark if nothing waits. Returns whether it was marked."""
     done = connection.execute(
         "UPDATE peer SET down_since = NULL, why = '' "
         "WHERE down_since IS NOT NULL AND NOT EXISTS (SELECT 1 FROM waiting)"
@@ -114,7 +116,7 @@ def clear(connection: sqlite3.Connection) -> bool:
 
 
 def mark_down(connection: sqlite3.Connection, at: float, why: str) -> bool:
-    """The peer does not answer, since ``at`` (Unix seconds). Whether it was not marked before."""
+    """Mark the peer as not answering, since ``at`` (Unix seconds); returns whether that is new."""
     done = connection.execute(
         "UPDATE peer SET down_since = ?, why = ? WHERE down_since IS NULL", (float(at), why)
     )
@@ -128,7 +130,7 @@ def is_down(connection: sqlite3.Connection) -> bool:
 
 
 def view(connection: sqlite3.Connection) -> PeerView:
-    """All that is known of the peer."""
+    """Everything that is known of the peer."""
     down_since, why, sequence, digest = connection.execute(
         "SELECT down_since, why, sequence, digest FROM peer"
     ).fetchone()

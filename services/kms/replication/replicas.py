@@ -78,7 +78,7 @@ async def store_replicas(
 
 
 def as_many_as_fit(replicas: Sequence[KeyReplica]) -> Sequence[KeyReplica]:
-    """The first of ``replicas``, as many as one message holds by their weight."""
+    """The first of ``replicas``, as many as fit into one message."""
     page = first_page(
         (build_replica(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
     )
@@ -88,7 +88,7 @@ def as_many_as_fit(replicas: Sequence[KeyReplica]) -> Sequence[KeyReplica]:
 def message(
     replicas: Sequence[KeyReplica], seen: TrailEnd, end: TrailEnd, *, last: bool
 ) -> m.ReplicateKeys:
-    """What tells the peer of these keys; ``last``: nothing else waits for it.
+    """The message that sends the peer these keys; ``last``: nothing else waits for it.
 
     ``seen``: the end of its trail when it last confirmed something; ``end``: that of this server's.
     """
@@ -130,7 +130,7 @@ def keys_received(keys: Sequence[m.Replica], material: Sealed) -> list[KeyReplic
 
 
 def build_replica(row: StoredKeyRow, index: int | None = None) -> m.Replica:
-    """A row as the others learn it: all that they must agree upon."""
+    """A row for other servers: the parts on which they must agree."""
     return m.Replica(
         key_id=row.key_id,
         scope=row.scope,

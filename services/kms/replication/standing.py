@@ -1,4 +1,4 @@
-"""How two servers of a group compare: what each says of itself, and what the other concludes.
+"""How two servers of a group compare: what each reports, and what the other concludes.
 
 Functions here run inside ``Database.transact`` or ``query``.
 """
@@ -22,10 +22,10 @@ _NOT_LOOKED: Final = -1  # in place of the number of a row of the trail
 
 
 class HeardStanding(NamedTuple):
-    """What a peer's word has shown. ``back``: it was marked as down. ``intact``: this server has
-    all that the peer has seen of it; else it was put back to an older state. ``differs``: both have
-    heard of the same changes, and have not the same keys. ``appointed``: who takes changes, when
-    that is news."""
+    """Conclusions from a peer's standing. ``back``: it was marked as down. ``intact``: this server
+    has everything that the peer has seen of it; otherwise it was restored to an older state.
+    ``differs``: both have the same changes, but not the same keys. ``appointed``: the active
+    server, when that is news."""
 
     back: bool
     intact: bool
@@ -42,10 +42,11 @@ def describe_standing(
     *,
     total: bool,
 ) -> tuple[m.Standing, tuple[m.Mark, ...]]:
-    """What is said of this server to a peer, and what that one is taken to have.
+    """The standing that is sent to a peer, and what the peer is assumed to have.
 
-    ``checked``: which end, told by the peer, this life has looked for in its trail; None: none yet.
-    ``total``: say too what all its keys come to."""
+    ``checked``: the end, sent by the peer, that this life has looked for in its trail; None: none
+    yet. ``total``: include the total over all keys.
+    """
     known = next(one for one in oplog.peers(connection) if one.node == peer)
     end = audit_trail.head(connection, vault)
     active = oplog.active(connection)
@@ -74,7 +75,7 @@ def _marks(places: dict[NodeName, LogPlace]) -> tuple[m.Mark, ...]:
 
 
 def looked(connection: sqlite3.Connection, peer: NodeName, said: m.Standing) -> bool:
-    """Whether the peer's life has looked for the end that this server has of its trail."""
+    """Whether the peer's life has looked for its trail's end as stored here."""
     known = next(one for one in oplog.peers(connection) if one.node == peer)
     return known.seen == TrailEnd(said.checked_sequence, said.checked_digest)
 
@@ -91,11 +92,11 @@ def record_standing(
     trusted: bool,
     compare: bool,
 ) -> HeardStanding:
-    """Take note of where the peer stands, and tell everything where that is called for.
+    """Record the peer's standing, and send everything if that is needed.
 
     ``at`` in Unix seconds of this server's clock; ``drawn`` for a new epoch, as in ``oplog.begin``.
-    ``trusted``: the peer knows by now whether it was put back itself. Until it does, the end by
-    which it would find out is kept. ``compare``: whether to look if the two differ.
+    ``trusted``: the peer knows by now whether it was restored itself. Until it does, the end by
+    which it would notice is kept. ``compare``: whether to check if the two differ.
     """
     theirs = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in said.marks}
     known = theirs.get(me, oplog.START)
@@ -120,7 +121,7 @@ def _differs(
     theirs: dict[NodeName, LogPlace],
     total: bytes,
 ) -> bool:
-    """An id with two materials is no difference that telling could mend."""
+    """An id with two materials is not a difference that sending could repair."""
     if not total or theirs != oplog.marks(connection, me) or counters.count_breaches(connection):
         return False
     mine = checksums.total(connection, vault)

@@ -1,9 +1,8 @@
 """The key ring of a key server: its KEKs by version, and the key of its tags. Pure.
 
 The ring is one row of the database, a box that the *root* seals (``roots``): AES-256-GCM under a
-key derived from the root's, bound to the header that stands beside it in clear. Another root means
-a new box and nothing else. Without the root nobody can remove a KEK, restore one, or make it
-current.
+key derived from the root's, bound to the header beside it in clear. Another root means a new box
+and nothing else. Without the root nobody can remove a KEK, restore one, or make it current.
 
 A KEK is 32 random bytes with a number; keys are wrapped under the highest one. Older ones stay
 while a key is wrapped under them (``custody.rotation``). The key of the tags is drawn once in the
@@ -23,7 +22,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 
 KEKS_LIMIT: Final = 8
-"""KEKs in one ring: more rotations wait until the keys of the oldest have left it."""
+"""KEKs in one ring: further rotations wait until the keys of the oldest have left it."""
 
 
 class Kek(msgspec.Struct, frozen=True, array_like=True):
@@ -51,14 +50,14 @@ class KeyRing(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(self, keks=(*self.keks, kek))
 
     def only_current(self) -> KeyRing:
-        """The ring without those that are not the current one."""
+        """The ring with only the current KEK."""
         return msgspec.structs.replace(self, keks=(self.current,))
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """What stands beside the box in clear: how its root is opened.
+    """The clear header of the box: how its root is opened.
 
-    ``params`` are the root's own (``roots``); ``since`` when it became this one, in Unix seconds.
+    ``params`` are the root's own (``roots``). ``since``: when it became the root, in Unix seconds.
     """
 
     kind: RootKind
@@ -67,12 +66,12 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 def new_ring(at: float, tagging: bytes, kek: bytes) -> KeyRing:
-    """The ring of a new database, of two times 32 random bytes."""
+    """The ring of a new database, from two times 32 random bytes."""
     return KeyRing(KeyMaterial(tagging), (Kek(1, at, KeyMaterial(kek)),))
 
 
 def seal(ring: KeyRing, root: KeyMaterial, header: bytes, nonce: bytes) -> bytes:
-    """The box of a ring; ``nonce`` is 12 bytes that were never used with this root."""
+    """The box of a ring; ``nonce`` is 12 bytes never used with this root."""
     return wrap(_sealing(root), KeyMaterial(_encoder.encode(ring)), header, nonce)
 
 
@@ -90,12 +89,12 @@ def unseal(box: bytes, root: KeyMaterial, header: bytes) -> KeyRing:
 
 
 def pack_header(header: Header) -> bytes:
-    """The header as it stands in the database, and as the box is bound to it."""
+    """The header as stored in the database, to which the box is bound."""
     return _encoder.encode(header)
 
 
 def unpack_header(data: bytes) -> Header:
-    """``CryptographicFailure`` for what is none."""
+    """The header; ``CryptographicFailure`` for other bytes."""
     try:
         return _header.decode(data)
     except (msgspec.DecodeError, ValueError):
@@ -108,7 +107,7 @@ def _sealing(root: KeyMaterial) -> KeyMaterial:
 
 def _to_clear(value: Any) -> Any:
     if isinstance(value, KeyMaterial):
-        return value.reveal()  # into the buffer that is encrypted next, nowhere else
+        return value.reveal()  # into the buffer that is encrypted next, and nowhere else
     raise TypeError(f"{type(value).__name__} has no place in a key ring")
 
 

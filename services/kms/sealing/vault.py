@@ -1,9 +1,8 @@
 """Wraps key material and tags rows and trail with the key ring, in one life of a server.
 
 A wrapped key begins with the number of its KEK and is bound to it, so a row names the KEK that
-opens it. A KEK that has left the ring stays in memory for the rest of the life: a query that began
-before may need it, as may a key that was made before and is rewrapped. It opens nothing on the
-disk.
+opens it. A retired KEK stays in memory for the rest of the life: an earlier query may need it, as
+may a key that was made before and is rewrapped. It opens nothing on the disk.
 """
 
 from __future__ import annotations
@@ -20,23 +19,25 @@ from protocol.secret import KeyMaterial
 from services.kms.sealing.key_ring import KeyRing
 
 NUMBER_SIZE: Final = 4
-"""Bytes of a KEK's number, big-endian, in front of what it wraps."""
+"""Bytes of a KEK's number, big-endian, before the wrapped key."""
 
 _NUMBER: Final = struct.Struct(">I")
 _BLOCK: Final = 64  # bytes of a block of SHA-256
 
 
 class Vault:
-    """``install`` is called on the loop; the rest by whoever runs a transaction as well."""
+    """``install`` is called on the loop; the other methods also in the writer of a transaction."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._wrappings: dict[int, Wrapping] = {}
-        # HMAC-SHA256 (RFC 2104), its two keyed states made once: half of what one call costs.
+        # HMAC-SHA256 (RFC 2104); its two keyed states are computed once, which halves the cost of a
+        # call.
         key = ring.tagging.reveal().ljust(_BLOCK, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
         self._taggers: dict[bytes, Callable[[bytes], bytes]] = {}
-        self._latest: dict[bytes, tuple[bytes, bytes]] = {}  # by kind: what was tagged last, tag
+        # By kind: the last tagged row, and its tag.
+        self._latest: dict[bytes, tuple[bytes, bytes]] = {}
         self.install(ring)
 
     def install(self, ring: KeyRing) -> None:
@@ -55,7 +56,8 @@ class Vault:
         return head + wrapping.wrap(material, head + aad, nonce)
 
     def open(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
-        """``CryptographicFailure`` if it was wrapped elsewhere, for another key, or altered."""
+        """The material; ``CryptographicFailure`` if it was wrapped elsewhere, for another key, or
+        altered."""
         number = kek_of(wrapped)
         wrapping = self._wrappings.get(number)
         if wrapping is None:
@@ -65,7 +67,7 @@ class Vault:
     def rewrap(self, wrapped: bytes, aad: bytes) -> bytes:
         """The same key under the current KEK, if it is under another one.
 
-        It keeps its nonce, which was random: no other KEK has seen it.
+        It keeps its nonce, which was random: no other KEK has used it.
         """
         if kek_of(wrapped) == self.ring.current.number:
             return wrapped
@@ -81,7 +83,7 @@ class Vault:
         return tag
 
     def tagger(self, kind: bytes) -> Callable[[bytes], bytes]:
-        """``tag`` of one kind, for very many rows: how that is made is not looked up for each."""
+        """``tag`` for one kind, prepared for many rows."""
         begun, outer = self._inner.copy(), self._outer
         begun.update(kind + b"|")
 
@@ -94,25 +96,26 @@ class Vault:
         return tag
 
     def verifier(self, kind: bytes) -> Callable[[bytes, object], bool]:
-        """Whether a tag is that of a row, for very many rows of one kind."""
+        """Verifies tags of one kind, prepared for many rows."""
         tagged = self.tagger(kind)
         return lambda row, tag: tagged(row) == tag
 
     def verify(self, kind: bytes, row: bytes, tag: object, what: str) -> None:
         """``CryptographicFailure`` naming ``what`` unless ``tag`` is that of ``row``."""
-        if self._latest.get(kind) == (row, tag):  # as the head of the trail, at each operation
+        # The head of the trail is verified at each operation.
+        if self._latest.get(kind) == (row, tag):
             return
         if not isinstance(tag, bytes) or not hmac.compare_digest(self.tag(kind, row), tag):
             raise CryptographicFailure(f"{what} was altered")
 
 
 def kek_of(wrapped: bytes) -> int:
-    """The number of the KEK that wraps it; ``CryptographicFailure`` if it is too short for one."""
+    """The number of the KEK that wraps it; ``CryptographicFailure`` if it is truncated."""
     if len(wrapped) < NUMBER_SIZE:
         raise CryptographicFailure(f"a wrapped key of {len(wrapped)} bytes is cut short")
     return int(_NUMBER.unpack_from(wrapped)[0])
 
 
 def kek_bytes(number: int) -> bytes:
-    """The number as it stands in front of what the KEK wraps."""
+    """The number as stored before a wrapped key."""
     return _NUMBER.pack(number)

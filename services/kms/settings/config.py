@@ -1,4 +1,4 @@
-"""Configuration of a key server: which identity has which role in which scope.
+"""Configuration of a key server: the role and scope of each identity.
 
 Objects belong to a *scope*, not to the client that made them, so a renewed client keeps its keys.
 """
@@ -37,10 +37,10 @@ class KmsRole(StrEnum):
 
 
 class Replication(StrEnum):
-    """When other servers learn of a change (``peer``), and who takes changes.
+    """When other servers learn of a change (``peer``), and which servers take changes.
 
     ``sync-pair``: before the answer. ``async``: after it, and every server takes changes.
-    ``forward``: after it; one server is active, and the others hand changes on to it.
+    ``forward``: after it; one server is active, and the others forward changes to it.
     """
 
     SYNC_PAIR = "sync-pair"
@@ -48,19 +48,19 @@ class Replication(StrEnum):
     FORWARD = "forward"
 
 
-class ClientDoor(StrEnum):
-    """How clients come to a key server of a lab: over the bus, or by KMIP under TLS alone."""
+class KmsTransport(StrEnum):
+    """How clients reach a key server of a lab: over the bus, or only by KMIP under TLS."""
 
     BUS = "bus"
     KMIP = "kmip"
 
 
 class Auditing(StrEnum):
-    """When the row of the trail that tells of a read key is durable.
+    """When the row of the trail for a read key is durable.
 
     ``durable``: before the key leaves. ``buffered``: at most the knob ``audit_buffer_s`` later, so
     that a crash loses the rows of that time. Rows of changes are durable with the change; their
-    anchor may be that late too.
+    anchor may be as late.
     """
 
     DURABLE = "durable"
@@ -68,21 +68,20 @@ class Auditing(StrEnum):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one identity is here."""
+    """The role and scope of one identity."""
 
     role: KmsRole = KmsRole.CLIENT
     scope: str = DEFAULT_SCOPE
 
 
 class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``identities``: node name -> grant; who is not listed may do nothing (STD-03).
+    """``identities``: node name -> grant; nodes that are not listed may do nothing (STD-03).
 
-    ``local_scope``: where keys go that the operator makes at the server's own console.
-    ``replication`` counts when there are peers. ``active``: the server of mode ``forward`` that
-    takes changes until an operator appoints another. ``ids``: how new keys are named.
-    ``root``: what opens the key ring of a server that begins; from then on its disk says what does.
-    ``door``: who is let in by ``kmip`` is said at the console, and over the bus only peers are
-    then.
+    ``local_scope``: the scope of keys that the operator makes at the server's own console.
+    ``replication`` applies when there are peers. ``active``: the server of mode ``forward`` that
+    takes changes until an operator appoints another. ``ids``: how new keys are named. ``root``: the
+    root of a new server's key ring; later its disk says which it is. ``transport``: with ``kmip``
+    the console admits clients, and only peers use the bus.
     """
 
     identities: dict[NodeName, Grant] = {}
@@ -91,7 +90,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     replication: Replication = Replication.SYNC_PAIR
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM
-    door: ClientDoor = ClientDoor.BUS
+    transport: KmsTransport = KmsTransport.BUS
     audit: Auditing = Auditing.DURABLE
 
     @property
@@ -111,7 +110,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def kms_config(values: Mapping[str, Any]) -> KmsConfig:
-    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
+    """Settings from a node's ``config`` map; ``InvalidArgument`` names what is wrong and where."""
     try:
         made = msgspec.convert(dict(values), KmsConfig)
     except msgspec.ValidationError as error:
@@ -123,7 +122,7 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     if (made.replication is Replication.FORWARD) != (made.active is not None):
         raise InvalidArgument("key server: `active` names a server in mode forward, and only there")
-    if made.door is ClientDoor.KMIP and len(made.peers) < len(made.identities):
-        # Who is revoked at that door would have another way in.
-        raise InvalidArgument("key server: with door kmip only peers are identities of the bus")
+    if made.transport is KmsTransport.KMIP and len(made.peers) < len(made.identities):
+        # A client revoked at the KMIP endpoint would have another way in.
+        raise InvalidArgument("key server: transport kmip allows only peers as bus identities")
     return made

@@ -9,7 +9,7 @@ from services.runtime.service import ServiceNode
 
 
 class KmsKnobs(CertificateKnobs, frozen=True, kw_only=True):
-    """What is open about a key server."""
+    """Settings of a key server that the product's documents leave open."""
 
     pair_timeout_s: Annotated[
         float,

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import http.client
 import re
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,21 @@ def wire(served: Served) -> Iterator[Wire]:
 )  # fmt: skip
 def test_a_body_that_cannot_be_read_is_an_invalid_request(wire: Wire, data: bytes) -> None:
     assert wire.post(data) == "InvalidRequest"
+    assert wire.call("CancelWaitForUpdates") == ""
+
+
+def test_headers_without_an_end_are_cut_off(served: Served, wire: Wire) -> None:
+    context = ssl.create_default_context(cafile=served.folder / "ca.pem")
+    with (
+        socket.create_connection(("localhost", served.port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as endless,
+        contextlib.suppress(ConnectionError, ssl.SSLError),
+    ):
+        endless.sendall(b"POST /sdk HTTP/1.1\r\nHost: x\r\n")
+        for number in range(200):
+            endless.sendall(f"X-{number}: {'a' * 1000}\r\n".encode())
+        while endless.recv(1 << 16):  # it ends, and does not wait
+            pass
     assert wire.call("CancelWaitForUpdates") == ""
 
 

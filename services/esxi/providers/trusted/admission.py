@@ -2,13 +2,18 @@
 
 First, which VMs are concerned, by the knob ``unattested_blocks`` (C7), on a trusted host only:
 
-| VM | encrypted | all | |---|---|---| | has a key of a trusted provider | yes | yes | | any other |
-no | yes |
+| VM | encrypted | all |
+|---|---|---|
+| has a key of a trusted provider | yes | yes |
+| any other | no | yes |
 
 Then, once its keys are there, by the knob ``persist_overrides_attestation`` (C6):
 
-| attestation | always | unreachable_only | never | |---|---|---|---| | attested | allowed | allowed
-| allowed | | refused | allowed | blocked | blocked | | unreachable | allowed | allowed | blocked |
+| attestation | always | unreachable_only | never |
+|---|---|---|---|
+| attested | allowed | allowed | allowed |
+| refused | allowed | blocked | blocked |
+| unreachable | allowed | allowed | blocked |
 
 A VM whose keys are not there is not judged here: it is locked for lack of them.
 """

@@ -1,7 +1,7 @@
 """Connections of KMIP: bytes to messages, one after another, and the caller who sends them.
 
 A connection has one message in progress at a time. It is closed when a message stays incomplete, or
-when its head cannot be that of a request: what follows could not be told from noise.
+when its head cannot be that of a request: the rest could not be interpreted.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from services.runtime.ports import Clock
 from services.runtime.streams import AtOnce, DeferredAnswer, Stream
 
 MESSAGE_S: Final = 30.0
-"""A message is here that long after its first byte, or the connection ends."""
+"""Lab seconds from the first byte of a message to its last; then the connection ends."""
 
 ANSWER_S: Final = 30.0
-"""An answer is taken that long after it was made, or the connection ends."""
+"""Lab seconds in which an answer must be taken; then the connection ends."""
 
 IDLE_S: Final = 3600.0
-"""A connection that says nothing for that long ends."""
+"""Lab seconds after which an idle connection ends."""
 
 CHUNK: Final = 64 * 1024
 
 SMALL: Final = 64 * 1024
-"""Bytes of a message that is waited for before its sender is looked up: a refusal has its ids."""
+"""Bytes of a message that are buffered before its sender is looked up: a refusal includes its
+ids."""
 
 UNFINISHED: Final = 64 * 1024 * 1024
-"""Bytes that a server holds of messages that are not whole yet, over all of its connections."""
+"""Bytes of incomplete messages that a server buffers over all connections."""
 
 LEAVING_S: Final = 2.0
-"""What a client goes on to send is read for that long, so that it sees why it is refused: the end
-of a connection on which something is unread takes the answer along."""
+"""Lab seconds for which a refused client's further bytes are read, so that it receives the refusal:
+closing a connection with unread bytes discards the answer."""
 
 _NONE: Final = -1
 _BUSY: Final = RefusedMessage(
@@ -50,9 +51,10 @@ _REQUEST: Final = Tag.REQUEST_MESSAGE.to_bytes(3) + bytes([Type.STRUCTURE])
 
 
 class KmipEndpoint:
-    """Serves connections. ``admit`` tells who a certificate (DER) is; ``NotAdmitted``.
+    """Serves connections. ``admit`` returns the caller of a certificate (DER), or raises
+    ``NotAdmitted``.
 
-    It is asked for each message, so that a revocation is in force at once.
+    It is called for each message, so that a revocation takes effect at once.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class KmipEndpoint:
         self._unfinished = 0
 
     async def serve(self, stream: Stream) -> None:
-        """Answer what comes, until either side ends it."""
+        """Answer messages until either side ends the connection."""
         idle = _Idle(self._clock, stream)
 
         def at_once(data: bytes) -> bytes | DeferredAnswer | None:
@@ -80,7 +82,7 @@ class KmipEndpoint:
             idle.end()
 
     def _at_once(self, stream: Stream, data: bytes) -> bytes | DeferredAnswer | None:
-        """The answer to one whole message that needs no wait of a task; None: read it."""
+        """The answer to one complete message that needs no wait; None: read it in the task."""
         if _size(data) != len(data):
             return None
         try:
@@ -109,9 +111,9 @@ class KmipEndpoint:
     async def _next(
         self, stream: Stream, held: bytearray, at_once: AtOnce
     ) -> tuple[bytes, bool] | None:
-        """The bytes of the next message, and whether its head is one; None at the end.
+        """The bytes of the next message, and whether its head is valid; None at the end.
 
-        ``held`` are bytes that have come already, those of a message after this one too.
+        ``held`` are bytes that have arrived already, including those of later messages.
         """
         if not held:
             held += await stream.read(CHUNK, at_once)
@@ -125,10 +127,10 @@ class KmipEndpoint:
         return message, size != _NONE
 
     async def _finished(self, stream: Stream, held: bytearray) -> bool:
-        """Wait for the rest of a message that has begun; whether it is here.
+        """Wait for the rest of a message; returns whether it is complete.
 
-        Who may not ask anything is told so before more than a ``SMALL`` message is kept for it, and
-        so is who is one too many.
+        A client that is not admitted is refused before more than a ``SMALL`` message is buffered
+        for it, and so is a client beyond the limit.
         """
         until, counted, known = self._clock.monotonic() + MESSAGE_S, 0, False
         try:
@@ -154,7 +156,7 @@ class KmipEndpoint:
         return True
 
     async def _unknown(self, certificate: bytes) -> bytes:
-        """What somebody is told who may not ask anything; empty for who may."""
+        """The refusal for a client that is not admitted; empty for others."""
         try:
             caller = self._admit(certificate)
         except NotAdmitted as refusal:
@@ -164,14 +166,14 @@ class KmipEndpoint:
         return await self._messages.answer_not_admitted(NotAdmitted(caller, unknown=True))
 
     async def _leave(self, stream: Stream, answer: bytes) -> None:
-        """Tell somebody who is sending yet why it is in vain."""
+        """Refuse a client that is still sending."""
         if await self._write(stream, answer):
             until = self._clock.monotonic() + LEAVING_S
             while await self._read(stream, until - self._clock.monotonic()):
                 continue
 
     async def _write(self, stream: Stream, answer: bytes) -> bool:
-        """Whether there was room for it; none is left by a client that does not read."""
+        """Send an answer; returns False for a client that does not read."""
         if len(answer) <= stream.room:
             await stream.write(answer)
             return True
@@ -183,7 +185,7 @@ class KmipEndpoint:
         return True
 
     async def _read(self, stream: Stream, within_s: float) -> bytes:
-        """What has come; nothing when the other end is done, or has taken too long."""
+        """Received bytes; empty when the other end has closed, or was too slow."""
         if within_s <= 0:
             return b""
         try:
@@ -194,10 +196,10 @@ class KmipEndpoint:
 
 
 class _Idle:
-    """Closes a stream on which nothing has happened for ``IDLE_S``, and is ``over`` then.
+    """Closes a stream that was idle for ``IDLE_S``, and is ``over`` then.
 
-    An alarm for each message costs more than what it is for: there is one, which looks when the
-    last message began, and is set anew for what is left.
+    An alarm for each message would cost more than the message. There is one alarm, which checks
+    when the last message began, and is set again for the remaining time.
     """
 
     def __init__(self, clock: Clock, stream: Stream) -> None:
@@ -207,11 +209,11 @@ class _Idle:
         self._alarm = clock.alarm(IDLE_S, self._ring)
 
     def begins(self) -> None:
-        """One was answered, and the next one is waited for."""
+        """A message was answered; the next one is awaited."""
         self._since = self._clock.monotonic()
 
     def end(self) -> None:
-        """There is nothing to be closed any more."""
+        """Stop watching."""
         self._alarm.cancel()
 
     def _ring(self) -> None:
@@ -224,9 +226,9 @@ class _Idle:
 
 
 def _size(held: bytes | bytearray) -> int:
-    """Bytes of the message that begins there, or of its head while that is not all here.
+    """Bytes of the message that begins there, or of its head while that is incomplete.
 
-    ``_NONE``: that is no head of a request; the decoder will say what is wrong with it.
+    ``_NONE``: this is not the head of a request; the decoder reports what is wrong.
     """
     if held[:4] != _REQUEST[: len(held)]:
         return _NONE

@@ -50,7 +50,7 @@ def _codes(cls: type[C]) -> dict[str, C]:
 
 
 def word_of(cls: type[C], code: C | int) -> str:
-    """What the core calls it; ``InvalidField`` for a number that has no meaning."""
+    """The core's name of a value; ``InvalidField`` for a number without a meaning."""
     name = _names(cls).get(code)
     if name is not None:
         return name
@@ -60,7 +60,7 @@ def word_of(cls: type[C], code: C | int) -> str:
 
 
 def code_of(cls: type[C], name: str) -> C | int:
-    """The number of that name; ``InvalidField`` when it has none."""
+    """The number of a name; ``InvalidField`` when there is none."""
     found: C | None = _codes(cls).get(name)
     if found is not None:
         return found

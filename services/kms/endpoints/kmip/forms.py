@@ -1,10 +1,10 @@
-"""Templates of Gets, learnt from messages: requests that differ only in the id, and answers that
-differ only in time, id and material, are not decoded or encoded again.
+"""Templates of Gets, learnt from messages. Requests that differ only in the id are not decoded
+again, and answers that differ only in time, id and material are not encoded again.
 
 Decoding and encoding give the same bytes. When a message with another id of the same length encodes
 to bytes that differ only in that id, the form is valid for every id of that length. This is tested
-once for each form, as are the places of the changing pieces in an answer. A form holds nothing of a
-key or of a caller.
+once for each form, as are the positions of the variable pieces in an answer. A form holds nothing
+of a key or of a caller.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from protocol.secret import KeyMaterial
 from services.kms.objects.request_types import GotKey
 
 MOST: Final = 64
-"""Forms that are known at a time: clients have few, and each its own."""
+"""How many forms are known at a time: clients have few, and each its own."""
 
 LARGEST: Final = 1024
-"""Bytes of a message that has one: a client may fill one with a mebibyte of ids and extensions, and
-each of the forms and of their answers would have that."""
+"""Largest message that becomes a form, in bytes. A client may fill a message with a mebibyte of ids
+and extensions, and each form and answer would be as large."""
 
 _ID: Final = (Tag.UNIQUE_IDENTIFIER << 8 | Type.TEXT_STRING).to_bytes(4)
 _STAMP: Final = struct.Struct(">q")
@@ -38,13 +38,13 @@ Write = Callable[[GotKey, int], bytes]
 """The answer with that key, at that time (Unix seconds)."""
 
 Answer = tuple[bytes, bytes, bytes, bytes]
-"""What stands before, between and after time, id and material."""
+"""The constant pieces before, between and after time, id and material."""
 
 
 class GetForm:
-    """A Get of one key with the header and the item that it was made of, whatever its id is.
+    """A Get of one key, for any id, with its header and item.
 
-    ``write`` writes an answer; those of more than ``most`` bytes are none of a form.
+    ``write`` writes an answer; answers of more than ``most`` bytes have no form.
     """
 
     def __init__(self, message: RequestMessage, write: Write, most: int) -> None:
@@ -53,7 +53,7 @@ class GetForm:
         self._answers: dict[tuple[object, ...], Answer | None] = {}
 
     def answer(self, key: GotKey, stamp: int) -> bytes | None:
-        """What ``write`` writes; None when it has to be written so."""
+        """The answer from the form; None when ``write`` must be used."""
         material = key.material
         if material is None or key.wrapping_key is not None or key.attributes:
             return None
@@ -66,7 +66,7 @@ class GetForm:
         return None if parts is None else _join(parts, key, stamp)
 
     def _learn(self, kind: tuple[object, ...], key: GotKey, stamp: int) -> Answer | None:
-        """What is around the pieces of such an answer; None when that is not plain to see."""
+        """The constant pieces of such an answer; None when they cannot be found."""
         if len(self._answers) >= MOST:
             self._answers.clear()
         parts = _parts(key, self._write)
@@ -78,13 +78,13 @@ class GetForm:
 
 
 class Forms:
-    """Those that a server's clients have."""
+    """The forms of a server's clients."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, GetForm] = {}
 
     def find(self, data: bytes) -> tuple[GetForm, str] | None:
-        """The form of a message, and the id in it; None when none is known."""
+        """The form of a message, and its id; None when none is known."""
         begin = data.find(_ID) + HEAD
         end = begin + int.from_bytes(data[begin - 4 : begin])
         form = self._known.get(data[:begin] + data[end:])
@@ -96,9 +96,8 @@ class Forms:
             return None
 
     def learn(self, data: bytes, form: GetForm) -> None:
-        """The form of a message that is a Get of one key: it is found from now on, if it is one
-        that comes again. An id that is the other one shows nothing: then what is in front of it
-        may look like it, and be what changes."""
+        """Learn the form of a message that is a Get of one key, if messages of the form can repeat.
+        An id that equals the probe's proves nothing: constant bytes could look like it."""
         message = form.message
         [item] = message.batch_item
         header, payload = message.request_header, item.request_payload
@@ -127,8 +126,8 @@ def _join(parts: Answer, key: GotKey, stamp: int) -> bytes:
 
 
 def _parts(key: GotKey, write: Write) -> Answer | None:
-    """Of an answer with another key of the kind, whose pieces are seen in it; None when one of them
-    is not there once."""
+    """The pieces of an answer with another key of the kind; None when one of them does not occur
+    exactly once."""
     name = _text(len(key.unique_identifier.encode()))
     secret = _OTHER_BYTE * len(key.material or b"")
     other = msgspec.structs.replace(key, unique_identifier=name, material=KeyMaterial(secret))
@@ -143,5 +142,5 @@ def _parts(key: GotKey, write: Write) -> Answer | None:
 
 
 def _text(size: int) -> str:
-    """As hardly an id is."""
+    """A text that hardly occurs as an id."""
     return ("~!" * size)[:size]

@@ -1,12 +1,11 @@
-"""Messages of KMIP that a server hands on, because another one takes changes: mode ``forward``.
+"""KMIP messages that a server forwards because another one takes changes: mode ``forward``.
 
-The whole message goes over the bus as it came, and the answer comes back as it is: items see what
-those before them have made, and a client is answered as if it were there. Its identity and its
-scope are those that it has at this server's door. Where the message has only questions, this server
-answers for itself.
+The whole message travels over the bus unchanged, and so does the answer: items see the results of
+earlier ones, and a client is answered as by the active server. Its identity and scope are those of
+this server's table. A message of questions only is answered by this server.
 
-Before the client is answered, this server has what the message has changed, if that comes in time:
-who makes a key here and asks for it next would be told otherwise that there is none.
+Before the client is answered, this server waits until it has the changes of the message itself, for
+a limited time: otherwise a client that makes a key here and asks for it next would not find it.
 """
 
 from __future__ import annotations
@@ -37,15 +36,16 @@ from services.runtime.ports import Bus, Clock
 from services.runtime.service import Peer, Service, serves
 
 LIMIT: Final = SIZE_LIMIT * 3 // 4
-"""Bytes of a message that is handed on, and of the answer: the rest is for what carries them."""
+"""Largest message to forward, and largest answer, in bytes; the rest of the limit is for the
+envelope."""
 
 PATIENCE: Final = 0.8
-"""For how much of ``pair_timeout_s`` the active server is waited for: a client that is as patient
-as one server is with another is told why nothing was done, before it gives up."""
+"""The part of ``pair_timeout_s`` for which the active server is awaited. A client with a patience
+of ``pair_timeout_s`` then still gets the reason."""
 
 
 class HandingOn:
-    """Of a server that is not active."""
+    """Forwards messages of a server that is not active."""
 
     def __init__(
         self, node: KmsNode, bus: Bus, clock: Clock, core: KeyServerCore, group: ReplicationGroup
@@ -56,11 +56,11 @@ class HandingOn:
     async def __call__(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], data: bytes
     ) -> bytes | None:
-        """The answer of the active server; None when this one is active, or nobody is.
+        """The answer of the active server; None when this one is active, or none is.
 
-        ``data``: the message of these ``requests``. ``PermissionDenied`` for who is not registered
-        here, what this server rejects, ``ResponseTooLarge`` for a message that does not fit, and
-        ``GeneralFailure`` when the active server is not reached, or has not answered.
+        ``data``: the message of these ``requests``. ``PermissionDenied`` for an unregistered
+        caller, the errors of this server's rejections, ``ResponseTooLarge`` for a message that does
+        not fit, and ``GeneralFailure`` when the active server is not reached, or has not answered.
         """
         active = self._core.handed_on_to()
         if active is None:
@@ -92,7 +92,7 @@ class HandingOn:
 
 
 class ForwardedMessages(Service):
-    """What other servers hand on to this one. Who inherits from it sets up the fields."""
+    """Handlers of messages that other servers forward to this one. A subclass sets the fields."""
 
     config: KmsConfig
     core: KeyServerCore
@@ -106,7 +106,7 @@ class ForwardedMessages(Service):
             raise PermissionDenied(f"{peer.node} may not speak for {message.who}")
         active = self.core.handed_on_to()
         if self.group is None or active is not None:
-            # Handed on once: two that take each other for active must not go on for ever.
+            # Forwarded once only: two servers that each take the other for active must not loop.
             raise NotConnected(f"{self.node.name} takes no changes; {active or 'nobody'} does")
         [data] = message.message.keys
         caller = KeyServerCaller(message.who, _role(message.role), message.scope)

@@ -1,5 +1,5 @@
-"""One item of a message of KMIP to a request of the core, and what came of it to an item; and which
-messages nothing is done of. Pure."""
+"""One item of a KMIP message to a request of the core, and its outcome back to an item; and which
+messages are refused as a whole. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class RefusedMessage(Exception):
 
 
 def check_message(message: RequestMessage) -> Continuation:
-    """What follows a failed item; ``RefusedMessage`` for a message that nothing is done of."""
+    """The Batch Error Continuation of a message; ``RefusedMessage`` for a message that is refused
+    as a whole."""
     header, items = message.request_header, message.batch_item
     if header.protocol_version not in _SPOKEN_VERSIONS:
         text = f"KMIP {', '.join(VERSIONS)} are spoken here"
@@ -75,8 +76,8 @@ def check_message(message: RequestMessage) -> Continuation:
 
 
 def request_of(item: RequestItem, minor: int) -> CoreRequest[Any]:
-    """What an item of a message of version 1.``minor`` asks the core; what cannot be asked is an
-    item that the core refuses in its turn."""
+    """The core's request for an item of a message of version 1.``minor``. An invalid item becomes a
+    request that the core refuses in its turn."""
     try:
         extension = item.message_extension
         if extension is not None and extension.criticality_indicator:

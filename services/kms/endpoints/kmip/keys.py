@@ -1,4 +1,4 @@
-"""Create, Register and Get: keys themselves, which come and go as bytes or as a structure of them.
+"""Create, Register and Get: the keys themselves, as bytes or as a structure.
 
 A Transparent Symmetric Key is a structure with the bytes in it (KMIP 1.4 section 2.1.7.1).
 """
@@ -52,7 +52,7 @@ _UNWRAPPED: Final = (1, 2)  # Key Wrap Type: Not Wrapped, As Registered
 
 
 def create(payload: p.CreateRequest) -> r.Create:
-    """The request of the core; algorithm, length and usage mask have to be there."""
+    """The core's request; algorithm, length and usage mask are required."""
     _symmetric(payload.object_type)
     facts, others = _template(payload.template_attribute)
     return r.Create(
@@ -64,14 +64,14 @@ def create(payload: p.CreateRequest) -> r.Create:
 
 
 def create_response(asked: Any, done: r.Created) -> p.CreateResponse:
-    """Which key it is."""
+    """The id of the key."""
     return p.CreateResponse(
         object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=done.unique_identifier
     )
 
 
 def register(payload: p.RegisterRequest) -> r.Register:
-    """The request of the core; what the key block says and the template says must agree."""
+    """The core's request; key block and template must agree."""
     _symmetric(payload.object_type)
     if not isinstance(payload.object, SymmetricKey):
         raise InvalidField("Register: there is no Symmetric Key in it")
@@ -95,12 +95,12 @@ def register(payload: p.RegisterRequest) -> r.Register:
 
 
 def register_response(asked: Any, done: r.Created) -> p.RegisterResponse:
-    """Which key it is."""
+    """The id of the key."""
     return p.RegisterResponse(unique_identifier=done.unique_identifier)
 
 
 def rekey(payload: p.ReKeyRequest) -> r.ReKey:
-    """The request of the core; what the template says of kind and length has to be so already."""
+    """The core's request; kind and length in the template must be those of the key."""
     facts, others = _template(payload.template_attribute or TemplateAttribute())
     same = [core.Attribute(name=name, value=value) for name, value in facts.items()]
     named = payload.unique_identifier
@@ -112,7 +112,7 @@ def rekey(payload: p.ReKeyRequest) -> r.ReKey:
 
 
 def get(payload: p.GetRequest) -> r.Get:
-    """The request of the core; how it leaves, it says itself."""
+    """The core's request, with the requested form of the key."""
     if payload.key_format_type not in (None, *_FORMATS):
         raise KeyFormatTypeNotSupported
     if payload.key_compression_type is not None:
@@ -134,7 +134,7 @@ def get(payload: p.GetRequest) -> r.Get:
 def got(asked: Any, found: r.Got) -> p.GetResponse:
     """The key."""
     [key] = found.keys
-    if key.material is None:  # the request has said that it is required
+    if key.material is None:  # the request has required the material
         raise ItemNotFound
     kind = asked.payload.key_format_type or code_of(KeyFormatType, key.format)
     return p.GetResponse(
@@ -153,7 +153,7 @@ def got(asked: Any, found: r.Got) -> p.GetResponse:
 
 
 def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> r.KeyWrapping:
-    """Under which key, and what goes along; ``FeatureNotSupported`` for a signature."""
+    """The wrapping key and its parameters; ``FeatureNotSupported`` for a signature."""
     under = asked.encryption_key_information
     if asked.wrapping_method != WrappingMethod.ENCRYPT or under is None:
         raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
@@ -172,7 +172,7 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> r.KeyWrappin
 
 
 def _value(asked: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> KeyValue | KeyMaterial:
-    """What stands in the key block: in clear, or wrapped, as bytes or as they would stand there."""
+    """The value in the key block: in clear or wrapped, as bytes or as a structure."""
     clear = KeyValue(
         key_material=material, attribute=values.write_known(key.attributes, asked.minor)
     )
@@ -182,7 +182,7 @@ def _value(asked: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> KeyVa
         body = encoder_of(KeyValue)(clear)
         inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
     else:
-        inner = cast(KeyMaterial, material)  # the core has refused to wrap a structure so
+        inner = cast(KeyMaterial, material)  # the core has refused to wrap a structure in this form
     return KeyMaterial(keywrap.wrap_key(key.wrapping_key, inner))
 
 
@@ -207,7 +207,7 @@ def _symmetric(kind: int) -> None:
 def _template(
     template: TemplateAttribute,
 ) -> tuple[dict[str, core.Value], tuple[core.Attribute, ...]]:
-    """What never changes of a key, by name, and its other attributes."""
+    """The fixed facts of a key by name, and its other attributes."""
     if template.name:
         raise ItemNotFound("there is no template of that name: templates are not kept here")
     facts: dict[str, core.Value] = {}
@@ -269,11 +269,11 @@ _FORMATS: Final[dict[int, Callable[[KeyMaterial], KeyMaterial | TtlvItem]]] = {
     KeyFormatType.RAW: lambda material: material,
     KeyFormatType.TRANSPARENT_SYMMETRIC_KEY: _transparent,
 }
-"""Formats of a key, and how each has its material."""
+"""Key formats, and how each stores its material."""
 
 
 def _digest(block: KeyBlock, material: KeyMaterial) -> core.ObjectDigest | None:
-    """That of a structure is of its bytes on the wire (KMIP 1.4 section 3.17)."""
+    """The digest of a structure is over its bytes on the wire (KMIP 1.4 section 3.17)."""
     if block.key_format_type == KeyFormatType.RAW:
         return None
     structure = encode(_transparent(material))

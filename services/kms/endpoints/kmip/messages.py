@@ -1,9 +1,8 @@
-"""One message of KMIP: what its header asks for, its items to the core, and the answer.
+"""One message of KMIP: its header, its items to the core, and the answer.
 
-A message that is refused as a whole is answered with one item without an operation
-(KMIP 1.4 section 11.1). An item that is none for the core, or that asks what is not built, fails
-in its turn, so that a strange item does not spoil its batch. Items are done in order, whatever
-the Batch Order Option says.
+A message that is refused as a whole is answered with one item without an operation (KMIP 1.4
+section 11.1). An item that the core cannot execute, or that is not built, fails in its turn, so
+that it does not spoil its batch. Items are executed in order, whatever the Batch Order Option is.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ from services.runtime.streams import DeferredAnswer
 
 HandOn = Callable[[KeyServerCaller, Sequence[CoreRequest[Any]], bytes], Awaitable[bytes | None]]
 HEADER_LIMIT: Final = 4096
-"""Bytes of a header that is looked at for the version of what is no message."""
+"""Bytes of a header that are searched for the version of an invalid message."""
 _GET: Final = encode(TtlvItem(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
 """A part of each message that asks for a key."""
 _CREATE: Final = encode(TtlvItem(Tag.OPERATION, Type.ENUMERATION, Operation.CREATE))
@@ -72,7 +71,7 @@ _FACTS: Final = 3
 
 
 def may_be_plain_create(data: bytes) -> bool:
-    """Whether a message looks like a Create of one key without attributes, before it is decoded."""
+    """Whether an undecoded message looks like a Create of one key without attributes."""
     return (
         len(data) <= LARGEST
         and _CREATE in data
@@ -82,12 +81,11 @@ def may_be_plain_create(data: bytes) -> bool:
 
 
 class Messages:
-    """What answers messages, by asking ``core``; ``clock`` stamps the answers.
+    """Answers messages by asking ``core``; ``clock`` stamps the answers.
 
-    ``login``: the user name and password that clients have to show beside their certificates; None:
-    none are judged. ``hand_on``: has a message that changes something answered by another server,
-    which takes changes instead of this one. ``limit``: bytes of an answer at most, whatever a
-    client takes.
+    ``login``: the user name and password that clients must show besides their certificates; None:
+    none is required. ``hand_on``: forwards a message with changes to the server that takes changes
+    instead of this one. ``limit``: largest answer in bytes, whatever a client accepts.
     """
 
     def __init__(
@@ -104,7 +102,7 @@ class Messages:
         self._forms = Forms()
 
     async def answer(self, caller: KeyServerCaller, data: bytes) -> bytes:
-        """What a message of ``caller`` is answered, whatever its bytes are."""
+        """The answer to a message of ``caller``, whatever its bytes are."""
         try:
             message = decode_request(data)
         except KmipError as error:
@@ -136,8 +134,8 @@ class Messages:
         return self._encode_answer(message.request_header, items)
 
     def at_once(self, caller: KeyServerCaller, data: bytes) -> bytes | DeferredAnswer | None:
-        """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
-        None, and nothing happened, when it is to be answered."""
+        """As ``answer``, for a Get that needs no wait, or a Create, whose answer follows. None:
+        nothing happened, and ``answer`` must be called."""
         if may_be_plain_create(data):
             return self._create_at_once(caller, data)
         if self._core.readings is None or len(data) > LARGEST or _GET not in data:
@@ -150,7 +148,8 @@ class Messages:
         key = immediate.get_at_once(self._core, caller, KeyId(key_id))
         if key is None:
             return None
-        if known is None:  # and not of who is given nothing: those that are known would give way
+        # Only learnt for a caller that gets a key: others must not displace known forms.
+        if known is None:
             self._forms.learn(data, form)
         answer = form.answer(key, int(self._clock.now()))
         if answer is None:
@@ -159,8 +158,8 @@ class Messages:
         return answer
 
     def _single(self, data: bytes) -> tuple[RequestMessage, CoreRequest[Any]] | None:
-        """A message of one item, and what the core is asked; None: there are others, or it is
-        refused whatever that is."""
+        """A message of one item, and the core's request; None: there are others, or it is refused
+        whatever the item is."""
         try:
             message = decode_request(data)
             check_message(message)
@@ -172,7 +171,7 @@ class Messages:
         return message, request_of(item, _minor(message.request_header))
 
     def _plain(self, data: bytes) -> tuple[GetForm, str] | None:
-        """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
+        """The form of a Get of one key in clear, and the key; None: it is another message, or
         refused whatever the key is."""
         found = self._single(data)
         if found is None:
@@ -189,7 +188,7 @@ class Messages:
         return GetForm(message, write, self._most(header)), request.unique_identifiers[0]
 
     def _create_at_once(self, caller: KeyServerCaller, data: bytes) -> DeferredAnswer | None:
-        """Of ``at_once`` what makes a key."""
+        """The part of ``at_once`` that makes a key."""
         found = self._plain_create(data)
         if found is None:
             return None
@@ -200,7 +199,7 @@ class Messages:
             answer: bytes | BaseException
             try:
                 answer = self._answer_create(message, key_id, error)
-            except Exception as defect:  # the connections of the others go on
+            except Exception as defect:  # connections of others must continue
                 answer = defect
             later.set(answer)
 
@@ -209,7 +208,7 @@ class Messages:
     def _answer_create(
         self, message: RequestMessage, key_id: KeyId, error: BaseException | None
     ) -> bytes | BaseException:
-        """The answer when the key is durable, or when nobody knows whether it is."""
+        """Answer when the key is durable, or when it is unknown whether it is."""
         [item], header = message.batch_item, message.request_header
         if error is None:
             made = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
@@ -223,8 +222,8 @@ class Messages:
         )
 
     def _plain_create(self, data: bytes) -> tuple[RequestMessage, Create] | None:
-        """The Create of one key without attributes that this is; None when it is something else,
-        or is refused whoever asks."""
+        """The Create of one key without attributes in this message; None for another message, or
+        one that is refused whoever sends it."""
         found = self._single(data)
         if found is None:
             return None
@@ -234,7 +233,7 @@ class Messages:
         return None if self._oversize(message, (request,), data) else (message, request)
 
     async def answer_not_admitted(self, refusal: NotAdmitted) -> bytes:
-        """The answer to whoever may not ask at all; the trail has that somebody tried."""
+        """The answer to a client that is not admitted; the attempt is recorded in the trail."""
         await self._record_attempt(refusal.caller)
         reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
         if refusal.unknown:
@@ -242,14 +241,14 @@ class Messages:
         return self.encode_refusal(RefusedMessage(reason, str(refusal)))
 
     async def _record_attempt(self, caller: KeyServerCaller) -> None:
-        """Have it in the trail that this one was turned away, if it can be written."""
+        """Record in the trail that a client was turned away, if the trail can be written."""
         with suppress(ProductError):
             await self._core.admit(caller, Asking.ADMIT)
 
     async def _hand_on_changes(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], data: bytes
     ) -> bytes | None:
-        """The answer of the server that takes changes; None when this message is for this one."""
+        """The answer of the server that takes changes; None when this server answers."""
         if self._hand_on is None or CHANGING.isdisjoint(one.operation for one in requests):
             return None
         return await self._hand_on(caller, requests, data)
@@ -286,7 +285,7 @@ class Messages:
     def _oversize(
         self, message: RequestMessage, requests: Sequence[CoreRequest[Any]], data: bytes
     ) -> int:
-        """Bytes of the answer, when changes would be done and it would be too large; else 0."""
+        """The size in bytes of an answer that would be too large to changes; else 0."""
         most = self._most(message.request_header)
         if len(data) + ANSWER_MORE * len(requests) <= most:
             return 0
@@ -294,14 +293,14 @@ class Messages:
         return size if size > most else 0
 
     def _most(self, header: RequestHeader) -> int:
-        """Bytes that an answer has at most."""
+        """The largest size of an answer in bytes."""
         return min(header.maximum_response_size or self._limit, self._limit)
 
     def _encode_reduced(
         self, version: ProtocolVersion, items: list[ResponseItem], most: int
     ) -> bytes:
-        """The largest answers give way until the rest is no larger than the client takes; those to
-        changes do not: what was done is said."""
+        """Replace the largest answers by refusals until the message fits. Answers to changes stay:
+        the client must learn what was done."""
         none = _size()
         sizes = [_size(item) - none for item in items]
         size = none + sum(sizes)
@@ -320,9 +319,9 @@ class Messages:
 
 
 def _version_in(data: bytes) -> ProtocolVersion:
-    """The version that a message which is none says it has, if it can be made out.
+    """The version in an invalid message, if it can be found.
 
-    Its header alone is looked at: what follows may be a megabyte of rubbish.
+    Only its header is searched: a megabyte of garbage may follow.
     """
     header = data[HEAD : HEAD + HEADER_LIMIT]
     try:
@@ -339,7 +338,7 @@ def _minor(header: RequestHeader) -> int:
 
 
 def _size(*items: ResponseItem) -> int:
-    """Bytes of a message with these items; above the limit when there is none."""
+    """Bytes of a message with these items; above the limit when it cannot be encoded."""
     header = ResponseHeader(protocol_version=NEWEST, time_stamp=0, batch_count=len(items))
     try:
         return len(encode_response(ResponseMessage(response_header=header, batch_item=items)))
@@ -381,11 +380,11 @@ _BARE: Final = frozenset(
     }
 )
 _TAG: Final = "x-"
-"""The begin of names that a client makes up (KMIP 1.4 section 3.39)."""
+"""The prefix of names that clients invent (KMIP 1.4 section 3.39)."""
 
 
 def credential_refusal(message: RequestMessage, wanted: Login) -> str:
-    """Why the message is not done; empty when it is."""
+    """Why the message is refused; empty when it is not."""
     authentication = message.request_header.authentication
     shown = () if authentication is None else authentication.credential
     if not shown:
@@ -410,23 +409,23 @@ def _is(value: UsernameAndPassword, wanted: Login) -> bool:
 
 
 # ---- the least size of an answer -----------------------------------------------------------------
-# It is known before a message is done. A change is never done and then reported as failed because
-# its answer is larger than the client takes (Maximum Response Size): such a message is refused
-# before. Answers to questions give way to a refusal, which changes nothing.
+# It is known before a message is executed. A change is never made and then reported as failed
+# because its answer is larger than the client accepts (Maximum Response Size): such a message is
+# refused before. Answers to questions are replaced by a refusal, which changes nothing.
 
 CHANGES: Final = frozenset(
     code for code in SPOKEN if Operation(code).name in {one.name for one in CHANGING}
 )
-"""Operations of KMIP that change what is kept."""
+"""Operations of KMIP that change stored objects."""
 LONGEST_ID: Final = "f" * 36
 """As long as the Unique Identifiers that are drawn here (``services.kms.objects.identifiers``)."""
 ANSWER_MORE: Final = 320
-"""Bytes that the answer to an item is larger at most than the item."""
+"""How many bytes the answer to an item is larger than the item, at most."""
 _TEXT: Final = "the answer has 1000000 bytes; at most 1000000 are taken"
 
 
 class _Done(NamedTuple):
-    """What the answers to changes are made of, as far as their size goes."""
+    """The parts of an answer to a change that determine its size."""
 
     unique_identifier: str
     attribute: core.Attribute | None
@@ -437,9 +436,9 @@ def least(
     requests: Sequence[CoreRequest[Any]],
     size_of: Callable[[Sequence[ResponseItem]], int],
 ) -> int:
-    """Bytes of the answer in which all changes have gone well, and everything else gave way; 0 for
-    a message that changes nothing. A new attribute is counted with an index, and one that is
-    deleted without its value."""
+    """The size in bytes of the answer in which all changes succeed, and everything else is replaced
+    by a refusal; 0 for a message without changes. A new attribute is counted with an index, a
+    deleted one without its value."""
     if all(request.operation not in CHANGING for request in requests):
         return 0
     minor = message.request_header.protocol_version.protocol_version_minor

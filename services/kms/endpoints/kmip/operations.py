@@ -1,8 +1,8 @@
-"""The operations of KMIP that the door speaks: a line each, to the core's request and back.
+"""The operations of KMIP that the endpoint implements: a line each, to the core's request and back.
 
-``read`` raises the ``ProductError`` with which the item is refused: what KMIP can say of an
-operation and the core cannot do is said there, before anything happens. ``write`` makes the
-payload of the answer. A request that names no object means the ID Placeholder.
+``read`` raises the ``ProductError`` with which the item is refused: features of KMIP that the core
+lacks are refused there, before anything happens. ``write`` builds the payload of the answer. A
+request that names no object means the ID Placeholder.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ from services.kms.objects.request_types import CoreRequest
 _NEWEST_FIRST: Final = 4
 ON_LINE: Final = 1  # of a Storage Status Mask
 _SECOND: Final = 1 - 1e-6
-"""A moment on the wire is a whole second; the core knows parts of it."""
+"""Times on the wire are whole seconds; the core has fractions of them."""
 
 
 class AnswerContext(NamedTuple):
-    """What an answer is made for: the payload of its request, in a message of 1.``minor``."""
+    """The context of an answer: the payload of its request, and the version 1.``minor`` of the
+    message."""
 
     payload: Any
     minor: int
@@ -147,7 +148,7 @@ def _identifier_response(cls: Callable[..., Fields]) -> Callable[[AnswerContext,
     return lambda asked, done: cls(unique_identifier=done.unique_identifier)
 
 
-# ---- how long and how much, and what follows ------------------------------------------------
+# ---- leases, usage limits, Check, Re-key -----------------------------------------------------
 
 
 def _check(payload: p.CheckRequest) -> r.CheckUsage:
@@ -184,7 +185,7 @@ def _allocate(payload: p.GetUsageAllocationRequest) -> r.GetUsageAllocation:
 
 
 def _locate(payload: p.LocateRequest) -> r.LocateObjects:
-    """Without Maximum Items all are meant: if that is more than fits, it is refused later."""
+    """Without Maximum Items all keys are meant; more than fit are refused later."""
     most = LOCATE_LIMIT if payload.maximum_items is None else payload.maximum_items
     mask = payload.storage_status_mask
     wanted = (*_locate_attributes(payload), *_member(payload))
@@ -201,8 +202,8 @@ def _locate(payload: p.LocateRequest) -> r.LocateObjects:
 def in_order(request: CoreRequest[Any], minor: int) -> CoreRequest[Any]:
     """The request in a message of version 1.``minor``: from 1.4 on, Locate finds the newest first.
 
-    KMIP 1.4 section 4.9 says no order. OASIS's test cases do: TC-OFFSET of KMIP 1.3 has the oldest
-    first, and those of 1.4 have the newest first.
+    KMIP 1.4 section 4.9 defines no order. OASIS's test cases do: TC-OFFSET of KMIP 1.3 has the
+    oldest first, those of 1.4 have the newest first.
     """
     if isinstance(request, r.LocateObjects) and minor >= _NEWEST_FIRST:
         return msgspec.structs.replace(request, newest_first=True)
@@ -210,7 +211,7 @@ def in_order(request: CoreRequest[Any], minor: int) -> CoreRequest[Any]:
 
 
 def _member(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
-    """Which members of a group: those that were given to nobody."""
+    """The members of a group that are meant: those whose material was given to no client."""
     member = payload.object_group_member
     if member is None:
         return ()
@@ -220,8 +221,8 @@ def _member(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
 
 
 def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
-    """A date that is asked for once is all of its second; twice, it ends with one. ``InvalidField``
-    for a name that KMIP does not have (KMIP 1.4 section 11.10)."""
+    """A date that is given once means all of its second; given twice, a range. ``InvalidField`` for
+    a name that KMIP does not have (KMIP 1.4 section 11.10)."""
     for name in [one.attribute_name for one in payload.attribute]:
         if name not in ATTRIBUTES and not name.startswith(("x-", "y-")):
             raise InvalidField(f"Locate: KMIP has no attribute {name[:64]}")
@@ -251,7 +252,7 @@ def _locate_response(asked: AnswerContext, found: r.LocatedObjects) -> p.LocateR
 
 
 def _one_piece(payload: Any) -> Any:
-    """The payload, if it is all of the data; ``FeatureNotSupported`` for a part of it."""
+    """The payload, if it has all of the data; ``FeatureNotSupported`` for a part of it."""
     if payload.correlation_value is not None or payload.init_indicator is not None:
         raise FeatureNotSupported("data comes in one piece here")
     if payload.final_indicator is not None:
@@ -304,7 +305,7 @@ def _decrypt_response(asked: AnswerContext, done: r.DecryptedData) -> p.DecryptR
 
 
 def _versions(asked: AnswerContext, found: r.Versions) -> p.DiscoverVersionsResponse:
-    """The server's own order; only those that the client gave, when it gave any."""
+    """The server's own order; if the client sent versions, only those."""
     given = asked.payload.protocol_version
     own = _versions_of(found.versions)
     return p.DiscoverVersionsResponse(
@@ -318,7 +319,7 @@ def _versions_of(texts: tuple[str, ...]) -> tuple[ProtocolVersion, ...]:
 
 
 def version_of(text: str) -> ProtocolVersion:
-    """The version that is written like that."""
+    """The version in this notation."""
     major, minor = text.split(".")
     return ProtocolVersion(protocol_version_major=int(major), protocol_version_minor=int(minor))
 
@@ -332,14 +333,14 @@ def version_of(text: str) -> ProtocolVersion:
 
 VENDOR: Final = "keystead"
 VERSION_TAG: Final = 0x540001
-"""The tag of the version in Server Information, of those that a vendor may give a meaning."""
+"""The tag of the version in Server Information, one of the tags reserved for vendors."""
 
 OPERATION_SINCE: Final[dict[int, int]] = {
     Operation.DISCOVER_VERSIONS: 1,
     Operation.ENCRYPT: 2,
     Operation.DECRYPT: 2,
 }
-"""The minor version of KMIP 1.x with which an operation came, of those that came after 1.0."""
+"""The minor version of KMIP 1.x that introduced an operation, for those later than 1.0."""
 
 _SINCE_1_3, _SINCE_1_4 = 3, 4
 _CAPABILITIES: Final = (
@@ -356,14 +357,14 @@ _CAPABILITIES: Final = (
 
 
 def read_query(payload: QueryRequest) -> r.Query:
-    """The request of the core; ``InvalidMessage`` without a Query Function, which is required."""
+    """The core's request; ``InvalidMessage`` without a Query Function, which is required."""
     if not payload.query_function:
         raise InvalidMessage("Query Function is missing")
     return r.Query()
 
 
 def answer_query(functions: Collection[int], spoken: Collection[int], minor: int) -> QueryResponse:
-    """An answer to each function, in a message of version 1.``minor``."""
+    """The answer to each function, in a message of version 1.``minor``."""
     told: dict[str, Any] = {}
     if QueryFunction.QUERY_OPERATIONS in functions:
         known = [code for code in spoken if OPERATION_SINCE.get(code, 0) <= minor]
@@ -435,4 +436,4 @@ SPOKEN: Final[dict[int, Spoken]] = {
     Operation.ENCRYPT: Spoken(_encrypt, _encrypt_response),
     Operation.DECRYPT: Spoken(_decrypt, _decrypt_response),
 }
-"""The one place to touch for an operation; Query tells of exactly these."""
+"""The only place to add an operation; Query reports exactly these."""

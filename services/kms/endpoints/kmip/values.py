@@ -1,7 +1,7 @@
-"""Attributes as they lie on the wire and as the core has them (KMIP 1.4 section 3).
+"""Attributes on the wire and in the core (KMIP 1.4 section 3).
 
-One table says for each class of value how it is read and written. What KMIP can say and the core
-has no place for is ``FeatureNotSupported``.
+One table has, for each class of value, how it is read and written. Values that KMIP has and the
+core does not are ``FeatureNotSupported``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from protocol.terms import RevocationReason
 from services.kms.endpoints.kmip.enumerations import code_of, word_of
 
 DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
-"""Names of attributes that are a moment."""
+"""Names of attributes that are times."""
 
 _CODES: Final[dict[str, type[Code]]] = {
     "Object Type": ObjectType,
@@ -77,7 +77,7 @@ _GENERATOR: Final[dict[str, type[Code] | None]] = {
     "fips186_variation": FIPS186Variation,
     "prediction_resistance": None,
 }
-"""Fields of Random Number Generator, likewise."""
+"""Fields of Random Number Generator, in the same form."""
 
 _TYPES: Final = {
     Type.LONG_INTEGER: core.ItemType.LONG_INTEGER,
@@ -107,7 +107,7 @@ def parameters(found: wire.CryptographicParameters) -> core.CryptographicParamet
 
 
 def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
-    """The fields that are there, with the core's words for numbers."""
+    """The fields that are set, with the core's names for numbers."""
     values: dict[str, Any] = {}
     for field in found.__struct_fields__:
         value = getattr(found, field)
@@ -121,7 +121,7 @@ def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str
 
 
 def revocation(found: wire.RevocationReason) -> core.Revocation:
-    """Why a key is revoked; ``InvalidField`` for a reason of a vendor."""
+    """The revocation reason; ``InvalidField`` for a reason of a vendor."""
     name = word_of(RevocationReasonCode, found.revocation_reason_code)
     if name not in list(RevocationReason):
         raise InvalidField(f"Revocation Reason Code: {name} has no meaning here")
@@ -136,7 +136,7 @@ def _read(name: str, value: Any) -> core.Value:
     reader = _READERS.get(type(value))
     if reader is not None:
         return reader(value)
-    if isinstance(value, str | int):  # a truth value too
+    if isinstance(value, str | int):  # includes booleans
         return value
     raise FeatureNotSupported(f"{name[:64]}: no key here has it")
 
@@ -192,7 +192,7 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
 
 
 def write(attribute: core.Attribute, minor: int) -> Attribute:
-    """The attribute in a message of version 1.``minor``; an index of 0 is not said."""
+    """The attribute in a message of version 1.``minor``; an index of 0 is omitted."""
     return Attribute(
         attribute_name=attribute.name,
         attribute_index=attribute.index or None,
@@ -201,7 +201,7 @@ def write(attribute: core.Attribute, minor: int) -> Attribute:
 
 
 def write_known(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...]:
-    """Those of these that such a message knows."""
+    """Those of these attributes that the version has."""
     return tuple([write(one, minor) for one in found if SINCE.get(one.name, 0) <= minor])
 
 
@@ -239,7 +239,7 @@ def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> TtlvItem:
 
 
 def _write_fields(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
-    """The way back of ``_named``."""
+    """The inverse of ``_read_fields``."""
     fields: dict[str, Any] = {}
     for field, cls in known.items():
         held = getattr(value, field)

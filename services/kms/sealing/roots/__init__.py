@@ -1,9 +1,10 @@
 """Roots of a key server's keys: each kind makes a key, and finds it again at the next start.
 
 - ``base``        what a root is, and what it may use
-- ``keyfile``     a file on the server's own disk: it starts by itself, and who has the disk has all
-- ``passphrase``  what an operator types at each start: the disk alone opens nothing
-- ``tpm``         sealed by the TPM under the server: it starts by itself, there and nowhere else
+- ``keyfile``     a file on the server's own disk: the server starts by itself; the disk has every
+  key
+- ``passphrase``  an operator types it at each start: the disk alone opens nothing
+- ``tpm``         sealed by the TPM under the server, which starts by itself, but only there
 
 To add one: its file, a member of ``protocol.terms.RootKind``, a line in ``ROOTS``.
 """

@@ -12,12 +12,12 @@ ROOT_SIZE: Final = 32  # bytes of a root's key
 
 
 class RootLocked(Exception):
-    """The root does not give its key; the text says why, and what cures it."""
+    """The root does not give its key; the text has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class RootMeans:
-    """What a root may use. ``passphrase``: what the operator gave, None when nothing was given."""
+    """What a root may use. ``passphrase``: the operator's, None when none was given."""
 
     disk: Disk
     rng: Rng
@@ -26,7 +26,8 @@ class RootMeans:
 
 
 class MadeRoot(NamedTuple):
-    """A root's key, and what must be kept beside the key ring to have it again; not a secret."""
+    """A root's key, and the parameters that are kept beside the key ring to find it again; not
+    secret."""
 
     key: KeyMaterial
     params: bytes
@@ -36,19 +37,19 @@ class Root(Protocol):
     """One kind of root."""
 
     async def make(self, means: RootMeans) -> MadeRoot:
-        """A root that was not there before, durable on return; ``RootLocked``, or ``OSError``.
+        """Make a new root, durable on return; ``RootLocked``, or ``OSError``.
 
-        A life may end before anything is sealed by it, and the next one makes it again. Never is
-        anything damaged that a ring on the disk may be sealed by.
+        A life may end before anything is sealed by it, and the next one makes it again. Data by
+        which a ring on the disk may be sealed is never damaged.
         """
         ...
 
     async def open(self, means: RootMeans, params: bytes) -> KeyMaterial:
-        """The key that ``make`` has made with these parameters; ``RootLocked`` when it is not to
-        be had, and ``CryptographicFailure`` when what it is made of was damaged."""
+        """The key that ``make`` has made with these parameters; ``RootLocked`` when it is not
+        available, ``CryptographicFailure`` when its material was damaged."""
         ...
 
     async def drop(self, means: RootMeans) -> None:
-        """Remove what the root has on the disk, for the ring is sealed by another one; again is
-        no change. ``OSError``."""
+        """Remove what the root has on the disk, because another root seals the ring; no change when
+        it is gone. ``OSError``."""
         ...

@@ -23,7 +23,7 @@ class KeyFile:
     """See ``Root``."""
 
     async def make(self, means: RootMeans) -> MadeRoot:
-        """See ``Root``; what an earlier life has made and not used is taken."""
+        """See ``Root``; a file that an earlier life has made and not used is taken."""
         found = await read_master(means.disk)
         return MadeRoot(found or await make_master(means.disk, means.rng), b"")
 
@@ -45,8 +45,8 @@ class KeyFile:
 
 
 async def read_master(disk: Disk) -> KeyMaterial | None:
-    """The master key; None if there is no such file, ``CryptographicFailure`` if it is cut, or no
-    file of this disk."""
+    """The master key; None if there is no such file, ``CryptographicFailure`` if it is truncated,
+    or not a file of this disk."""
     try:
         raw = await disk.read(MASTER_FILE)
     except FileNotFoundError:
@@ -59,7 +59,7 @@ async def read_master(disk: Disk) -> KeyMaterial | None:
 
 
 async def make_master(disk: Disk, rng: Rng) -> KeyMaterial:
-    """A new master key, durable on return; whole or not there after a crash."""
+    """A new master key, durable on return; after a crash it is complete or missing."""
     master = KeyMaterial(rng.token(ROOT_SIZE))
     await replace_durably(disk, MASTER_FILE, master.reveal())
     return master

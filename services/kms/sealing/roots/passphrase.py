@@ -17,17 +17,17 @@ from protocol.secret import KeyMaterial
 from services.kms.sealing.roots.base import ROOT_SIZE, MadeRoot, RootLocked, RootMeans
 
 PASSPHRASE_OPTION: Final = "kmsPassphrase"
-"""The boot option by which an operator gives it."""
+"""The boot option with which an operator enters it."""
 
 LEAST: Final = 12
-"""Characters of a passphrase at least, when one is set."""
+"""Least characters of a passphrase, when one is set."""
 
 MOST: Final = 1024
 """Bytes of a passphrase at most."""
 
 SALT_SIZE: Final = 16
 COST, BLOCK, PARALLEL = 1 << 15, 8, 1  # N, r, p
-_MEMORY: Final = 128 * COST * BLOCK * 2  # bytes that scrypt may take
+_MEMORY: Final = 128 * COST * BLOCK * 2  # bytes that scrypt may use
 CURE: Final = (
     f"Power it on with --boot-option {PASSPHRASE_OPTION}=- and give the passphrase, or name a file "
     "that has it in the lab file (passphrase_file)"
@@ -66,7 +66,7 @@ class Passphrase:
         return _derive_root(_require_passphrase(means), found)
 
     async def drop(self, means: RootMeans) -> None:
-        """It has nothing on the disk but what is replaced with the ring."""
+        """Nothing: its parameters on the disk are replaced with the ring."""
 
 
 def flaw_of(passphrase: KeyMaterial) -> str | None:

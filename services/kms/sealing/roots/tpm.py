@@ -1,8 +1,8 @@
 """The root ``tpm``: 32 random bytes, sealed by the TPM under the server over PCR 7 (POL-01).
 
 The server starts by itself on this machine and with these Secure Boot settings. The blob in the
-database opens in no other TPM, nor in this one after it was cleared, and nothing else opens the
-keys then. An administrator changes the root before the TPM is replaced.
+database opens in no other TPM, nor in this one after it was cleared; the keys are then lost. An
+administrator changes the root before the TPM is replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protocol.tpm.structures import PCR_SECURE_BOOT, SealedBlob
 from services.kms.sealing.roots.base import ROOT_SIZE, MadeRoot, RootLocked, RootMeans
 from services.runtime.ports import Tpm
 
-_TRIES: Final = 3  # a TPM may answer that nothing is wrong and the command be given again
+_TRIES: Final = 3  # a TPM may answer that the command must be repeated
 _LOST: Final = (
     "Put the TPM back that it was sealed to, or restore a backup whose root is another one; "
     "without either its keys are lost: remove its database keys.db and power it on with "
@@ -71,7 +71,7 @@ class TpmRoot:
         raise AssertionError("unreachable")
 
     async def drop(self, means: RootMeans) -> None:
-        """It has nothing on the disk but what is replaced with the ring."""
+        """Nothing: its parameters on the disk are replaced with the ring."""
 
 
 def _there(means: RootMeans) -> Tpm:

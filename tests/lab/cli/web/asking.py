@@ -43,6 +43,11 @@ class Server:
 
     app: Application
     looker: Looker
+    port: list[int]
+
+    def listen_on(self, port: int) -> None:
+        """Say where it listens, when it does."""
+        self.port[:] = [port]
 
     async def ask(
         self, path: str, body: bytes | None = None, until: bytes = b"", /, **headers: str
@@ -93,7 +98,8 @@ def server_for(lab: Any, topology: Any = None) -> Server:
     """The server of a lab behind this executor."""
     looker = Looker(lab, 0.01)
     page = LabPage(looker, "default", lambda: topology or {"use": "default"}, "")
-    return Server(application(page.routes(), lambda: PORT, TOKEN), looker)
+    port = [PORT]
+    return Server(application(page.routes(), lambda: port[0], TOKEN), looker, port)
 
 
 @asynccontextmanager

@@ -1,0 +1,187 @@
+"""The page of `keystead watch --web` in a real browser. Skipped, with a count, where none is."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+
+import pytest
+
+from lab.cli.watch.web.app import serve
+from tests.e2e.chromium import BROWSER, Page
+from tests.lab.cli.web.asking import TOKEN, Server, server_for, simulated
+from tests.lab.cli.web.canned import CannedLab
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.sim,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
+]
+HOSTILE = "<img src=x onerror=window.struck=1>"
+CONTRAST = """
+(() => {
+  const numbers = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const [r, g, b, a = 1] = numbers(getComputedStyle(e).backgroundColor);
+      if (a > 0.99 && r !== undefined) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || e.disabled || !e.checkVisibility()) continue;
+    if (/SCRIPT|TITLE/i.test(e.tagName)) continue;
+    const style = getComputedStyle(e), drawn = e instanceof SVGElement;
+    const ink = luminance(numbers(drawn ? style.fill : style.color));
+    const paper = luminance(behind(drawn ? document.body : e));
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    const what = `${e.tagName} ${e.getAttribute("class")} ${e.textContent.slice(0, 30)}`;
+    if (ratio < 4.5) poor.push(`${what} ${ratio.toFixed(2)}`);
+  }
+  return poor;
+})()
+"""
+FOCUSED = "document.activeElement.getAttribute('href') || document.activeElement.id"
+
+
+@contextmanager
+def served(make: Callable[[], AbstractAsyncContextManager[Server]]) -> Iterator[str]:
+    """The address of a page that a thread serves."""
+    bound = socket.create_server(("127.0.0.1", 0))
+    port = bound.getsockname()[1]
+    ready, loop, stopped = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    async def play() -> None:
+        async with make() as server:
+            server.listen_on(port)
+            ready.set()
+            await serve(server.app, bound, stopped)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(play()))
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join(60)
+        loop.close()
+
+
+def canned(hosts: int, odd: str = "") -> Callable[[], AbstractAsyncContextManager[Server]]:
+    @asynccontextmanager
+    async def make() -> AsyncIterator[Server]:
+        server = server_for(CannedLab(hosts, odd=odd))
+        yield server
+        server.looker.stop()
+
+    return make
+
+
+def show(browser: Page, address: str) -> Page:
+    """The page at an address on loopback, live."""
+    limits = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.call("Network.emulateNetworkConditions", offline=False, **limits)
+    browser.open("about:blank")
+    browser.problems.clear()
+    browser.open(address)
+    assert browser.becomes("document.getElementById('link').textContent", "live")
+    return browser
+
+
+def press(page: Page, key: str, code: int, text: str = "") -> None:
+    for kind in ("keyDown", "keyUp"):
+        typed = {"text": text} if text and kind == "keyDown" else {}
+        page.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **typed)
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[str]:
+    with served(canned(6, HOSTILE)) as address:
+        yield address
+
+
+@pytest.mark.parametrize("width", [400, 700, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_at_every_width_and_in_both_themes(
+    browser: Page, small: str, scheme: str, width: int
+) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.call("Emulation.setEmulatedMedia", features=features)
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    try:
+        page = show(browser, f"{small}#host:esxi-003")
+        assert page.becomes("document.getElementById('drawer').hidden", False)
+        assert page.run(CONTRAST) == []
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.run(overflow) == 0
+        assert page.run("window.struck") is None and HOSTILE in page.run("document.body.innerText")
+        assert page.problems == []
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+        browser.call("Emulation.setEmulatedMedia", features=[])
+
+
+def test_five_hundred_hosts_are_drawn_in_under_a_second(browser: Page) -> None:
+    with served(canned(500)) as address:
+        page = show(browser, address)
+        assert page.run("document.querySelectorAll('#p-hosts .tile').length") == 500
+        assert page.run("document.querySelectorAll('#p-vms .tile').length") == 1000
+        paints = "performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)"
+        drawn = page.run(f"Math.max(...{paints})")
+        assert 0 < drawn < 1000
+        again = page.run(
+            "(() => { const began = performance.now(), p = document.getElementById('p-vms');"
+            "put(p, p.innerHTML); p.getBoundingClientRect(); return performance.now() - began; })()"
+        )
+        assert again < 1000
+
+
+def test_without_the_token_no_button_can_be_pressed(browser: Page, small: str) -> None:
+    browser.run("sessionStorage.clear()")
+    page = show(browser, f"{small}#link:kms,vcenter")
+    assert page.becomes("document.querySelectorAll('#drawer button[data-line]').length > 0", True)
+    assert page.run("[...document.querySelectorAll('button[data-line]')].every(b => b.disabled)")
+    assert page.run("document.getElementById('may').textContent").startswith("Read-only")
+
+
+def test_a_link_is_cut_and_healed_by_the_keyboard_alone(browser: Page) -> None:
+    with served(lambda: simulated(hosts=2, vms=2, tpm="model")) as address:
+        page = show(browser, f"{address}#token={TOKEN}")
+        assert TOKEN not in page.run("location.href")
+        page.run("document.querySelector('a[href=\"#link:kms,vcenter\"]').focus()")
+        press(page, "Enter", 13, "\r")
+        assert page.becomes("document.getElementById('drawer').hidden", False)
+        assert page.becomes(FOCUSED, "h-drawer")
+        press(page, "Tab", 9)
+        cut = "document.activeElement.dataset.line"
+        assert page.run(cut) == "link cut kms vcenter --for 5m"
+        press(page, "Enter", 13, "\r")
+        faults = "document.getElementById('p-faults').innerText.includes('cut kms')"
+        assert page.becomes(faults, True)
+        assert page.becomes("document.querySelectorAll('#p-topology .link-broken').length", 1)
+        heal = "[...document.querySelectorAll('#inside button')].map(b => b.textContent)[0]"
+        assert page.becomes(heal, "Heal link-cut-1")
+        press(page, "Escape", 27)
+        assert page.becomes("document.getElementById('drawer').hidden", True)
+        assert page.becomes(FOCUSED, "#link:kms,vcenter")
+        press(page, "/", 191, "/")
+        assert page.becomes(FOCUSED, "filter")
+        page.call("Input.insertText", text="vm-02")
+        shown = "[...document.querySelectorAll('#p-vms .tile:not([hidden])')].length"
+        assert page.becomes(shown, 1)
+        page.run("document.querySelector('#p-faults button').focus()")
+        press(page, " ", 32, " ")
+        assert page.becomes(faults, False)
+        assert page.run("document.querySelectorAll('#p-done li').length") == 2
+        assert page.problems == []
