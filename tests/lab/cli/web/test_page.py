@@ -89,7 +89,7 @@ def test_the_command_serves_a_simulation_that_other_commands_reach(
         port = address.rstrip("/").rpartition(":")[2]
         assert 'keystead_faults_active{kind="link.cut"} 1' in get(port, "/metrics")
         assert token not in get(port, "/")
-        again = ["watch", "--web", "--port", port, "--sim", "default", "--name", "other"]
+        again = ["watch", "--web", "--port", port]
         assert run(again) == 1
         assert f"KS-API-003: 127.0.0.1:{port}: Address already in use\n" in capsys.readouterr().err
         serving.send_signal(signal.SIGINT)
