@@ -35,7 +35,7 @@ from services.runtime.service import Peer, Service, serves
 
 BARE_CLIENT, BARE_ECHO = NodeName("bare-client"), NodeName("bare-echo")
 RAW_CLIENT, RAW_ECHO = NodeName("raw-client"), NodeName("raw-echo")
-CLIENT, PORT_ECHO, NODE_ECHO = NodeName("client"), NodeName("port-echo"), NodeName("node-echo")
+CLIENT, PORT_ECHO, NODE_ECHO = NodeName("asker"), NodeName("port-echo"), NodeName("node-echo")
 NODES = (BARE_CLIENT, BARE_ECHO, RAW_CLIENT, RAW_ECHO, CLIENT, PORT_ECHO, NODE_ECHO)
 BARE_SUBJECT = request_subject(BARE_CLIENT, BARE_ECHO, "Echo")
 RAW_SUBJECT = request_subject(RAW_CLIENT, RAW_ECHO, "Echo")

@@ -97,7 +97,7 @@ def _payload() -> bytes:
 _SIZE = len(
     encode_envelope(
         Envelope(
-            VERSION, 100_000, "", NodeName("client"), 1, 1e6, "Activate", encode_message(_message())
+            VERSION, 100_000, "", NodeName("asker"), 1, 1e6, "Activate", encode_message(_message())
         )
     )
 )

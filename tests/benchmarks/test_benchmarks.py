@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -42,11 +43,15 @@ from benchmarks.scale.serving import CreationCost, PortCost
 from benchmarks.scale.within import Census
 from benchmarks.startup import UpFifty, UpFiftyPacked, UpThree
 from benchmarks.suite import OwnTests
+from benchmarks.vsphere import VsphereServing
 from services.runtime.tpm.backends import missing_for_libtpms
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 needs_tpm = pytest.mark.skipif(
     bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
+)
+needs_vsphere = pytest.mark.skipif(
+    find_spec("pyVmomi") is None, reason="the extra vsphere is not installed"
 )
 
 STEPS = {f"until_step_{n}_s" for n in range(1, 6)}
@@ -93,6 +98,10 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     PortCost: {"port_us", "raw_us"},
     IdleHost: {"up_s", "up_cpu_s", "lab_percent"},
     SiteOutage: {"booted_s", "cpu_s"},
+    VsphereServing: {
+        *("retrieve_cpu_s", "idle_cpu_percent", "idle_pss_mib", "server_us"),
+        *("wait_p99_ms", "wait_p50_ms", "wait_cpu_ms"),
+    },
     UpFourHundred: {"up_cpu_s"},
     UpVirtualTpms: AT_REST,
     UpThousand: AT_REST,
@@ -116,7 +125,7 @@ REAL_TPM = (
 )
 DEAR = (
     *(SchedulesWithLibtpms, SnapshotRuns, UpFifty, UpFourHundred, UpThousand, UpVirtualTpms),
-    *(UpMaximum, WholeCommand, Capacity),
+    *(UpMaximum, WholeCommand, Capacity, VsphereServing),
 )
 """Another size of one that is cheaper, or seconds of a core."""
 
@@ -148,7 +157,7 @@ def lab_processes() -> set[int]:
 
 
 def marks_of(made: type[Benchmark]) -> list[pytest.MarkDecorator]:
-    marks = ((needs_tpm, REAL_TPM), (pytest.mark.slow, DEAR))
+    marks = ((needs_tpm, REAL_TPM), (needs_vsphere, (VsphereServing,)), (pytest.mark.slow, DEAR))
     return [mark for mark, those in marks if made in those]
 
 

@@ -276,7 +276,7 @@ async def test_only_the_host_of_the_release_that_has_it_comes_back_by_itself() -
     ("changes", "text"),
     [
         ({"host": "6.7U3"}, "'6.7U3' is not a known version: use one of 7.0, 7.0U1"),
-        ({"vcenter": "9.0"}, "'9.0' is not a known version"),
+        ({"vcenter": "9.1"}, "'9.1' is not a known version"),
         (
             {"host": "8.0", "vcenter": "7.0U3"},
             "its hosts are 8.0, and vCenter vcenter is 7.0 U3: a vCenter manages hosts of its own",

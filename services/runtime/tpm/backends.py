@@ -45,7 +45,7 @@ def open_device(
 
 def missing_for_libtpms() -> str:
     """Why backend libtpms cannot be used here; empty when it can. Loads the library's Python
-    binding, but no TPM (``probe`` does)."""
+    binding, but no TPM (``open_device`` does)."""
     from services.runtime.tpm.library import LibraryMissing, library_path, silence_tss
 
     silence_tss()
