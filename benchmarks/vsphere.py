@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
@@ -66,7 +67,10 @@ class VsphereServing(Benchmark):
             try:
                 port = await process.stdout.readline() if process.stdout is not None else b""
                 server = _Server(process, int(port), where)
-                return await self._measure(server, seconds, report)
+                try:
+                    return await self._measure(server, seconds, report)
+                finally:
+                    await server.disconnect()
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -104,6 +108,7 @@ class _Server:
         self.process, self.port = process, port
         self.memory = psutil.Process(process.pid)
         self._context = ssl.create_default_context(cafile=where / "ca.pem")
+        self._writers: list[asyncio.StreamWriter] = []
 
     def cpu_s(self) -> float:
         used = self.memory.cpu_times()
@@ -113,7 +118,15 @@ class _Server:
         streams = await asyncio.open_connection(
             "localhost", self.port, ssl=self._context, limit=1 << 24
         )
+        self._writers.append(streams[1])
         return _Client(*streams)
+
+    async def disconnect(self) -> None:
+        """Close all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def toggle(self, vm: int) -> None:
         """Another power state of a VM."""
