@@ -13,7 +13,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "versions.md"
 HEAD = f"""\
 # Versions
 
-A lab file names the version of each vCenter and of each host; what it leaves out is {LATEST}.
+For labs with older releases: which releases exist, and what each can do. A Lab file names the version of each
+vCenter and of each host. The default is {LATEST}.
 
 ```yaml
 vcenters: [{{name: vcenter, version: "8.0U3"}}]
@@ -45,24 +46,29 @@ This page is made from the table in `protocol/releases.py`, which hosts and vCen
 plays each row with the release before and with the release that has it.
 """
 TAIL = """
-What the product has and this lab has not, in any version: whether access to a host's key is granted
-(HEM-08), from 8.0 U3 on; Quick Boot (UPG-03); TPM 1.2; a TPM without SHA-256 or behind another
-interface, and so the events `esx.problem.hardware.tpm2.nosha256` and `.notis`, and
-`.ek.provisioning` of 8.0 U3.
+## Not built
 
-Before 7.0 U2 the configuration of a host is written here as on a host without a TPM: whoever has
-its disk can read it, as with the product.
+The product has these, and the lab has them in no version:
+
+- whether access to a host's key is granted (HEM-08), from 8.0 U3 on;
+- Quick Boot (UPG-03);
+- TPM 1.2;
+- a TPM without SHA-256 or with another interface, and so the events
+  `esx.problem.hardware.tpm2.nosha256` and `.notis`, and `.ek.provisioning` of 8.0 U3.
+
+Before 7.0 U2 the lab writes a host's configuration as on a host without a TPM. Anyone who has the
+disk can read it, as with the product.
 """
 
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, "## What came when", ""]
-    parts += ["| with | of | what | before it | rule |", "|---|---|---|---|---|"]
+    parts = [HEAD, "## When each feature came", ""]
+    parts += ["| release | of | feature | before it | rule |", "|---|---|---|---|---|"]
     for feature, since in FEATURES.items():
         cells = (str(since.release), since.side.value, feature.value, since.before, since.rule)
         parts.append("| " + " | ".join(cells) + " |")
-    parts += ["", "## What each can do", ""]
+    parts += ["", "## What each release can do", ""]
     parts.append("| | " + " | ".join(map(str, RELEASES)) + " |")
     parts.append("|---" * (len(RELEASES) + 1) + "|")
     for side in DecidingSide:
