@@ -25,24 +25,30 @@ clusters:
     hosts: {{count: 3, versions: ["8.0U3", "8.0U1", "7.0U1"]}}  # the first, the second, the others
 ```
 
-Known are {", ".join(f"`{format_release(release)}`" for release in RELEASES)}. Another
-one is refused with its line (KS-TOPO-001), and so is a file that no release fits: hosts that are
-newer than their vCenter, key persistence or VMs of a native provider on hosts that are too old, a
-native provider of a vCenter that has none yet.
+The releases are {", ".join(f"`{format_release(release)}`" for release in RELEASES)}.
+A file is refused, with the line of the error (KS-TOPO-001), if it has
+
+- another release;
+- hosts that are newer than their vCenter;
+- key persistence, or VMs of a native provider, on hosts that are too old;
+- a native provider of a vCenter that is too old for it.
 
 A vCenter or host of 9.0 does what one of {LATEST} does, and its vSphere API is that of 9.0
 ([clients of vSphere](vsphere.md)). Wrapped keys, which came with 9.0, are not there.
 
-A vCenter manages hosts of its own release and of older ones, in one cluster too. Each does what its
-own release can do: standard keys are on every host, and an older one is left out of the rest. A
-task that needs more of it is refused as `NotSupported`, with what it needs and since when; at an
-older host's console the command does not exist.
+A vCenter manages hosts of its own release and of older ones, also in one cluster. Each host does
+what its own release can do. Standard keys are on every host; older hosts are left out of the rest.
+A task that needs a newer release is refused as `NotSupported`. The message says what it needs, and
+since which release that exists. At an older host's console the command does not exist.
 
-`keystead host upgrade esxi-001 --to 8.0U3` installs a later release on a host in maintenance mode,
-and boots it; a vCenter keeps its release. `keystead host rollback esxi-001` boots what is in the
-other boot bank: the release before, with its configuration of then (UPG-02).
+| command | effect |
+|---|---|
+| `keystead host upgrade esxi-001 --to 8.0U3` | installs a later release on a host in maintenance mode, and boots it |
+| `keystead host rollback esxi-001` | boots the other boot bank: the release before, with its configuration of that time (UPG-02) |
 
-This page is made from the table in `protocol/releases.py`, which hosts and vCenter ask. A test
+A vCenter keeps its release.
+
+This page is generated from the table in `protocol/releases.py`, which hosts and vCenter use. A test
 plays each row with the release before and with the release that has it.
 """
 TAIL = """
