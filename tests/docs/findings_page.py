@@ -18,10 +18,10 @@ For users of [`keystead kmip replay`](kmip-replay.md): every finding that it can
 server, with its cause and its fix. The id of a finding does not change between versions, so a
 pipeline can refer to it.
 
-| level | meaning |
-|---|---|
-| **error** | encryption fails, a virtual machine does not come back after a reboot of its hosts, or keys are not secret |
-| **notice** | the server violates the standard or good practice, and a vCenter works with it as far as is known |
+- An **error** means that encryption fails, that a virtual machine does not come back after a reboot
+  of its hosts, or that keys are not secret.
+- A **notice** means that the server violates the standard or good practice. As far as is known, a
+  vCenter works with it.
 
 Sources are sections of *Key Management Interoperability Protocol Specification Version 1.1*,
 RFCs, and [rules of vSphere](rules.md). The text says so where neither a recorded session of a

@@ -13,8 +13,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "versions.md"
 HEAD = f"""\
 # Versions
 
-For labs with older releases: which releases exist, and what each can do. A Lab file names the version of each
-vCenter and of each host. The default is {LATEST}.
+For labs with older releases: which releases exist, and what each can do. A Lab file names the
+version of each vCenter and of each host. The default is {LATEST}.
 
 ```yaml
 vcenters: [{{name: vcenter, version: "8.0U3"}}]
@@ -41,10 +41,10 @@ what its own release can do. Standard keys are on every host; older hosts are le
 A task that needs a newer release is refused as `NotSupported`. The message says what it needs, and
 since which release that exists. At an older host's console the command does not exist.
 
-| command | effect |
-|---|---|
-| `keystead host upgrade esxi-001 --to 8.0U3` | installs a later release on a host in maintenance mode, and boots it |
-| `keystead host rollback esxi-001` | boots the other boot bank: the release before, with its configuration of that time (UPG-02) |
+- `keystead host upgrade esxi-001 --to 8.0U3` installs a later release on a host in maintenance mode,
+  and boots it.
+- `keystead host rollback esxi-001` boots the other boot bank: the release before, with its
+  configuration of that time (UPG-02).
 
 A vCenter keeps its release.
 
