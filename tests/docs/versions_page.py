@@ -41,8 +41,8 @@ what its own release can do. Standard keys are on every host; older hosts are le
 A task that needs a newer release is refused as `NotSupported`. The message says what it needs, and
 since which release that exists. At an older host's console the command does not exist.
 
-- `keystead host upgrade esxi-001 --to 8.0U3` installs a later release on a host in maintenance mode,
-  and boots it.
+- `keystead host upgrade esxi-001 --to 8.0U3` installs a later release on a host in maintenance
+  mode, and boots it.
 - `keystead host rollback esxi-001` boots the other boot bank: the release before, with its
   configuration of that time (UPG-02).
 
