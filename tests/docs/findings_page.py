@@ -14,19 +14,21 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "kmip-findings.md"
 HEAD = """\
 # Findings of `kmip replay`
 
-Every finding that [`keystead kmip replay`](kmip-replay.md) can make about a key server. The id of
-a finding does not change between versions: a pipeline can refer to it.
+For users of [`keystead kmip replay`](kmip-replay.md): every finding that it can report about a key
+server, with its cause and its fix. The id of a finding does not change between versions, so a
+pipeline can refer to it.
 
-An **error** means that encryption fails, that a virtual machine does not come back after a reboot
-of its hosts, or that keys are not secret. A **notice** is against the standard or against good
-practice, and as far as is known a vCenter works all the same.
+- An **error** means that encryption fails, that a virtual machine does not come back after a reboot
+  of its hosts, or that keys are not secret.
+- A **notice** means that the server violates the standard or good practice. As far as is known, a
+  vCenter works with it.
 
 Sources are sections of *Key Management Interoperability Protocol Specification Version 1.1*,
-RFCs, and [rules of vSphere](rules.md). Where neither a recorded session of a vCenter nor its
-documentation says what it does, the text says so.
+RFCs, and [rules of vSphere](rules.md). The text says so where neither a recorded session of a
+vCenter nor its documentation shows its behaviour.
 
-This page is made from the table in `lab/kmip/replay/kinds.py`. Tests run a key server that is
-wrong in that one thing for each finding, and expect exactly that finding.
+This page is generated from the table in `lab/kmip/replay/kinds.py`. For each finding a test runs a
+key server with that one fault, and expects exactly that finding.
 """
 
 
