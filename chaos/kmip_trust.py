@@ -20,9 +20,9 @@ from protocol.terms import NodeName, ProviderId
 
 def as_asked(lab: LabUnderTest, servers: Iterable[NodeName]) -> tuple[KmipServer, ...]:
     """These key servers of the lab as a provider lists them, each as its clients come to it."""
-    doors = {entry.node: entry.by_kmip for entry in lab.directory().nodes}
+    by_kmip = {entry.node for entry in lab.directory().nodes if entry.by_kmip}
     return tuple(
-        KmipServer(name=str(node), node=node, address=f"kmip://{node}" if doors.get(node) else "")
+        KmipServer(name=str(node), node=node, address=f"kmip://{node}" if node in by_kmip else "")
         for node in servers
     )
 

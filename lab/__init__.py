@@ -1,7 +1,7 @@
 """Runs labs: real processes over a broker, or one process in virtual time. Decides nothing.
 
-- ``client``      ``async with Lab(...)``, the door for Python
-- ``cli``         the door for people at a terminal
+- ``client``      ``async with Lab(...)``, the interface for Python
+- ``cli``         the command line
 - ``local``       commands of this machine, which need no lab
 - ``serve``       commands of a lab, executed
 - ``schema``      commands, answers and errors for people

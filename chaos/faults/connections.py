@@ -50,7 +50,7 @@ class ConnectionFault(LinkRulesFault, frozen=True, kw_only=True):
             raise ChaosError(
                 "KS-CHAOS-004",
                 "hosts without vSAN have no connections, nor have nodes of other machines in a lab "
-                "whose key servers have no `door: kmip`: two other nodes are wanted",
+                "whose key servers have no `transport: kmip`: two other nodes are wanted",
             )
         return cls(id=id, **(ends | {"a": a, "b": b}))
 

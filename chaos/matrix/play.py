@@ -283,7 +283,7 @@ def find_witnesses(one: EventPlay) -> tuple[Witness, ...]:
 def _requests_by(
     scene: StagingScene, node: NodeName, since: float, until: float
 ) -> tuple[KeyRequest, ...]:
-    """What the node has asked key servers for in this time, through whichever door."""
+    """What the node has asked key servers for in this time, by whichever transport."""
     said = [
         one for one in scene.heard.of(node, since, until) if {one.src, one.dst} & {*scene.servers}
     ]

@@ -1,4 +1,4 @@
-"""What key servers of a staging were asked for, whichever door it was asked through.
+"""What key servers of a staging were asked for, whichever transport it came by.
 
 Over the bus it is heard. What passes under TLS is read in the audit trails of the servers, at their
 consoles: when the letters are fixed, before what ends the fault puts an older database in their

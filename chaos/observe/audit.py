@@ -16,8 +16,8 @@ _ANOTHER: Final = re.compile(r" [0-9a-f]{16}\Z")
 
 
 def asker(row: AuditRow) -> str:
-    """Who asked: the node that the bus has proved, or the name in the certificate that the door of
-    KMIP has, whichever way it came. One that shows another certificate than before stands there
+    """Who asked: the node that the bus has proved, or the name in the certificate that the endpoint
+    of KMIP has, whichever way it came. One that shows another certificate than before stands there
     with a part of its digest behind its name: it is the same node."""
     if not row.who.startswith(_BY_KMIP):
         return row.who

@@ -86,11 +86,11 @@ class Coming:
         return now, was
 
 
-Door = Callable[[Coming], AbstractAsyncContextManager[None]]
+LoadControl = Callable[[Coming], AbstractAsyncContextManager[None]]
 """Lets people in who change a load while it comes."""
 
 
-def keep_closed(coming: Coming) -> AbstractAsyncContextManager[None]:
+def no_load_control(coming: Coming) -> AbstractAsyncContextManager[None]:
     """Nobody can change it."""
     return nullcontext()
 

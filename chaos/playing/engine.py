@@ -28,7 +28,7 @@ from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
 from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.remains import Opened
-from chaos.playing.coming import Coming, Door, keep_closed
+from chaos.playing.coming import Coming, LoadControl, no_load_control
 from chaos.playing.cues import Cues
 from chaos.playing.intervals import Intervals
 from chaos.playing.measure import Hypotheses
@@ -62,7 +62,7 @@ async def run(
     scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
-    door: Door = keep_closed,
+    load_control: LoadControl = no_load_control,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
@@ -70,8 +70,8 @@ async def run(
     what tried to reach outside the simulation; ``doubts`` why nothing of the run counts, each with
     its error id; ``scan`` writes down what it finds in all that the run has left, before the checks
     judge; ``opened`` opens the archives on a host's disk; ``strikes`` strikes within calls;
-    ``door`` lets people in who change its load. The history is closed on return. ``ChaosError``
-    KS-CHAOS-021 when the plan has crash points and nothing here can strike.
+    ``load_control`` opens a control that changes its load. The history is closed on return.
+    ``ChaosError`` KS-CHAOS-021 when the plan has crash points and nothing here can strike.
     """
     if plan.strikes() and strikes is None:
         raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
@@ -79,7 +79,7 @@ async def run(
     playing = _Run(
         plan, lab, keeper, history, PhaseProgress(progress, lab.monotonic), watch, run_id
     )
-    playing.scan, playing.cues.strikes, playing.door = scan, strikes, door
+    playing.scan, playing.cues.strikes, playing.load_control = scan, strikes, load_control
     interrupted = False
     try:
         await playing.play()
@@ -147,7 +147,7 @@ class _Run:
     watch: RunWatch
     run_id: str
     scan: Scan | None = None
-    door: Door = keep_closed
+    load_control: LoadControl = no_load_control
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -285,7 +285,7 @@ class _Run:
             look=self.watch.states.look,
         )
         coming = Coming(self.plan, self.history, self._now, self._sleep_to)
-        async with asyncio.TaskGroup() as group, self.door(coming):
+        async with asyncio.TaskGroup() as group, self.load_control(coming):
             while (arrival := await coming.next()) is not None:
                 work = perform(means, arrival, self.history, self.operations)
                 group.create_task(work, name=f"{arrival.op}-{arrival.number}")

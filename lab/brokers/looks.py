@@ -43,7 +43,8 @@ async def greeting(host: str, port: int) -> dict[str, Any]:
 
 async def find_rejection(url: str) -> str:
     """Why a server closes the connection of whoever comes, as one does that has too many; empty
-    when it does not. Who logs in may not hear it: its own words meet a closed door first."""
+    when it does not. A client that logs in may not receive it: its own bytes meet a closed
+    connection first."""
     said = b""
     with suppress(OSError, TimeoutError):
         parts = urlsplit(url)

@@ -19,7 +19,7 @@ from protocol.terms import ClusterName, NodeName, ProviderId, Role
 
 def list_kmip_servers(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName, ...]:
     """Those of these key servers that the lab's file has asked so."""
-    return tuple(node for node in nodes if lab.spec(node).config.get("door") == "kmip")
+    return tuple(node for node in nodes if lab.spec(node).config.get("transport") == "kmip")
 
 
 async def trust_each_other(

@@ -15,7 +15,7 @@ from chaos.load.profile import LONGEST_S
 from chaos.load.threshold import ALL
 from chaos.verdict import Verdict
 from lab.load.journal import forget, recover_report
-from lab.runs.door import runs
+from lab.runs.load_control import runs
 from lab.runs.store import (
     RunFolder,
     RunRecord,

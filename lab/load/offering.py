@@ -18,7 +18,7 @@ from lab.load.generator import SOON_S, Generator
 from lab.load.journal import LoadBegin, LoadJournal, rest_of
 from lab.load.report import LoadTerms, build_report
 from lab.load.vcenters import Vcenters
-from lab.runs.door import Changed, door
+from lab.runs.load_control import Changed, load_control
 from lab.runs.store import RunFolder
 from lab.schema.answers.load import LoadChange, LoadReport
 from lab.schema.errors import KeysteadError
@@ -60,8 +60,8 @@ def offer_load(
     tell: Tell,
     interrupted: Callable[[LoadReport], None],
 ) -> LoadReport:
-    """Offer it to its end, with its journal and its door in ``folder``; ``interrupted`` gets what
-    there is when a person ends it before.
+    """Offer it to its end, with its journal and its control socket in ``folder``; ``interrupted``
+    gets what there is when a person ends it before.
 
     SIGTERM, or a terminal that goes away, is as good as Ctrl-C. KS-LOAD-002 for a server that does
     not take the keys which the load is about.
@@ -179,7 +179,7 @@ class _Load:
 
     async def run(self, folder: RunFolder) -> None:
         with _cancel_on_signals():
-            async with door(folder, self.change):
+            async with load_control(folder, self.change):
                 await self._run()
 
     @property

@@ -9,7 +9,7 @@
 - ``calibration``  service times of this machine, measured · ``validation``  held to real processes
 - ``prediction``  which node a storm saturates first, and what doubling it buys
 - ``vsphere``  an API server in front of a lab, and what its clients need
-- ``simulation_door``  commands for a simulated lab that another process serves
+- ``simulation_socket``  commands for a simulated lab that another process serves
 - ``schema``, ``schema_parts``, ``explain``, ``search``  what there is
 - ``json_lines``  commands of another program; ``session_page``: its lab as an HTML file
 """

@@ -26,7 +26,7 @@ from lab.schema.answers.matrix import CellStory, Matrix
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.printable import quote_if_needed
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 from services.knobs import faults as faults_of_knobs
 
 E = TypeVar("E", bound=StrEnum)
@@ -46,10 +46,10 @@ def matrix(
     variants: bool,
     report: Report,
     knobs: Mapping[str, Any] | None = None,
-    door: ClientDoor = ClientDoor.BUS,
+    transport: KmsTransport = KmsTransport.BUS,
 ) -> Matrix:
-    """Play the cells of these blocks, faults and events; empty: all that are built. ``door``: how
-    key servers are asked. With ``knobs``, the answer says which cells these move.
+    """Play the cells of these blocks, faults and events; empty: all that are built. ``transport``:
+    how key servers are asked. With ``knobs``, the answer says which cells these move.
 
     KS-USE-002 for a name that the table has not; KS-USE-003 for a number of jobs that no machine
     has, and for a knob or a value that there is not; KS-USE-004 when none of the cells applies.
@@ -70,7 +70,7 @@ def matrix(
         isolate=isolate,
         variants=variants,
         knobs=dict(knobs or {}),
-        door=door,
+        transport=transport,
     )
     folder, result = play_matrix(wanted, report)
     rows = result.cells
@@ -78,7 +78,7 @@ def matrix(
     return Matrix(
         run=folder.run,
         mode=mode,
-        door=door.value,
+        transport=transport.value,
         tpm=wanted.tpm,
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
@@ -142,13 +142,15 @@ def _format_explanation(id: str) -> str:
 
 
 def _latest(places: tuple[Block, TableFault, TableEvent]) -> tuple[RunFolder, CellRow] | None:
-    """The last run of the matrix, at the defaults of all knobs and of the door, that has this cell;
-    what cannot be read is passed over."""
+    """The last run of the matrix, with all knobs and the transport at their defaults, that has this
+    cell. Runs that cannot be read are skipped."""
     for folder in reversed(all_runs()):
         with suppress(KeysteadError):
             record = folder.record()
             usual = (
-                record.experiment == "matrix" and not record.knobs and record.door == ClientDoor.BUS
+                record.experiment == "matrix"
+                and not record.knobs
+                and record.transport == KmsTransport.BUS
             )
             if usual and (folder.path / ROWS).is_file():
                 if (row := row_in(folder, *places)) is not None:

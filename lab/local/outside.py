@@ -13,7 +13,7 @@ from lab.schema.answers.matrix import Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.printable import quote_if_needed
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 
 
 def outside(
@@ -24,9 +24,9 @@ def outside(
     seed: int,
     jobs: int,
     report: Report,
-    door: ClientDoor = ClientDoor.BUS,
+    transport: KmsTransport = KmsTransport.BUS,
 ) -> Outside:
-    """Play rows X01 to X20; empty: all of them. ``door``: how their key servers are asked.
+    """Play rows X01 to X20; empty: all of them. ``transport``: how their key servers are asked.
 
     KS-USE-002 for a row that there is not.
     """
@@ -44,13 +44,13 @@ def outside(
         tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
         seed=seed,
         jobs=jobs or at_once(mode),
-        door=door,
+        transport=transport,
     )
     folder, result, played = play_outside(chosen, wanted, report)
     return Outside(
         run=folder.run,
         mode=mode,
-        door=door.value,
+        transport=transport.value,
         tpm=wanted.tpm,
         seed=seed,
         seconds=round(time.monotonic() - began, 1),

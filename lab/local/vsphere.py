@@ -206,7 +206,7 @@ async def commanded(
 ) -> AsyncIterator[None]:
     """Let commands of other processes reach a simulated lab by its name, for the length of a
     block; each is answered when ``look_again`` has seen what it changed."""
-    from lab.local.simulation_door import simulation_door
+    from lab.local.simulation_socket import simulation_socket
 
     async def call(kind: str, payload: bytes) -> bytes:
         try:
@@ -215,7 +215,7 @@ async def commanded(
         finally:
             await look_again()
 
-    async with simulation_door(LabFolder(name).path, call):
+    async with simulation_socket(LabFolder(name).path, call):
         yield
 
 

@@ -1,7 +1,7 @@
 """Other machines of a lab, as the supervisor sees them ([decision 69](docs/decisions)).
 
-- ``trust``      the lab's certificate authority, and the certificate of its door
-- ``door``       the program that takes TLS and hands bytes to a broker
+- ``trust``      the lab's certificate authority, and the certificate of its TLS proxy
+- ``tls_proxy``  the program that takes TLS and hands bytes to a broker
 - ``gate``       connections of nodes elsewhere to nodes that stand here; on each machine
 - ``listening``  starts it, and keeps where it listens
 - ``bundle``     the file that one machine joins with

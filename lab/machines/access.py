@@ -1,4 +1,5 @@
-"""Commanding a lab from a machine where nothing of it is: its door, and the identity of ``cli``.
+"""Commanding a lab from a machine where nothing of it is: its TLS proxy, and the identity of
+``cli``.
 
 ``keystead lab access`` writes a file where the lab runs; ``keystead lab attach`` keeps it in the
 state folder of whoever has it (``attached``). Who has the file may do everything with the lab.
@@ -26,7 +27,8 @@ _LARGEST: Final = 1 << 16
 
 
 def build_access_file(name: str, at: str) -> bytes:
-    """The file for the lab ``name``, whose door is reached at ``at`` (empty: where it listens).
+    """The file for the lab ``name``, whose TLS proxy is reached at ``at`` (empty: where it
+    listens).
 
     KS-LAB-001 without the lab, KS-AGENT-003 for one that does not listen.
     """

@@ -19,7 +19,7 @@ LAYOUT: Final = 1
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What such a file has: ``address`` of the lab's door, ``seed`` of the identity ``cli``,
+    """What such a file has: ``address`` of the lab's TLS proxy, ``seed`` of the identity ``cli``,
     ``authority`` of the lab (PEM)."""
 
     layout: int = LAYOUT

@@ -33,8 +33,8 @@ LARGEST: Final = 64 << 20  # bytes; a bundle of 2,000 hosts has 2
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle is for. ``id`` is drawn; ``address`` is that of the lab's door; times are Unix
-    seconds of the machine that wrote it; ``agents`` are names on the control broker.
+    """What a bundle is for. ``id`` is drawn; ``address`` is that of the lab's TLS proxy; times are
+    Unix seconds of the machine that wrote it; ``agents`` are names on the control broker.
 
     ``gate`` is where it takes connections for its nodes (empty: anywhere; None: nowhere);
     ``shared`` are its datastores in a shared folder; ``real_tpms``: its hosts have TPMs that need

@@ -1,9 +1,9 @@
-"""The gate of a machine: connections of nodes elsewhere to nodes that stand here, whose doors are
-Unix sockets (``services.runtime.real.streams``).
+"""The gate of a machine: connections of nodes elsewhere to nodes that stand here, whose endpoints
+are Unix sockets (``services.runtime.real.streams``).
 
-Who comes names a node, is told in one byte whether its door is open, and is connected with it from
-then on. What follows is as on one machine: each end applies the link rules of its own process, and
-TLS from one node to the other says who is who. So a gate knows nobody, and sees no plain byte.
+Who comes names a node, is told in one byte whether its endpoint is open, and is connected with it
+from then on. What follows is as on one machine: each end applies the link rules of its own process,
+and TLS from one node to the other says who is who. So a gate knows nobody, and sees no plain byte.
 
 Nobody can fill it: a connection is new until it is older than the time in which the node behind it
 ends whoever has not proved itself. A full gate ends its oldest new connection for the next one.
@@ -29,7 +29,7 @@ MOST: Final = 4096
 is not let in."""
 NEW_S: Final = 20.0
 """Real seconds until a connection that is still open has proved itself to its node: it has at most
-``NAMED_S`` for its name here, as much at the node's door, and ``HANDSHAKE_S`` for TLS."""
+``NAMED_S`` for its name here, as much at the node's endpoint, and ``HANDSHAKE_S`` for TLS."""
 NAMED_S: Final = 5.0  # real seconds until a node is named
 LINGER_S: Final = 10.0  # until the other end has taken what was written before the end
 _LONGEST: Final = 80
@@ -67,7 +67,7 @@ class Gate:
             has_room = self._open <= MOST or self._end_oldest_new()
             loop = asyncio.get_running_loop()
             self._new[writer] = loop.call_later(NEW_S, self._new.pop, writer, None)
-            inner = await self._open_door(reader) if has_room else None
+            inner = await self._open_endpoint(reader) if has_room else None
             writer.write(_SHUT if inner is None else LET_IN)
             if inner is not None:
                 await _relay_bytes((reader, writer), inner)
@@ -92,9 +92,9 @@ class Gate:
         writer.transport.abort()
         return True
 
-    async def _open_door(self, reader: asyncio.StreamReader) -> Ends | None:
-        """The door of the node that is named; None when there is none behind which somebody lives,
-        or it is no name."""
+    async def _open_endpoint(self, reader: asyncio.StreamReader) -> Ends | None:
+        """The endpoint of the node that is named; None when there is none behind which somebody
+        lives, or it is no name."""
         with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             async with asyncio.timeout(NAMED_S):
                 line = await reader.readuntil(b"\n")

@@ -30,9 +30,9 @@ from protocol.terms import NodeName
 def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> MachineBundle:
     """Write the bundle of ``machine`` for the lab ``name`` to ``file``, for its owner only.
 
-    ``at`` is the address of the lab's door as that machine reaches it; empty: where it listens.
-    KS-LAB-001 without the lab, KS-AGENT-003 for a machine that it does not have or before the lab
-    listens, KS-USE-003 for a file that is there.
+    ``at`` is the address of the lab's TLS proxy as that machine reaches it; empty: where it
+    listens. KS-LAB-001 without the lab, KS-AGENT-003 for a machine that it does not have or before
+    the lab listens, KS-USE-003 for a file that is there.
     """
     folder = LabFolder(name)
     record = folder.record()

@@ -1,4 +1,4 @@
-"""The door as a part of a lab: started, watched, ended; where it listens stays the same."""
+"""The TLS proxy as a part of a lab: started, watched, ended; where it listens stays the same."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from lab.brokers.configuration import BrokerKind
-from lab.machines.trust import AUTHORITY, ensure_door_certificate
+from lab.machines.trust import AUTHORITY, ensure_proxy_certificate
 from lab.schema.errors import KeysteadError
-from services.runtime.real.broker_tls import DOOR_NAME, LabTls
+from services.runtime.real.broker_tls import PROXY_NAME, LabTls
 from services.runtime.real.files import replace_file
 
 DEFAULT: Final = "127.0.0.1:0"
@@ -28,7 +28,7 @@ _LONGEST_PORT: Final = 65_535
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a door listens; ``port`` 0 is any that is free."""
+    """Where a TLS proxy listens; ``port`` 0 is any that is free."""
 
     host: str
     port: int
@@ -54,8 +54,8 @@ def address(option: str, text: str) -> Address:
 
 
 def reachable_address(listens: Address, at: str) -> Address:
-    """Where others find a door that listens at ``listens``: ``at``, whose port 0 is the door's;
-    empty: the same. KS-USE-003 for what is no address to go to."""
+    """Where others find a TLS proxy that listens at ``listens``: ``at``, whose port 0 is the TLS
+    proxy's; empty: the same. KS-USE-003 for what is no address to go to."""
     if at:
         found = address("--address", at)
         return found if found.port else Address(found.host, listens.port)
@@ -68,21 +68,24 @@ def reachable_address(listens: Address, at: str) -> Address:
 
 
 def find_address(folder: Path) -> Address | None:
-    """Where the door of the lab in ``folder`` listens or did last; None before its first start."""
+    """Where the TLS proxy of the lab in ``folder`` listens or did last; None before its first
+    start."""
     try:
-        return msgspec.json.decode((folder / "door" / "address.json").read_bytes(), type=Address)
+        return msgspec.json.decode(
+            (folder / "tls-proxy" / "address.json").read_bytes(), type=Address
+        )
     except (OSError, msgspec.DecodeError):
         return None
 
 
 def authority(folder: Path) -> Path:
     """The certificate authority of the lab in ``folder`` (PEM)."""
-    return folder / "door" / AUTHORITY
+    return folder / "tls-proxy" / AUTHORITY
 
 
-class LabDoor:
-    """The door of one lab; ``wanted`` is where it shall listen, and at another port, ``gate_port``,
-    the ``gate`` to nodes that stand here, where the lab has one."""
+class TlsProxy:
+    """The TLS proxy of one lab; ``wanted`` is where it shall listen, and at another port,
+    ``gate_port``, the ``gate`` to nodes that stand here, where the lab has one."""
 
     def __init__(self, folder: Path, lab: str, wanted: Address, *, gate: bool = False) -> None:
         self._folder, self._lab, self._wanted = folder, lab, wanted
@@ -104,7 +107,7 @@ class LabDoor:
             context: ssl.SSLContext = options["tls"]
             async with asyncio.timeout(_LET_IN_LIMIT_S):
                 reader, writer = await asyncio.open_connection(
-                    host, at.port, ssl=context, server_hostname=DOOR_NAME
+                    host, at.port, ssl=context, server_hostname=PROXY_NAME
                 )
                 try:
                     return (await reader.readline()).startswith(b"INFO ")
@@ -116,11 +119,11 @@ class LabDoor:
     async def start(self, brokers: dict[str, str]) -> None:
         """Listen, and return when it does; ``brokers`` are URLs by name, several of one with
         commas. KS-AGENT-001 when it
-        cannot. The calling thread must live as long as the door: it ends with it."""
+        cannot. The calling thread must live as long as the TLS proxy: it ends with it."""
         if self.alive():
             return
-        folder = self._folder / "door"
-        certificate, key = await asyncio.to_thread(ensure_door_certificate, folder, self._lab)
+        folder = self._folder / "tls-proxy"
+        certificate, key = await asyncio.to_thread(ensure_proxy_certificate, folder, self._lab)
         before, wanted = find_address(self._folder), self._wanted
         if not wanted.port and before is not None and before.host == wanted.host:
             wanted = before
@@ -131,9 +134,9 @@ class LabDoor:
         if self._gate:
             at = folder / "gate"
             ports.append(f"gate={at.read_text() if at.exists() else 0}:{self._folder}")
-        program = [sys.executable, "-m", "lab.machines.door", wanted.host, str(wanted.port)]
+        program = [sys.executable, "-m", "lab.machines.tls_proxy", wanted.host, str(wanted.port)]
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
-        with (folder / "door.log").open("wb") as log:
+        with (folder / "tls-proxy.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *launcher,
                 *program,
@@ -153,7 +156,7 @@ class LabDoor:
         numbers = line.split()
         if not numbers or not all(number.isdigit() for number in numbers):
             await self.stop()
-            said = (folder / "door.log").read_text(errors="replace").strip().splitlines()
+            said = (folder / "tls-proxy.log").read_text(errors="replace").strip().splitlines()
             why = said[-1] if said else "it did not say that it listens"
             raise KeysteadError("KS-AGENT-001", f"the lab cannot listen at {wanted}: {why}")
         found = msgspec.json.encode(Address(wanted.host, int(numbers[0])))
@@ -164,7 +167,7 @@ class LabDoor:
 
     def _out(self) -> asyncio.StreamReader:
         if self._process is None or self._process.stdout is None:
-            raise TypeError("the door was not started with a pipe")
+            raise TypeError("the TLS proxy was not started with a pipe")
         return self._process.stdout
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.building.course import Report
 from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, read_issued, use
-from lab.machines.listening import LabDoor, address, find_address
+from lab.machines.listening import TlsProxy, address, find_address
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, MachineProcesses, RemoteProcess
 from lab.machines.part import part_of
 from lab.schema.errors import KeysteadError
@@ -81,7 +81,9 @@ class Roster:
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
         self._gates = topology.gates
-        self.door = LabDoor(folder, topology.name, address("--listen", listen), gate=topology.gates)
+        self.proxy = TlsProxy(
+            folder, topology.name, address("--listen", listen), gate=topology.gates
+        )
         self.machines: dict[str, MachineProcesses] = {}
         self._on_end, self._warn = on_end, warn
         self.patience_s: float | None = None
@@ -163,13 +165,13 @@ class Roster:
         return str(find_address(self._folder) or "")
 
     async def start(self, brokers: dict[str, str]) -> None:
-        """Open the door, and hear of machines that seek. KS-ARRAY-001 to KS-ARRAY-007 when the
+        """Open the TLS proxy, and hear of machines that seek. KS-ARRAY-001 to KS-ARRAY-007 when the
         folder of a shared datastore does not fit here."""
         shared = {one.name: Path(one.folder) for one in self._shared_here}
         if shared:
             link(self._folder / "arrays", shared)
             await self._meeting.come(self._here, "", tuple(shared))
-        await self.door.start(brokers)
+        await self.proxy.start(brokers)
         write_gate_addresses(self._folder, self._where(None))
         await self._client().subscribe_events(self._hear)
         self._watching = asyncio.get_running_loop().create_task(self._replaced.watch())
@@ -334,7 +336,7 @@ class Roster:
         found: dict[str, str] = {}
         for node in self._identities.directory():
             its = self._of_node.get(node)
-            at = f":{self.door.gate_port}" if its is None else its.gate
+            at = f":{self.proxy.gate_port}" if its is None else its.gate
             if its is not machine and at:
                 found[node] = at
         return found
@@ -382,7 +384,7 @@ class Roster:
             await self._here.remove()
 
     async def close(self) -> None:
-        """End the door, and forget everybody."""
+        """End the TLS proxy, and forget everybody."""
         for machine in self.machines.values():
             machine.close()
         self._here.close()
@@ -390,7 +392,7 @@ class Roster:
             self._watching.cancel()
         for log in self._logs.values():
             log.close()
-        await self.door.stop()
+        await self.proxy.stop()
 
 
 # ---- replaced ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The certificate authority of a lab, and the certificate of its door: made once."""
+"""The certificate authority of a lab, and the certificate of its TLS proxy: made once."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from protocol.crypto.certificates import (
     self_signed,
 )
 from protocol.secret import KeyMaterial
-from services.runtime.real.broker_tls import DOOR_NAME
+from services.runtime.real.broker_tls import PROXY_NAME
 from services.runtime.real.files import replace_file
 
 AUTHORITY: Final = "ca.pem"
 _LIFE_S: Final = 20 * 366 * 86_400.0
 
 
-def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
-    """The door's certificate and its private key, PEM files in ``folder``, with ``ca.pem`` beside
-    them; made when they are not there. The authority's own key is not kept: there is one door."""
-    certificate, key = folder / "door.pem", folder / "door.key"
+def ensure_proxy_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
+    """The TLS proxy's certificate and its private key, PEM files in ``folder``, with ``ca.pem``
+    beside them; made when they are not there. The authority's own key is not kept: there is one
+    proxy."""
+    certificate, key = folder / "proxy.pem", folder / "proxy.key"
     if not certificate.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         now = time.time()
@@ -45,18 +46,18 @@ def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
             f"keystead lab {lab}", above, os.urandom(SERIAL_SIZE), *times, authority=True
         )
         own = new_key(KeyMaterial(os.urandom(SEED_SIZE)))
-        door = issue_certificate(
-            DOOR_NAME,
+        proxy = issue_certificate(
+            PROXY_NAME,
             public_key(own),
             os.urandom(SERIAL_SIZE),
             *times,
             issuer=authority,
             issuer_key=above,
-            hosts=(DOOR_NAME,),
+            hosts=(PROXY_NAME,),
         )
         replace_file(key, _private_pem(own), mode=0o600, durable=False)
         replace_file(folder / AUTHORITY, _pem(authority), mode=0o644, durable=False)
-        replace_file(certificate, _pem(door), mode=0o644, durable=False)  # last: all is there
+        replace_file(certificate, _pem(proxy), mode=0o644, durable=False)  # last: all is there
     return certificate, key
 
 

@@ -24,7 +24,7 @@ def cause(trouble: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in trouble:
         return "what listens there has no certificate of this lab"
     if any(sign in trouble for sign in ("WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "ALERT_")):
-        return "what listens there is no door of a lab"
+        return "what listens there is no TLS port of a lab"
     return ""
 
 

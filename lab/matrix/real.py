@@ -34,7 +34,7 @@ from lab.processes.process_lab import ProcessLab
 from lab.state.scratch import scratch
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import ForkServerSocket
 from services.runtime.forking.memory_protection import withhold_memory
@@ -70,10 +70,10 @@ class Processes:
         patch: str = "",
         pace: float = PACE,
         knobs: Mapping[str, Any] | None = None,
-        door: ClientDoor = ClientDoor.BUS,
+        transport: KmsTransport = KmsTransport.BUS,
     ) -> None:
         self._tpm, self._seed, self._jobs = tpm, seed, jobs
-        self._knobs, self._door = dict(knobs or {}), door
+        self._knobs, self._transport = dict(knobs or {}), transport
         self._patch, self._pace = patch, pace
         # It has loaded what agents need too: labs are copies of it, and start no Python.
         loaded = (__name__, *preload(real_tpms=tpm is TpmBackend.LIBTPMS))
@@ -85,7 +85,9 @@ class Processes:
         jobs = -(-self._jobs // SLOW_PART) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
         with scratch("matrix-turns") as turns:
-            how = _How(self._tpm, self._seed, self._patch, pace, self._knobs, self._door, turns)
+            how = _How(
+                self._tpm, self._seed, self._patch, pace, self._knobs, self._transport, turns
+            )
             each(in_sequence(stagings), partial(self._play, how), done, jobs=jobs, end=self.close)
 
     def _play(self, how: _How, staging: Staging) -> StagingOutcome:
@@ -102,7 +104,7 @@ class _How(NamedTuple):
     patch: str
     pace: float
     knobs: dict[str, Any]
-    door: ClientDoor
+    transport: KmsTransport
     turns: Path
 
 
@@ -120,7 +122,7 @@ def supervise(staging: Staging, how: _How) -> StagingOutcome:
 async def _in_a_lab(
     home: Path, staging: Staging, how: _How, server: ForkServerSocket
 ) -> StagingOutcome:
-    made = topology_of(staging, how.tpm, how.knobs, how.door)
+    made = topology_of(staging, how.tpm, how.knobs, how.transport)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(pack_processes(made), pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)

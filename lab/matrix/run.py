@@ -43,7 +43,7 @@ from lab.runs.store import (
 from lab.schema.refusal import refusal
 from lab.state.scratch import collect
 from protocol.messages.agent import TpmBackend
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 
 MATRIX: Final = "matrix"
 """What such a run is called among stored runs."""
@@ -54,7 +54,7 @@ STAGINGS: Final = "stagings"
 class MatrixOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone, with
     ``variants`` each fault in every way in which it can be made. ``knobs``: those of its labs that
-    are not at their defaults. ``door``: that of every key server."""
+    are not at their defaults. ``transport``: that of every key server."""
 
     cells: tuple[Cell, ...]
     mode: str
@@ -65,7 +65,7 @@ class MatrixOrder(msgspec.Struct, frozen=True, kw_only=True):
     variants: bool = False
     patch: str = ""
     knobs: dict[str, Any] = {}
-    door: ClientDoor = ClientDoor.BUS
+    transport: KmsTransport = KmsTransport.BUS
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ def player_of(wanted: MatrixOrder) -> Player:
         wanted.jobs,
         patch=wanted.patch,
         knobs=wanted.knobs,
-        door=wanted.door,
+        transport=wanted.transport,
     )
 
 
@@ -143,7 +143,7 @@ def _begin(wanted: MatrixOrder, what: str) -> RunFolder:
         began=time.time(),
         tpm=wanted.tpm.value,
         knobs=wanted.knobs,
-        door=wanted.door.value,
+        transport=wanted.transport.value,
     )
     folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
     (folder.path / STAGINGS).mkdir(exist_ok=True)

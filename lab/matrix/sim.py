@@ -27,7 +27,7 @@ from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import BuiltLabs, Origin
 from protocol.messages.agent import TpmBackend
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 
@@ -59,7 +59,7 @@ def perform(lab: SimLab, session: LabSession, staging: Staging) -> StagingOutcom
 class Stages:
     """The labs from which stagings begin, each made when the first one needs it; ``jobs`` stagings
     go on at a time. ``patch``: a module that is imported before any node is made. ``knobs``: those
-    that are not at their defaults. ``door``: that of key servers.
+    that are not at their defaults. ``transport``: that of key servers.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Stages:
         *,
         patch: str = "",
         knobs: Mapping[str, Any] | None = None,
-        door: ClientDoor = ClientDoor.BUS,
+        transport: KmsTransport = KmsTransport.BUS,
     ) -> None:
         self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
-        self._knobs, self._door = dict(knobs or {}), door
+        self._knobs, self._transport = dict(knobs or {}), transport
         self._lock = threading.Lock()
         self._snapshots: dict[bytes, BuiltLabs] = {}
 
@@ -85,7 +85,7 @@ class Stages:
         return self._of(staging).run(self._seed, perform, staging)
 
     def _of(self, staging: Staging) -> BuiltLabs:
-        topology = topology_of(staging, self._tpm, self._knobs, self._door)
+        topology = topology_of(staging, self._tpm, self._knobs, self._transport)
         with self._lock:
             key = msgspec.msgpack.encode(topology)
             if key not in self._snapshots:

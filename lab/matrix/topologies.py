@@ -18,7 +18,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ClusterName, NodeName, Role
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 
 LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""
@@ -31,11 +31,11 @@ def file_of(
     staging: Staging,
     tpm: TpmBackend,
     knobs: Mapping[str, Any] | None = None,
-    door: ClientDoor = ClientDoor.BUS,
+    transport: KmsTransport = KmsTransport.BUS,
 ) -> dict[str, Any]:
     """The Lab file: P with two key servers is the default, Q has one of its own. Where both are
     native, these two are of a standard provider beside them. ``knobs``: over those of the staging.
-    ``door``: that of every key server.
+    ``transport``: that of every key server.
     """
     block, events = staging.block, events_of_staging(staging)
     twist = TWISTS[staging.twist]
@@ -57,7 +57,7 @@ def file_of(
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
         "vcenters": [{"name": name} for name in _vcenters(block)],
-        "kms": [{"name": server, "door": door.value} for server in servers],
+        "kms": [{"name": server, "transport": transport.value} for server in servers],
         "providers": providers,
         "clusters": [
             {
@@ -121,10 +121,10 @@ def topology_of(
     staging: Staging,
     tpm: TpmBackend,
     knobs: Mapping[str, Any] | None = None,
-    door: ClientDoor = ClientDoor.BUS,
+    transport: KmsTransport = KmsTransport.BUS,
 ) -> Topology:
     """Nodes by name; hosts that are added later are not among them."""
-    return plan(load(file_of(staging, tpm, knobs, door)))
+    return plan(load(file_of(staging, tpm, knobs, transport)))
 
 
 def pack_processes(topology: Topology) -> Topology:

@@ -60,8 +60,8 @@ class Holding:
     ``purged`` is set when the lab is no more.
 
     ``run`` names this life with this supervisor; ``ended`` the one before, when its processes are
-    gone: also that of an agent that was killed. ``url`` is the lab's door; ``gate`` is where other
-    machines find this one's, or empty.
+    gone: also that of an agent that was killed. ``url`` is the lab's TLS proxy; ``gate`` is where
+    other machines find this one's, or empty.
     """
 
     def __init__(

@@ -123,7 +123,7 @@ class Inviter:
         """Answer those that ask now. The folder is looked at in a thread: it may be on a mount
         that does not answer."""
         if find_address(self._folder.path) is None:
-            return  # the door was never open yet
+            return  # the TLS proxy was never open yet
         asking = await self._outside(self._asking)
         pools = {pool.pool for pool in self._lab.topology.pools}
         for machine in self._file.machines:

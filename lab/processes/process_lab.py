@@ -314,7 +314,7 @@ class ProcessLab(LabFiles, LabGrowth):
         await for_each((self.control.reload, self.data.admit), lambda reload: reload())
 
     def _brokers(self) -> dict[str, str]:
-        """What lies behind the door: servers of somebody else do not."""
+        """What lies behind the TLS proxy: servers of somebody else do not."""
         data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
         return {BrokerKind.CONTROL.value: self.control.url, **data}
 
@@ -379,7 +379,7 @@ class ProcessLab(LabFiles, LabGrowth):
             (
                 *map(self._server, range(1, len(self.data.all) + 1)),
                 Part("control broker", self.control.alive, self.control.start),
-                *self._doors(),
+                *self._proxies(),
             )
         )
 
@@ -392,11 +392,11 @@ class ProcessLab(LabFiles, LabGrowth):
             lambda: self.data.answers,
         )
 
-    def _doors(self) -> tuple[Part, ...]:
+    def _proxies(self) -> tuple[Part, ...]:
         if self.roster is None:
             return ()
-        door = self.roster.door
-        return (Part("door", door.alive, lambda: door.start(self._brokers())),)
+        proxy = self.roster.proxy
+        return (Part("tls-proxy", proxy.alive, lambda: proxy.start(self._brokers())),)
 
     async def close(self, *, orderly: bool = False) -> None:
         """End everything. ``orderly``: nodes are stopped first, hosts before what they need.

@@ -2,5 +2,5 @@
 
 - ``store``     folders of runs
 - ``live``      a run in a lab that runs already    - ``changing``  its load meanwhile
-- ``door``      the rate of a load that runs, changed from outside
+- ``load_control`` the rate of a load that runs, changed from outside
 """

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chaos.playing.coming import Coming, Unchangeable
-from lab.runs.door import Changed, door
+from lab.runs.load_control import Changed, load_control
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 
@@ -28,7 +28,7 @@ async def changeable(folder: RunFolder, coming: Coming) -> AsyncIterator[None]:
             raise KeysteadError("KS-LOAD-007", str(error)) from None
         return Changed(at=round(at - begin, 3), was=was)
 
-    async with door(folder, change):
+    async with load_control(folder, change):
         coming.open = True
         try:
             yield

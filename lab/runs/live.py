@@ -50,7 +50,7 @@ async def play_on(
                 scan=None if scan is None else scan(lambda: unheard(recording, gaps())),
                 opened=Forensics(lab).keys_on,
                 doubts=doubts,
-                door=partial(changeable, folder),
+                load_control=partial(changeable, folder),
             )
         finally:
             recording.close(gaps())

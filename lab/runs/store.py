@@ -62,7 +62,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     scan: bool = False  # for every key, in all that the run has left
     options: tuple[str, ...] = ()  # see ``Prepared``
     knobs: dict[str, Any] = {}  # of the matrix, where they are not at their defaults
-    door: str = "bus"  # of the matrix: that of its key servers
+    transport: str = "bus"  # of the matrix: that of its key servers
 
     @property
     def tpm_text(self) -> str:

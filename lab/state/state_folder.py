@@ -51,7 +51,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 class Invitations(msgspec.Struct, frozen=True, kw_only=True):
     """Where bundles are put for machines that share the folder (``lab.members.inviting``);
-    ``address`` is that of the lab's door as they reach it."""
+    ``address`` is that of the lab's TLS proxy as they reach it."""
 
     folder: str
     address: str

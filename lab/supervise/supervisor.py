@@ -411,7 +411,7 @@ async def serve_health(folder: LabFolder, lab: ProcessLab, ready: asyncio.Event)
 
 async def _being_built(name: str, lab: ProcessLab) -> MachineHealth:
     """It is well when machines can join: it cannot be built before they have."""
-    joins = lab.roster is not None and await lab.roster.door.lets_in()
+    joins = lab.roster is not None and await lab.roster.proxy.lets_in()
     told = "is being built, and lets machines join" if joins else "lets nobody join yet"
     return MachineHealth(well=joins, text=f"the lab {name} {told}")
 

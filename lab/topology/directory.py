@@ -24,7 +24,7 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
                 cluster=s.cluster,
                 providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
                 replication=str(s.config.get("replication", "")),
-                by_kmip=s.config.get("door") == "kmip",
+                by_kmip=s.config.get("transport") == "kmip",
                 tpm=s.tpm is not TpmBackend.NONE,
                 vsan=any(s.cluster == one.cluster and one.provider for one in topology.vsan),
                 drs=next((level for _, name, level in topology.drs if s.cluster == name), ""),

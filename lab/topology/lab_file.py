@@ -186,13 +186,13 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def _with_key_servers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
     """One provider with so many key servers: one, or a pair whose servers replicate; or what a
-    mapping says: ``{replicas: 3, mode: async, ids: sequential, door: kmip}``.
+    mapping says: ``{replicas: 3, mode: async, ids: sequential, transport: kmip}``.
 
     The first provider of the file keeps its name, so what refers to it goes on.
     """
     said = dict(wanted) if isinstance(wanted, Mapping) else {"replicas": wanted}
     mode = said.pop("mode", None)
-    each = {name: said.pop(name) for name in ("ids", "door", "audit") if name in said}
+    each = {name: said.pop(name) for name in ("ids", "transport", "audit") if name in said}
     provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
     left_out = PAIR if mode is not None else len(provider.get("servers") or "1")
     count = said.pop("replicas", left_out)

@@ -129,9 +129,9 @@ def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
 
 def _addresses(file: LabFields) -> Iterator[Fault]:
     """Addresses that nothing would ever come to."""
-    if any(server.door == "kmip" for server in file.kms):
+    if any(server.transport == "kmip" for server in file.kms):
         return
     for place, machine in enumerate(file.machines):
         if machine.address:
-            text = "an address is for connections of KMIP: no key server has `door: kmip`"
+            text = "an address is for connections of KMIP: no key server has `transport: kmip`"
             yield (place, "address"), text

@@ -77,7 +77,7 @@ class KmsModel(_Named):
     passphrase_file: str = ""
     """With the root ``passphrase``: an absolute path on the machine where the lab runs. Its first
     line is typed at each start of the server that the lab makes; without it the server halts."""
-    door: Literal["bus", "kmip"] = "bus"
+    transport: Literal["bus", "kmip"] = "bus"
     """How vCenter reaches it: over the lab's bus, or by KMIP under TLS, with certificates."""
     audit: Literal["durable", "buffered"] = "durable"
     """When the row of its audit trail for a key that was read is on its disk: before the key
@@ -228,7 +228,8 @@ class MachineModel(_Model):
     the files of VMs lie in a folder that all these machines share."""
     address: Annotated[str, AfterValidator(gate_address)] = ""
     """HOST or HOST:PORT at which other machines reach connections to nodes of this one, in a lab
-    whose key servers have ``door: kmip``. Left out: where it reaches the lab from, any port."""
+    whose key servers have ``transport: kmip``. Left out: where it reaches the lab from, any
+    port."""
     lease_s: float = Field(default=15, ge=2, le=600, strict=True)
     """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
 

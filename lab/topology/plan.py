@@ -129,7 +129,7 @@ def plan(file: LabFile) -> Topology:
         vms.extend(plan_vms(cluster, whole, len(vms)))
         persistent.extend(whole if cluster.hosts.key_persistence else ())
     defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
-    doors = {server.name: server.door for server in file.kms}
+    transports = {server.name: server.transport for server in file.kms}
     return Topology(
         name=file.name,
         pace=file.pace,
@@ -144,7 +144,7 @@ def plan(file: LabFile) -> Topology:
                 servers=tuple(NodeName(s) for s in p.servers),
                 default=p.name == defaults[p.vcenter],
                 tpm_required=p.tpm_required,
-                kmip=tuple(NodeName(s) for s in p.servers if doors[s] == "kmip"),
+                kmip=tuple(NodeName(s) for s in p.servers if transports[s] == "kmip"),
             )
             for p in file.providers
         ),
@@ -163,7 +163,7 @@ def plan(file: LabFile) -> Topology:
         pools=tuple(pool_plan(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
         shared=list_shared_here(file),
-        gates=bool(file.machines) and "kmip" in doors.values(),
+        gates=bool(file.machines) and "kmip" in transports.values(),
         machine=machine_of(file.service_times),
     )
 
@@ -200,15 +200,15 @@ def _trust(file: LabFile) -> TrustPlan | None:
 def _key_servers(file: LabFile) -> list[NodeSpec]:
     """Each trusts every vCenter of the lab: whether one uses it is said at that vCenter.
 
-    One that is asked by KMIP takes clients at that door alone, by certificates that its console
-    was told of (STD-03): who is revoked there shall have no other way in.
+    A server with ``transport: kmip`` accepts clients by KMIP only, with certificates registered at
+    its console (STD-03): a client that is revoked there must have no other way in.
     """
     group_of = {server: group for group in groups(file) for server in group.servers}
 
     def identities(server: KmsModel) -> dict[str, dict[str, str]]:
         group = group_of[server.name].servers if server.name in group_of else ()
         peer = {other: {"role": "peer"} for other in group if other != server.name}
-        if server.door == "kmip":
+        if server.transport == "kmip":
             return peer
         clients = {
             v.name: {"role": "client", "scope": scopes.of_vcenter(NodeName(v.name))}
@@ -234,7 +234,7 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
                 **_replication(group_of.get(server.name)),
                 **root(server),
                 **({"ids": server.ids} if server.ids != "random" else {}),
-                **({"door": server.door} if server.door != "bus" else {}),
+                **({"transport": server.transport} if server.transport != "bus" else {}),
                 **({"audit": server.audit} if server.audit != "durable" else {}),
             },
         )

@@ -109,7 +109,8 @@ class StartProcess(Request["ProcessStarted"], frozen=True, kw_only=True):
 
     ``epoch`` is on the supervisor's monotonic clock; the others are as in the lab's own processes.
     ``bus`` has the addresses of a bus of somebody else's servers, which machines reach themselves,
-    and ``authority`` that of their certificates (PEM); empty: the bus is behind the lab's door.
+    and ``authority`` that of their certificates (PEM); empty: the bus is behind the lab's TLS
+    proxy.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

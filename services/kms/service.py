@@ -46,7 +46,7 @@ from services.kms.replication.pair import ReplicationPair
 from services.kms.sealing.roots.base import RootLocked, RootMeans
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.sealing.vault import Vault
-from services.kms.settings.config import Auditing, ClientDoor, KmsConfig
+from services.kms.settings.config import Auditing, KmsConfig, KmsTransport
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
@@ -142,8 +142,8 @@ class KmsService(
                 self.node, self.clock, database, vault, self.core, self._anchor
             )
             self.retention.begin(left=opened.cut_left)
-            if self.config.door is ClientDoor.KMIP:
-                await self._open_own_door()
+            if self.config.transport is KmsTransport.KMIP:
+                await self._open_kmip_endpoint()
         except OtherFormat as error:
             raise self._build_halt(f"{error}. {OTHER_FORMAT}") from None
         except RootLocked as error:
@@ -184,7 +184,7 @@ class KmsService(
         if self.group is not None:
             hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
         messages = Messages(self.core, self.clock, login, hand_on=hand_on)
-        door = KmipEndpoint(messages, self.clock, admission.caller)
+        endpoint = KmipEndpoint(messages, self.clock, admission.caller)
         watch = server_certificate.EndWatch(self.node, self.clock)
 
         def identity() -> TlsIdentity:
@@ -193,10 +193,10 @@ class KmsService(
             return TlsIdentity(chain, key, (*authorities, *admission.certificates()))
 
         return await self.streams.listen(
-            identity, door.serve, outside=outside, refused=refused, most=most
+            identity, endpoint.serve, outside=outside, refused=refused, most=most
         )
 
-    async def _open_own_door(self) -> None:
+    async def _open_kmip_endpoint(self) -> None:
         """Open the KMIP endpoint of a lab's key server: its clients are those trusted at its
         console."""
         try:

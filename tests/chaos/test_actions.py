@@ -109,14 +109,14 @@ def test_a_fault_reads_again_as_it_was_written() -> None:
     world.close()
 
 
-@pytest.mark.parametrize("door", ["bus", "kmip"])
-def test_a_provider_is_added_by_the_door_of_its_servers(door: str) -> None:
+@pytest.mark.parametrize("transport", ["bus", "kmip"])
+def test_a_provider_is_added_by_the_transport_of_its_servers(transport: str) -> None:
     """vCenter and the server trust each other then, so that keys are made there."""
-    world = World(hosts=1, vms=1, kms={"replicas": 1, "door": door})
+    world = World(hosts=1, vms=1, kms={"replicas": 1, "transport": transport})
     assert give(world, "provider.add", provider="second", servers=["kms"]).kind == "ok"
     listed = world.run(all_providers(world.lab, world.lab.vcenter))
     [server] = next(one.servers for one in listed if one.provider == "second")
-    assert server.address == {"bus": "", "kmip": "kmip://kms"}[door]
+    assert server.address == {"bus": "", "kmip": "kmip://kms"}[transport]
     assert give(world, "provider.default", provider="second").kind == "ok"
     made = world.run(
         world.lab.ask(
@@ -128,7 +128,7 @@ def test_a_provider_is_added_by_the_door_of_its_servers(door: str) -> None:
 
 
 def test_a_provider_that_nobody_could_trust_is_there_all_the_same() -> None:
-    world = World(hosts=1, vms=1, kms={"replicas": 1, "door": "kmip"})
+    world = World(hosts=1, vms=1, kms={"replicas": 1, "transport": "kmip"})
     world.run(world.lab.power_off(KMS, "crash"))
     outcome = give(world, "provider.add", provider="second", servers=["kms"])
     assert outcome.kind == "info" and outcome.data["trusted"] is False

@@ -59,8 +59,8 @@ def test_the_trail_says_of_a_fetch_what_the_bus_has_heard() -> None:
 
 
 def test_trails_are_read_where_a_key_server_is_behind_kmip_and_nowhere_else() -> None:
-    for door, keys in (("bus", 0), ("kmip", 1)):
-        world = World(hosts=1, vms=1, kms={"replicas": 1, "door": door})
+    for transport, keys in (("bus", 0), ("kmip", 1)):
+        world = World(hosts=1, vms=1, kms={"replicas": 1, "transport": transport})
         trails = Trails(world.lab, world.lab.loop.epoch)
         since = world.lab.monotonic()
         key = world.run(fetch(world))

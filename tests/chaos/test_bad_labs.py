@@ -46,7 +46,7 @@ ALONE = (
 OTHER_LABS: dict[str, dict[str, Any]] = {
     "broker.down": {"bus": {"servers": 3}},
     "broker.route_cut": {"bus": {"servers": 3}},
-    "kms.certificate": {"kms": {"replicas": 2, "mode": "sync-pair", "door": "kmip"}},
+    "kms.certificate": {"kms": {"replicas": 2, "mode": "sync-pair", "transport": "kmip"}},
     "kms.failover": {"kms": {"replicas": 2, "mode": "forward"}},
 }
 """Of faults that the lab of all others has nothing for."""

@@ -45,7 +45,7 @@ REVOKED: Values = {"of": "client", "becomes": "revoked"}
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World(hosts=1, vms=1, kms={"replicas": 2, "mode": "sync-pair", "door": "kmip"})
+    made = World(hosts=1, vms=1, kms={"replicas": 2, "mode": "sync-pair", "transport": "kmip"})
     yield made
     made.close()
 

@@ -20,7 +20,7 @@ from tests.e2e.test_trusted import trusted
 from tests.e2e.test_vsan import CLUSTER, HOSTS, A, mark, now, restart, unmounted, vsan, works
 from tests.mutations.play import run_experiment, server
 
-KMIP: Final[dict[str, Any]] = {"kms": {"door": "kmip"}}
+KMIP: Final[dict[str, Any]] = {"kms": {"transport": "kmip"}}
 PROVIDER: Final = "kms-provider"
 SERVICES: Final = ("keyprovider-1", "keyprovider-2")
 

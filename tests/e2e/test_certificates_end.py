@@ -111,8 +111,8 @@ def told_by_authority(world: World) -> list[VcEvent]:
     return [one for one in events if one.event in BEHIND_SERVICES]
 
 
-def trusted_lab(door: str, **knobs: int) -> World:
-    return World(use="trusted", hosts=1, vms=0, kms={"door": door}, knobs=knobs)
+def trusted_lab(transport: str, **knobs: int) -> World:
+    return World(use="trusted", hosts=1, vms=0, kms={"transport": transport}, knobs=knobs)
 
 
 def test_certificates_between_services_and_key_servers_are_told_of_once_each() -> None:
@@ -141,12 +141,12 @@ def test_certificates_between_services_and_key_servers_are_told_of_once_each() -
 
 
 @pytest.mark.parametrize(
-    ("door", "days", "warning"), [("kmip", 31, 30), ("kmip", 14, 0), ("bus", 14, 30)]
+    ("transport", "days", "warning"), [("kmip", 31, 30), ("kmip", 14, 0), ("bus", 14, 30)]
 )
 def test_nothing_is_told_of_a_certificate_that_is_good_for_longer_or_not_used(
-    door: str, days: int, warning: int
+    transport: str, days: int, warning: int
 ) -> None:
-    world = trusted_lab(door, kmip_certificate_days=days, kms_certificate_warning_days=warning)
+    world = trusted_lab(transport, kmip_certificate_days=days, kms_certificate_warning_days=warning)
     try:
         assert told_by_authority(world) == []
     finally:

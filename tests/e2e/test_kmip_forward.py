@@ -16,7 +16,7 @@ SERVERS: Final = ("kms-1", "kms-2", "kms-3")
 
 
 def three(**more: Any) -> Lab:
-    kms = {"replicas": 3, "mode": "forward", "door": "kmip"}
+    kms = {"replicas": 3, "mode": "forward", "transport": "kmip"}
     return Lab(mode="sim", seed=5, kms=kms, hosts=2, vms=3, **more)
 
 

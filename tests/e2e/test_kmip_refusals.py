@@ -18,7 +18,7 @@ SERVERS: Final = ("kms-1", "kms-2")
 
 def over_tls(**more: Any) -> Lab:
     """A pair of key servers that are asked by KMIP, over connections that stay open."""
-    kms = {"replicas": 2, "mode": "sync-pair", "door": "kmip"}
+    kms = {"replicas": 2, "mode": "sync-pair", "transport": "kmip"}
     knobs = {"kmip_connection": "pooled"}
     return Lab(mode="sim", seed=3, kms=kms, hosts=2, vms=3, knobs=knobs, **more)
 
@@ -91,7 +91,7 @@ async def test_what_is_no_move_is_refused() -> None:
         for command, told in (
             (c.KmsScope("kms-1", "nobody", "apps"), "no client is nobody"),
             (c.KmsScope("kms-1", "vcenter", role="king"), "role: one of client, kps, operator"),
-            (c.KmsScope("kms-1", "vcenter", role="peer"), "does not come through this door"),
+            (c.KmsScope("kms-1", "vcenter", role="peer"), "does not come through this endpoint"),
             (c.KmsScope("vcenter", "vcenter", "apps"), "is no key server"),
         ):
             with pytest.raises(KeysteadError, match=told):
@@ -163,10 +163,14 @@ async def test_a_lost_private_key_is_told_and_another_certificate_is_the_cure() 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reason", ["General Failure", "Permission Denied"])
-@pytest.mark.parametrize("door", ["bus", "kmip"])
-async def test_one_vms_key_that_is_rejected_keeps_no_other_vm_away(door: str, reason: str) -> None:
+@pytest.mark.parametrize("transport", ["bus", "kmip"])
+async def test_one_vms_key_that_is_rejected_keeps_no_other_vm_away(
+    transport: str, reason: str
+) -> None:
     """SC-09: over the bus many keys are one message, and are fetched all the same."""
-    async with Lab(mode="sim", seed=5, kms={"replicas": 1, "door": door}, hosts=2, vms=6) as lab:
+    async with Lab(
+        mode="sim", seed=5, kms={"replicas": 1, "transport": transport}, hosts=2, vms=6
+    ) as lab:
         await lab.fault("kms.reject", on="kms", vm="vm-01", reason=reason)
         await lab.reboot("esxi-001")
         await lab.sleep(120)

@@ -28,7 +28,7 @@ TOUCHES: Final = {
     "lab/brokers/program.py": "the broker's program, beside this one",
     "lab/brokers/server.py": OWN,
     "lab/kmip/certificates.py": BESIDE,
-    "lab/runs/door.py": OWN,
+    "lab/runs/load_control.py": OWN,
     "lab/logs/read.py": THREAD,
     "lab/logs/write.py": OWN,
     "lab/machines/admission.py": OWN,

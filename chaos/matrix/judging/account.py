@@ -50,7 +50,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader is given: the course, and everything that was heard and recorded in it.
 
     ``said``: what the host has sent and was sent over the bus; ``asked``: what vCenter has asked
-    key servers for, and ``asked_by_host`` the host, by either door. ``unread``: key servers of
+    key servers for, and ``asked_by_host`` the host, by either transport. ``unread``: key servers of
     which it is not known whether they were asked. ``records``: the lines of the host's own log.
     ``alarmed``: vCenter has told that the host's TPM does not say what it said before.
     ``earlier``: what the host has sent and was sent over the bus from the beginning of the fault to

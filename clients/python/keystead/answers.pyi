@@ -1165,7 +1165,7 @@ class RemovedKey(Answer):
     stored: bool
 
 class KmsIdentity(Answer):
-    """A client of a key server's door of KMIP; ``digest`` is the SHA-256 of its public key,
+    """A client of a key server's KMIP endpoint; ``digest`` is the SHA-256 of its public key,
     ``end`` until when its certificate is good (Unix seconds)."""
 
     client: str

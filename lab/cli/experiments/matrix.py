@@ -36,7 +36,7 @@ def play(
     tpm: Annotated[
         Literal["model", "libtpms"] | None, Parameter(help="TPM implementation.")
     ] = None,
-    door: Annotated[
+    transport: Annotated[
         Literal["bus", "kmip"], Parameter(help="How clients reach the key servers.")
     ] = "bus",
     isolate: Annotated[bool, Parameter(help="Play each event in a lab of its own.")] = False,
@@ -59,7 +59,7 @@ def play(
 
         keystead matrix --block S00 --block S10 --fault F1 -o json
         keystead matrix --block T10 --fault F1 --knob kps_primary_key_cache=true
-        keystead matrix --block S11 --door kmip
+        keystead matrix --block S11 --transport kmip
 
     For each cell the command builds a lab, injects the fault and triggers the event. The observed
     letter is then compared with the table. With --knob it lists the cells that change. Ctrl-C and
@@ -69,11 +69,12 @@ def play(
     from lab.local.matrix import matrix
     from lab.local.outside import outside as play_rows
     from protocol.messages.agent import TpmBackend
-    from services.kms.settings.config import ClientDoor
+    from services.kms.settings.config import KmsTransport
 
     style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)
-    how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "door": ClientDoor(door)}
+    by = KmsTransport(transport)
+    how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "transport": by}
     if outside or row:
         _check_rows_alone(block or fault or event or isolate or variants or knob)
         with telling(style, "matrix") as report, _interrupt_on(signal.SIGTERM):
@@ -184,14 +185,14 @@ def _show(answer: Matrix, options: LabOptions) -> None:
 
 
 def _labs(answer: Matrix | Outside) -> str:
-    """The door and the TPM of the labs."""
-    by = "" if answer.door == "bus" else f"key servers by {answer.door}, "
+    """The transport and the TPM of the labs."""
+    by = "" if answer.transport == "bus" else f"key servers by {answer.transport}, "
     return f"{by}tpm {answer.tpm}"
 
 
 def _usual(answer: Matrix) -> str:
     """The options that ``matrix explain`` needs for a run with unusual labs."""
-    return f" --run {answer.run}" if answer.knobs or answer.door != "bus" else ""
+    return f" --run {answer.run}" if answer.knobs or answer.transport != "bus" else ""
 
 
 def _print_moved_cells(answer: Matrix) -> None:

@@ -18,7 +18,7 @@ def rate(rate: str, run: str = "", *, options: LabOptions = LAB_DEFAULTS) -> Non
     """
     from chaos.load.profile import read_rate
     from lab.cli.loads.load import read
-    from lab.runs.door import tell, the_one
+    from lab.runs.load_control import tell, the_one
     from lab.schema.answers.load import LoadRate
 
     read("RATE", lambda: read_rate(rate))

@@ -48,7 +48,7 @@ class Shape:
         Literal["none", "sync-pair", "async", "forward"] | None,
         Parameter(help="Replication mode; none, async and forward allow up to 8 servers."),
     ] = None
-    kms_door: Annotated[
+    kms_transport: Annotated[
         Literal["bus", "kmip"] | None,
         Parameter(help="How vCenter reaches them: over the bus, or by KMIP under TLS."),
     ] = None
@@ -75,7 +75,7 @@ class Shape:
     def changes(self) -> dict[str, Any]:
         """The given options, by the names of ``lab.topology.lab_file.override``."""
         given = {name: value for name, value in vars(self).items() if value is not None}
-        said = {"mode": given.pop("kms_mode", None), "door": given.pop("kms_door", None)}
+        said = {"mode": given.pop("kms_mode", None), "transport": given.pop("kms_transport", None)}
         said = {name: value for name, value in said.items() if value is not None}
         if self.bus is not None and self.bus.isdecimal():
             given["bus"] = {"servers": int(self.bus[:6])}
@@ -153,7 +153,7 @@ def up(
     keystead up edge --hosts 8 --pace 60 --name second
     keystead up --kms 2 --providers 2
     keystead up --kms 3 --kms-mode async
-    keystead up --kms 2 --kms-door kmip
+    keystead up --kms 2 --kms-transport kmip
     keystead up --bus 3
     keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """

@@ -88,7 +88,7 @@ class Attempts(Protocol):
 
 
 @dataclass(frozen=True)
-class ServerDoor(Attempts):
+class ServerAttempts(Attempts):
     """The server at ``host`` and ``port``; ``within_s`` for each handshake and each answer."""
 
     host: str

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from lab.kmip import certificates
 from lab.kmip.addresses import ServerAddress
 from lab.kmip.replay import commands, strangers
-from lab.kmip.replay.handshake import ServerDoor
+from lab.kmip.replay.handshake import ServerAttempts
 from lab.kmip.replay.identities import Pair
 from lab.kmip.replay.journal import ReplayJournal
 from lab.kmip.replay.playing import Replay, ReplayPlan, Tell
@@ -153,7 +153,7 @@ async def _play(
         ReplayedServer(
             str(address),
             address.host,
-            ServerDoor(address.host, address.port, settings.within_s),
+            ServerAttempts(address.host, address.port, settings.within_s),
             partial(talk, str(address)),
         )
         for address in settings.servers

@@ -37,7 +37,7 @@ class ReplayedServer:
 
     name: str
     host: str
-    door: Attempts
+    proxy: Attempts
     talk: Callable[[str], Dialogue]
 
     @property

@@ -54,7 +54,7 @@ class CertificateTrust:
     async def _look(self, server: ReplayedServer) -> None:
         """Version, cipher and certificate; one that cannot be had is told when it is added."""
         journal, name = self._journal, server.name
-        seen = await server.door.attempt(self._client.shown)
+        seen = await server.proxy.attempt(self._client.shown)
         if seen.alert:
             self._refused[name] = seen.refused
         if not seen.version:
@@ -65,7 +65,7 @@ class CertificateTrust:
         if not _is_sound(seen):
             journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it chooses {seen.cipher}")
         else:
-            weak = await server.door.attempt(self._client.shown, offer=TlsOffer.WEAK)
+            weak = await server.proxy.attempt(self._client.shown, offer=TlsOffer.WEAK)
             if weak.version:
                 journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it accepts {weak.cipher}")
         try:
@@ -80,7 +80,7 @@ class CertificateTrust:
         for found in client_certificate(self._client.certificate, self._now, self._warning_s):
             journal.find(found.kind, name, SHAKE, found.text)
         journal.check(kinds.OLD, name)
-        old = await server.door.attempt(self._client.shown, offer=TlsOffer.OLD)
+        old = await server.proxy.attempt(self._client.shown, offer=TlsOffer.OLD)
         if old.version:
             journal.find(kinds.OLD_TLS, name, SHAKE, f"it accepts {old.version}")
 
@@ -130,7 +130,7 @@ class CertificateTrust:
                 journal.check(check, name, skipped=_NO_KEY)
             return
         journal.check(kinds.NOBODY, name)
-        nobody = await server.door.attempt(None, uid)
+        nobody = await server.proxy.attempt(None, uid)
         if nobody.served:
             journal.find(kinds.NO_CLIENT_CERTIFICATE, name, "Get", "the value of a key")
             return  # whoever shows something gets no less
@@ -138,7 +138,7 @@ class CertificateTrust:
             seen = f"an answer to Discover Versions; Get: {nobody.why or nobody.refused}"
             journal.find(kinds.CLIENT_CERTIFICATE_OPTIONAL, name, SHAKE, seen)
         journal.check(kinds.UNKNOWN, name)
-        unknown = await server.door.attempt(self._client.unknown, uid)
+        unknown = await server.proxy.attempt(self._client.unknown, uid)
         if unknown.served:
             journal.find(kinds.UNKNOWN_CLIENT_SERVED, name, "Get", "the value of a key")
             return
@@ -146,7 +146,7 @@ class CertificateTrust:
             journal.check(kinds.EXPIRED, name, skipped=_NO_EXPIRED)
             return
         journal.check(kinds.EXPIRED, name)
-        expired = await server.door.attempt(self._client.expired, uid)
+        expired = await server.proxy.attempt(self._client.expired, uid)
         if expired.served:
             journal.find(kinds.EXPIRED_CLIENT_SERVED, name, "Get", "the value of a key")
 

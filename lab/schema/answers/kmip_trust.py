@@ -21,8 +21,8 @@ _DIGEST = ("DIGEST", lambda row: row.digest[:16])
 
 
 class KmsIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """A client of a key server's door of KMIP; ``digest`` is the SHA-256 of its public key, ``end``
-    until when its certificate is good (Unix seconds)."""
+    """A client of a key server's KMIP endpoint; ``digest`` is the SHA-256 of its public key,
+    ``end`` when its certificate expires (Unix seconds)."""
 
     client: str
     role: str

@@ -42,14 +42,14 @@ class Matrix(Answer, frozen=True, kw_only=True):
     """Cells of the truth table, observed and expected, with the verdict of each.
 
     ``controls``: for each block, what must be so for its letters to mean anything.
-    ``door``: how key servers were asked, ``bus`` or ``kmip``. ``not_played``: how many cells an
-    interrupt has left. ``seconds`` of real time. ``knobs``: those that were not at their defaults;
-    ``moved`` then says which cells came out otherwise.
+    ``transport``: how key servers were asked, ``bus`` or ``kmip``. ``not_played``: how many cells
+    an interrupt has left. ``seconds`` of real time. ``knobs``: those that were not at their
+    defaults; ``moved`` then says which cells came out otherwise.
     """
 
     run: str
     mode: str
-    door: str
+    transport: str
     tpm: TpmBackend
     seed: int
     seconds: float
@@ -65,12 +65,12 @@ class Matrix(Answer, frozen=True, kw_only=True):
 
 
 class Outside(Answer, frozen=True, kw_only=True):
-    """Rows outside of the grid, each with its cells as played. ``door``: as of ``Matrix``.
+    """Rows outside of the grid, each with its cells as played. ``transport``: as of ``Matrix``.
     ``not_played``: how many an interrupt has left. ``seconds`` of real time."""
 
     run: str
     mode: str
-    door: str
+    transport: str
     tpm: TpmBackend
     seed: int
     seconds: float

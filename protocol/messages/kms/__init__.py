@@ -6,7 +6,7 @@
 - ``pair``        between the two servers of a pair
 - ``group``       between servers that replicate after the answer
 - ``digests``     what tells servers that have the same from others
-- ``identities``  who may come through the door of KMIP
+- ``identities``  who may come through the KMIP endpoint
 - ``handing``     a message of KMIP on its way to the one that takes changes
 - ``rejections``  what clients are refused because an administrator says so
 """

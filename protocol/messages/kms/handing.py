@@ -9,7 +9,7 @@ from protocol.messages.kms.group import Mark
 
 
 class HandOnMessage(Request["MessageHandedOn"], frozen=True, kw_only=True):
-    """Do what this message of KMIP says, for a client that the sender has at its own door.
+    """Do what this message of KMIP says, for a client that the sender has at its own endpoint.
 
     ``who``, ``role`` and ``scope`` are what the sender's table has of that client: believed of a
     server that replicates with the receiver, and of nobody else. ``message`` is its bytes (TTLV) as

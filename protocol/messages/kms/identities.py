@@ -1,4 +1,4 @@
-"""Who may come through a key server's door of KMIP, said at its own console (STD-04)."""
+"""Who may come through a key server's KMIP endpoint, said at its own console (STD-04)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrustIdentity(Request["KmipIdentities"], frozen=True, kw_only=True):
     What is empty stays as this server has it of that client, else of the one with the digest
     ``like``, which may be refused by now; of nobody who is known: a client in scope ``default``.
     ``InvalidArgument`` for what is no certificate, no role or no scope; ``NotAvailable`` when the
-    server has no door of KMIP.
+    server has no KMIP endpoint.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

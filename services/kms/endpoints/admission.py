@@ -160,4 +160,4 @@ def _check_scope(scope: str) -> None:
 
 def _check_role(role: KmsRole | None) -> None:
     if role is KmsRole.PEER:
-        raise InvalidField("the other server of a pair does not come through this door")
+        raise InvalidField("the other server of a pair does not come through this endpoint")

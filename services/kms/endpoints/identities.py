@@ -117,7 +117,7 @@ class IdentityEndpoint(Service):
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, operation)
         if self.admission is None:
-            raise NotAvailable(f"{self.node.name} has no door of KMIP")
+            raise NotAvailable(f"{self.node.name} has no KMIP endpoint")
         return self.admission, caller
 
     def _all(self, admission: IdentityAdmission) -> KmipIdentities:

@@ -48,7 +48,7 @@ class Replication(StrEnum):
     FORWARD = "forward"
 
 
-class ClientDoor(StrEnum):
+class KmsTransport(StrEnum):
     """How clients reach a key server of a lab: over the bus, or only by KMIP under TLS."""
 
     BUS = "bus"
@@ -80,8 +80,8 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ``local_scope``: the scope of keys that the operator makes at the server's own console.
     ``replication`` applies when there are peers. ``active``: the server of mode ``forward`` that
     takes changes until an operator appoints another. ``ids``: how new keys are named. ``root``: the
-    root of a new server's key ring; later its disk says which it is. ``door``: with ``kmip`` the
-    console admits clients, and only peers use the bus.
+    root of a new server's key ring; later its disk says which it is. ``transport``: with ``kmip``
+    the console admits clients, and only peers use the bus.
     """
 
     identities: dict[NodeName, Grant] = {}
@@ -90,7 +90,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     replication: Replication = Replication.SYNC_PAIR
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM
-    door: ClientDoor = ClientDoor.BUS
+    transport: KmsTransport = KmsTransport.BUS
     audit: Auditing = Auditing.DURABLE
 
     @property
@@ -122,7 +122,7 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     if (made.replication is Replication.FORWARD) != (made.active is not None):
         raise InvalidArgument("key server: `active` names a server in mode forward, and only there")
-    if made.door is ClientDoor.KMIP and len(made.peers) < len(made.identities):
+    if made.transport is KmsTransport.KMIP and len(made.peers) < len(made.identities):
         # A client revoked at the KMIP endpoint would have another way in.
-        raise InvalidArgument("key server: with door kmip only peers are identities of the bus")
+        raise InvalidArgument("key server: transport kmip allows only peers as bus identities")
     return made

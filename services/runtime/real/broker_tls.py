@@ -1,8 +1,8 @@
 """TLS to brokers: through the lab's own TLS port, or to servers that somebody else runs.
 
-The lab's TLS port (its *door*) has a certificate of the lab's own authority, with one fixed name
-wherever it listens: the network assigns addresses, and the authority proves that the port is this
-lab's. ALPN selects one of the two brokers.
+The lab's TLS port (its *TLS proxy*) has a certificate of the lab's own authority, with one fixed
+name wherever it listens: the network assigns addresses, and the authority proves that the port is
+this lab's. ALPN selects one of the two brokers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 
-DOOR_NAME: Final = "door.keystead.internal"
-"""The name in the certificate of every lab's door."""
+PROXY_NAME: Final = "proxy.keystead.internal"
+"""The name in the certificate of every lab's TLS proxy."""
 
 
 def _is_other_warning(record: logging.LogRecord) -> bool:
@@ -41,7 +41,7 @@ class ForeignServersTls:
 
 @dataclass(frozen=True)
 class LabTls:
-    """The lab's door. ``authority`` is the path of the lab's certificate authority (PEM).
+    """The lab's TLS proxy. ``authority`` is the path of the lab's certificate authority (PEM).
     ``broker`` is the ALPN name of the broker: ``control`` or ``data``."""
 
     authority: str
@@ -59,7 +59,7 @@ class LabTls:
         context.set_alpn_protocols([self.broker])
         # Adding the same filter again is no change.
         logging.getLogger("asyncio").addFilter(_is_other_warning)
-        return {"tls": context, "tls_hostname": DOOR_NAME, "tls_handshake_first": True}
+        return {"tls": context, "tls_hostname": PROXY_NAME, "tls_handshake_first": True}
 
 
 BrokerTls = LabTls | ForeignServersTls

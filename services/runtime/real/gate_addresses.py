@@ -68,7 +68,7 @@ async def connect_through_gate(address: str, node: NodeName) -> socket.socket:
         await loop.sock_connect(made, at)
         await loop.sock_sendall(made, f"{node}\n".encode())
         if await loop.sock_recv(made, 1) != LET_IN:
-            raise ConnectionRefusedError(f"{node} has no door there")
+            raise ConnectionRefusedError(f"{node} has no endpoint there")
     except BaseException:
         made.close()
         raise

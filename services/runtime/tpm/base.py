@@ -139,7 +139,8 @@ class BaseDevice(TpmDevice):
             return
         self._image = NvImage(_UNKNOWN_EK, b"")
         with self._with_power():
-            self._image = NvImage(self._first_setup(), self._image.state)
+            ek = self._first_setup()
+        self._image = NvImage(ek, self._image.state)
         self._nv.store(self._image.pack(self.kind))
 
     def _load_state(self) -> bytes:
@@ -155,11 +156,15 @@ class BaseDevice(TpmDevice):
         return error
 
     def _store_state(self, state: bytes) -> None:
-        """Store the backend's state durably. ``OSError`` when NV fails."""
+        """Store the backend's state durably. ``OSError`` when NV fails.
+
+        The state of a TPM that is being made is kept in memory: were it interrupted, another one
+        would be made."""
         if self._nv_fails:
             raise OSError(errno.EIO, "the lab lets NV writes fail")
         fresh = NvImage(self._image.ek, state)
-        self._nv.store(fresh.pack(self.kind))
+        if fresh.ek != _UNKNOWN_EK:
+            self._nv.store(fresh.pack(self.kind))
         self._image = fresh
 
     def snapshot(self) -> bytes:

@@ -270,7 +270,7 @@ async def test_one_that_is_unregistered_is_registered_at_the_other_vcenter(lab: 
 async def test_over_kmip_too_the_other_vcenter_gets_the_keys_of_vms_that_come() -> None:
     """Each vCenter has a scope of its own, by its certificate."""
     file = two_vcenters()
-    file["kms"][0]["door"] = "kmip"
+    file["kms"][0]["transport"] = "kmip"
     async with Lab(topology=file, mode="sim", seed=11) as lab:
         scopes = {one.client: one.scope for one in (await lab.do(c.KmsIdentities("kms"))).items}
         assert scopes == {WEST: WEST, EAST: EAST}

@@ -22,7 +22,7 @@ name: mylab
 pase: 30
 sites: [centre, branch]
 vcenters: [{name: vcenter, site: center}]
-kms: [{name: kms, site: centre, dor: kmip}]
+kms: [{name: kms, site: centre, trnsport: kmip}]
 providers: [{name: kms-provider, type: standrd, servers: [kmz]}]
 clusters:
   - name: cluster-a
@@ -34,7 +34,7 @@ knobs: {hartbeat_s: 5}
 FOUND = [
     "4:1: pase: there is no such field; did you mean pace?",
     "6:28: vcenters.0.site: vcenter: site center is not in sites; did you mean centre?",
-    "7:33: kms.0.dor: there is no such field; did you mean door?",
+    "7:33: kms.0.trnsport: there is no such field; did you mean transport?",
     "8:34: providers.0.type: standrd is none of standard, trusted, native; did you mean standard?",
     "8:59: providers.0.servers.0: provider kms-provider: no key server kmz; did you mean kms?",
     "12:13: clusters.0.hosts.cout: there is no such field; did you mean count?",

@@ -104,11 +104,11 @@ def test_a_name_that_the_table_has_not_is_one_clear_error(
 
 @pytest.mark.slow
 def test_the_door_of_key_servers_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    part = ["matrix", "--block", "S00", "--fault", "F0", "--event", "E3", "--door"]
+    part = ["matrix", "--block", "S00", "--fault", "F0", "--event", "E3", "--transport"]
     assert run([*part, "kmip"]) == 0
     assert "sim, key servers by kmip, tpm model" in capsys.readouterr().err
     assert run([*part, "kmip", "-q", "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["door"] == "kmip"
+    assert json.loads(capsys.readouterr().out)["transport"] == "kmip"
     assert run([*part, "http"]) == 64
     err = capsys.readouterr().err
     assert "KS-USE" in err and "http" in err and "bus" in err and "kmip" in err

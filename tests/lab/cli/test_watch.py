@@ -116,6 +116,12 @@ def _tile(number: int) -> Tile:
         (("--every", "1ms"), "0.1s to 3600s"),
         (("--run", "nothing-sim-1"), "KS-RUN-001"),
         ((), "KS-LAB-001"),
+        (("--web",), "KS-LAB-001"),
+        (("--web", "--once"), "--web shows all"),
+        (("--web", "--port", "70000"), "0 to 65535"),
+        (("--web", "--run", "nothing-sim-1"), "KS-RUN-001"),
+        (("--web", "--run", "nothing-sim-1", "--sim", "edge"), "a stored run or a simulation"),
+        (("--sim", "edge"), "go with --web"),
     ],
 )
 def test_what_cannot_be_watched(

@@ -30,7 +30,7 @@ from lab.load.kept import begin
 from lab.load.offering import seconds_left
 from lab.load.report import build_report
 from lab.play.prepare import prepare
-from lab.runs.door import NAME, runs
+from lab.runs.load_control import NAME, runs
 from lab.schema.answers.load import LoadChange, LoadReport
 from lab.schema.errors import KeysteadError
 from services.runtime.sim.loop import SimLoop
@@ -220,15 +220,15 @@ def test_a_load_in_virtual_time_is_not_changed(
 def test_a_load_whose_queue_is_full_for_a_moment_runs_all_the_same(home: Path) -> None:
     """Hundreds that change it at once are more than a socket keeps waiting."""
     folder = begin(1)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(folder.path / NAME))
-        door.listen(0)
+    with socket.socket(socket.AF_UNIX) as load_control:
+        load_control.bind(str(folder.path / NAME))
+        load_control.listen(0)
         others = [socket.socket(socket.AF_UNIX) for _ in range(4)]
         for other in others:
             other.setblocking(False)
             with suppress(BlockingIOError):
                 other.connect(str(folder.path / NAME))
-        later = threading.Timer(0.3, lambda: door.accept()[0].close())
+        later = threading.Timer(0.3, lambda: load_control.accept()[0].close())
         later.start()
         assert runs(folder)
         later.join()

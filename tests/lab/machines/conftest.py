@@ -75,7 +75,7 @@ def topology() -> Topology:
 
 @pytest.fixture
 def folder(topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabFolder:
-    """As ``up`` has made it, when its door has been opened."""
+    """As ``up`` has made it, when its TLS proxy has been opened."""
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "state"))
     made = LabFolder("far")
     made.make()
@@ -85,9 +85,9 @@ def folder(topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for number in range(1, len(topology.groups) + 1):
         identities.add_agent(number)
     identities.add_machine("east")
-    trust.ensure_door_certificate(made.path / "door", "far")
+    trust.ensure_proxy_certificate(made.path / "tls-proxy", "far")
     at = Address("127.0.0.1", 4333)
-    (made.path / "door" / "address.json").write_bytes(
+    (made.path / "tls-proxy" / "address.json").write_bytes(
         b'{"host":"%b","port":%d}' % (at.host.encode(), at.port)
     )
     return made

@@ -62,7 +62,7 @@ def test_it_has_what_the_machine_may_know_and_no_byte_of_others(
             assert (secret.encode() in data) == (name in own), name
             others += name not in own
     assert others >= 2 * 3 + 6, "nodes with two secrets each; agents, cli, tap, supervisor"
-    assert (folder.path / "door" / "door.key").read_bytes()[60:120] not in data
+    assert (folder.path / "tls-proxy" / "proxy.key").read_bytes()[60:120] not in data
     assert {path.stem for path in (folder.path / "identity" / "public").glob("*")} == {
         name.split("/")[2].removesuffix(".json")
         for name in bundle.files
@@ -277,12 +277,12 @@ def test_what_is_not_written(
 def test_a_lab_that_listens_everywhere_is_asked_where_that_is(
     folder: LabFolder, tmp_path: Path
 ) -> None:
-    (folder.path / "door" / "address.json").write_text('{"host":"0.0.0.0","port":4333}')
+    (folder.path / "tls-proxy" / "address.json").write_text('{"host":"0.0.0.0","port":4333}')
     with pytest.raises(KeysteadError, match="no address to go to"):
         issue("far", "east", tmp_path / "one", "", 60.0)
     made = issue("far", "east", tmp_path / "one", "192.0.2.7:0", 60.0)
     assert made.address == "192.0.2.7:4333"
-    (folder.path / "door" / "address.json").unlink()
+    (folder.path / "tls-proxy" / "address.json").unlink()
     with pytest.raises(KeysteadError, match="does not listen yet"):
         issue("far", "east", tmp_path / "two", "", 60.0)
 
@@ -311,7 +311,7 @@ async def test_a_lab_that_is_not_there_is_told(folder: LabFolder, tmp_path: Path
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # it does not listen
         at = {"host": "127.0.0.1", "port": nobody.getsockname()[1]}
-        (folder.path / "door" / "address.json").write_text(json.dumps(at))
+        (folder.path / "tls-proxy" / "address.json").write_text(json.dumps(at))
         bundle = bundle_of(folder, tmp_path / "east.bundle")
         joined = JoinedFolder(bundle)
         holding: Any = SimpleNamespace(page=SimpleNamespace(supervisor_time=time.monotonic))

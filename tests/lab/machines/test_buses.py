@@ -110,8 +110,8 @@ async def test_servers_of_somebody_else_are_reached_from_there(
         with joined(here, tmp_path, bus) as (two, up):
             ready(up)
             assert await asyncio.to_thread(until, lambda: all_unlocked(two), 30)
-            (door,) = (p for p in here.processes() if "lab.machines.door" in p.cmdline())
-            assert not [word for word in door.cmdline() if word.startswith("data=")]
+            (proxy,) = (p for p in here.processes() if "lab.machines.tls_proxy" in p.cmdline())
+            assert not [word for word in proxy.cmdline() if word.startswith("data=")]
             assert await server.connections() == 5, "four nodes, and who watches"
             here.ok("down", "-n", "far")
     finally:

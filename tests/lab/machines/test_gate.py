@@ -1,4 +1,4 @@
-"""The gate of a machine: to a node's door, and to nothing else."""
+"""The gate of a machine: to a node's endpoint, and to nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KMS = NodeName("kms")
 
 @pytest_asyncio.fixture
 async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
-    """Before the door of ``kms``, who says everything back and ends with a last word at "!"."""
+    """Before the endpoint of ``kms``, who says everything back and ends with a last word at "!"."""
     (tmp_path / "doors").mkdir()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,12 +43,12 @@ async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
                 break
         writer.close()
 
-    door = await asyncio.start_unix_server(answer, tmp_path / "doors" / "kms")
+    proxy = await asyncio.start_unix_server(answer, tmp_path / "doors" / "kms")
     made = Gate(tmp_path)
     await made.listen("127.0.0.1", 0)
     yield made
     made.close()
-    door.close()
+    proxy.close()
     await asyncio.sleep(0.05)
 
 
@@ -71,7 +71,7 @@ async def test_all_bytes_pass_and_the_last_word_arrives(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("node", ["esxi-001", "../kms", "", "x" * 200])
-async def test_who_names_no_door_is_not_let_in(gate: Gate, node: str) -> None:
+async def test_who_names_no_endpoint_is_not_let_in(gate: Gate, node: str) -> None:
     with pytest.raises(OSError):
         await connect_through_gate(f"127.0.0.1:{gate.port}", NodeName(node))
 
@@ -183,7 +183,7 @@ def test_where_nodes_stand_is_read_again_when_it_is_told_anew(tmp_path: Path) ->
 )
 def test_an_address_in_the_lab_file(address: str, told: str) -> None:
     east = {"name": "east", "clusters": ["b"], "address": address}
-    kms = [{"name": "kms", "door": "kmip"}]
+    kms = [{"name": "kms", "transport": "kmip"}]
     if told.startswith(("is no", "no user")):
         with pytest.raises(KeysteadError, match=told):
             load(lab_file(machines=[east], kms=kms))
@@ -192,5 +192,5 @@ def test_an_address_in_the_lab_file(address: str, told: str) -> None:
     assert made.machines[0].address == told and made.gates
     assert not plan(load(lab_file())).gates
     if address:
-        with pytest.raises(KeysteadError, match="no key server has `door: kmip`"):
+        with pytest.raises(KeysteadError, match="no key server has `transport: kmip`"):
             load(lab_file(machines=[east]))

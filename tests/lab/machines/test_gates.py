@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module", params=["kms", pytest.param("vcenter", marks=pytest.mark.slow)])
 def two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Two]:
     """The key server stands there and vCenter here, or the other way round."""
-    content = lab_file(kms=[{"name": "kms", "door": "kmip"}])
+    content = lab_file(kms=[{"name": "kms", "transport": "kmip"}])
     content["machines"][0]["nodes"] = [request.param]
     with joined(tmp_path_factory.mktemp("gates"), content) as made:
         yield made

@@ -80,7 +80,7 @@ class Shared:
 
     def attach(self) -> str:
         """Let commands outside reach the lab."""
-        assert until(lambda: (self.lab.home / "labs/shared/door/address.json").exists(), 60)
+        assert until(lambda: (self.lab.home / "labs/shared/tls-proxy/address.json").exists(), 60)
         path = self.folder / "access"
         path.write_text(self.lab.ok("lab", "access", "-n", "shared").out)
         return self.outside.ok("lab", "attach", str(path)).out

@@ -73,8 +73,8 @@ async def test_who_asks_for_a_machine_that_the_lab_has_not_is_told_of_once(tmp_p
     """A container of a profile that the Lab file of this start knows nothing of."""
     for name in ("racks", "trust-1", "trust-2"):
         (tmp_path / name).mkdir()
-    (tmp_path / "door").mkdir()
-    (tmp_path / "door/address.json").write_bytes(b'{"host":"127.0.0.1","port":1}')
+    (tmp_path / "tls-proxy").mkdir()
+    (tmp_path / "tls-proxy/address.json").write_bytes(b'{"host":"127.0.0.1","port":1}')
     told = list[str]()
     running = asyncio.create_task(inviter_of(tmp_path, Crowd(), told.append).run())
     try:

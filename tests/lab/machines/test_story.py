@@ -180,8 +180,8 @@ class Two:
             self.ask(HostPowerOn(("esxi-002",)))
         return self.host() == "running"
 
-    def door(self) -> psutil.Process:
-        (found,) = (p for p in self.here.processes() if "lab.machines.door" in p.cmdline())
+    def proxy(self) -> psutil.Process:
+        (found,) = (p for p in self.here.processes() if "lab.machines.tls_proxy" in p.cmdline())
         return found
 
 
@@ -326,13 +326,13 @@ def test_an_agent_tells_a_document_a_line_where_it_is_asked_to(two: Two, tmp_pat
 @pytest.mark.slow
 def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) -> None:
     (process,) = (p for p in two.far.cli.processes() if p.pid and p.name().startswith("ks-"))
-    two.door().suspend()
+    two.proxy().suspend()
     time.sleep(4)
-    two.door().resume()
+    two.proxy().resume()
     assert until(lambda: two.stands("joined"), 10)
     assert process.is_running() and two.host() == "running"
     leases = two.far.said.count("was not heard")
-    two.door().suspend()
+    two.proxy().suspend()
     try:
         assert until(lambda: two.far.nodes() == [], 30), "the agent ended them by itself"
         assert until(lambda: two.stands("away"), 30) and two.host() == "gone"
@@ -342,7 +342,7 @@ def test_a_short_silence_changes_nothing_and_a_lease_ends_the_nodes(two: Two) ->
         refused = two.here("host", "reboot", "esxi-002", "-n", "far")
         assert "esxi-002" in refused.err and "keystead agent join" in refused.err, refused
     finally:
-        two.door().resume()
+        two.proxy().resume()
     assert two.far.said.count("was not heard for 15 s: all processes are ended") == leases + 1
     assert until(lambda: two.stands("joined"), 40), "it came back by itself"
     assert until(two.running, 20)

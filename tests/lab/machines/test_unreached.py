@@ -1,5 +1,5 @@
-"""Who comes to a door of another lab, or with a key that is not known, hears that it was refused,
-and is not told to look at the network."""
+"""Who comes to a TLS proxy of another lab, or with a key that is not known, hears that it was
+refused, and is not told to look at the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lab.machines.access import attach
 from lab.machines.attached import Access
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.listening import Address, LabDoor, find_address
+from lab.machines.listening import Address, TlsProxy, find_address
 from lab.members import joining
 from lab.members.joined import JoinedFolder
 from lab.schema.errors import KeysteadError
@@ -33,18 +33,18 @@ pytestmark = pytest.mark.lab
 
 
 @pytest_asyncio.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Path]:
-    """The folder of a lab ``other`` whose door is open, with its control broker behind it."""
+async def proxy(tmp_path: Path) -> AsyncIterator[Path]:
+    """The folder of a lab ``other`` whose TLS proxy is open, with its control broker behind it."""
     folder = tmp_path / "other"
     identities = Identities.create(folder)
-    control, door = (
+    control, proxy = (
         Broker(folder, identities, BrokerKind.CONTROL),
-        LabDoor(folder, "other", Address("127.0.0.1", 0)),
+        TlsProxy(folder, "other", Address("127.0.0.1", 0)),
     )
     await control.start()
-    await door.start({"control": control.url})
+    await proxy.start({"control": control.url})
     yield folder
-    await door.stop()
+    await proxy.stop()
     await control.stop()
 
 
@@ -55,7 +55,7 @@ def access(folder: Path, address: object = None, seed: str = "", authority: str 
             lab="other",
             address=str(address or find_address(folder)),
             seed=seed or Identities.load(folder).control(CLI).seed,
-            authority=authority or (folder / "door" / "ca.pem").read_text(),
+            authority=authority or (folder / "tls-proxy" / "ca.pem").read_text(),
         )
     )
 
@@ -74,26 +74,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-async def test_a_key_that_the_lab_does_not_know(door: Path, tmp_path: Path) -> None:
+async def test_a_key_that_the_lab_does_not_know(proxy: Path, tmp_path: Path) -> None:
     stranger = Identities.create(tmp_path / "stranger").control(CLI).seed
-    attach(access(door), "right")
+    attach(access(proxy), "right")
     async with Remote(LabFolder("right")) as lab:
         assert lab.client.connected
-    id, text, fix = await refused(access(door, seed=stranger))
+    id, text, fix = await refused(access(proxy, seed=stranger))
     assert id == "KS-AGENT-011" and "answered at" in text and "does not know the key" in text
     assert "new file" in fix and "port" not in fix
 
 
 @pytest.mark.slow
-async def test_the_door_of_another_lab(door: Path, tmp_path: Path) -> None:
-    made, _ = trust.ensure_door_certificate(tmp_path / "third", "third")
+async def test_the_proxy_of_another_lab(proxy: Path, tmp_path: Path) -> None:
+    made, _ = trust.ensure_proxy_certificate(tmp_path / "third", "third")
     authority = (made.parent / "ca.pem").read_text()
-    id, text, fix = await refused(access(door, authority=authority))
+    id, text, fix = await refused(access(proxy, authority=authority))
     assert id == "KS-AGENT-011" and "no certificate of this lab" in text and "new file" in fix
 
 
 @pytest.mark.slow
-async def test_something_that_is_no_door_and_nobody(door: Path) -> None:
+async def test_something_that_is_no_proxy_and_nobody(proxy: Path) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(64)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -102,21 +102,21 @@ async def test_something_that_is_no_door_and_nobody(door: Path) -> None:
 
     other = await asyncio.start_server(greet, "127.0.0.1", 0)
     try:
-        id, text, _ = await refused(access(door, f"127.0.0.1:{other.sockets[0].getsockname()[1]}"))
+        id, text, _ = await refused(access(proxy, f"127.0.0.1:{other.sockets[0].getsockname()[1]}"))
     finally:
         other.close()
-    assert id == "KS-AGENT-011" and "no door of a lab" in text, text
-    id, text, fix = await refused(access(door, "127.0.0.1:1"))
+    assert id == "KS-AGENT-011" and "no TLS port of a lab" in text, text
+    id, text, fix = await refused(access(proxy, "127.0.0.1:1"))
     assert id == "KS-AGENT-006" and "not reached at 127.0.0.1:1: " in text and "port" in fix
 
 
 @pytest.mark.slow
 async def test_an_agent_with_a_bundle_of_another_lab(
-    door: Path, folder: LabFolder, tmp_path: Path
+    proxy: Path, folder: LabFolder, tmp_path: Path
 ) -> None:
     """As when a lab was made anew at the same address: its authority is another one."""
     path = tmp_path / "east.bundle"
-    issue("far", "east", path, str(find_address(door)), 60.0)
+    issue("far", "east", path, str(find_address(proxy)), 60.0)
     bundle = read(path)
     joined = JoinedFolder(bundle)
     holding: Any = SimpleNamespace(page=SimpleNamespace(supervisor_time=time.monotonic))

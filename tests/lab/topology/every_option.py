@@ -106,7 +106,7 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
                 "audit": "buffered",
             },
             {"name": "typed", "root": "passphrase", "passphrase_file": str(passphrase)},
-            {"name": "behind-tls", "door": "kmip"},
+            {"name": "behind-tls", "transport": "kmip"},
         ],
         "providers": PROVIDERS,
         "clusters": CLUSTERS,
@@ -320,7 +320,9 @@ PLAYS: Final[dict[str, Play]] = {
     "kms.passphrase_file": Play(
         lambda t: (t.servers["typed"].root, t.servers["typed"].machine), ("passphrase", "running")
     ),
-    "kms.door": Play(lambda t: sorted(t.clients), ["esxi-003", "esxi-004", "esxi-005", "vcenter"]),
+    "kms.transport": Play(
+        lambda t: sorted(t.clients), ["esxi-003", "esxi-004", "esxi-005", "vcenter"]
+    ),
     "kms.audit": Play(lambda t: t.reads_kept, {"counted": False, "pair": True}),
     "providers.name": Play(
         lambda t: sorted({name for _, name in t.providers}),
@@ -470,7 +472,7 @@ def spread(folder: Path) -> dict[str, Any]:
         "name": "far",
         "pace": 60,
         "vcenters": [{"name": "vcenter"}],
-        "kms": [{"name": "kms", "door": "kmip"}],
+        "kms": [{"name": "kms", "transport": "kmip"}],
         "providers": [{"name": "kms-provider", "servers": ["kms"]}],
         "clusters": [
             {"name": "a", "hosts": host, "vms": vms},

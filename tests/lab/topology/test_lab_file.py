@@ -225,20 +225,20 @@ def test_servers_that_cannot_replicate_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("kms", "servers"), [({"door": "kmip"}, 1), ({"door": "kmip", "replicas": 2}, 2)]
+    ("kms", "servers"), [({"transport": "kmip"}, 1), ({"transport": "kmip", "replicas": 2}, 2)]
 )
 def test_key_servers_that_are_asked_by_kmip(kms: dict[str, object], servers: int) -> None:
-    """The door says nothing of how many there are."""
+    """The transport says nothing of how many there are."""
     made = plan(load("default", kms=kms))
     nodes = [spec for spec in made.nodes if spec.role is Role.KMS]
-    assert [spec.config["door"] for spec in nodes] == ["kmip"] * servers
+    assert [spec.config["transport"] for spec in nodes] == ["kmip"] * servers
     [provider] = made.providers
     assert provider.kmip == provider.servers == tuple(spec.node for spec in nodes)
 
 
 def test_who_comes_by_kmip_has_no_way_in_over_the_bus() -> None:
     """A client that the console has revoked would go on there: only other servers are let in."""
-    pair = [{"name": "a", "door": "kmip"}, {"name": "b", "door": "kmip"}]
+    pair = [{"name": "a", "transport": "kmip"}, {"name": "b", "transport": "kmip"}]
     lab = {
         **HEAD,
         "kms": [*pair, {"name": "c"}],

@@ -267,14 +267,20 @@ def test_config_from_a_map() -> None:
     values = msgspec.to_builtins(CONFIG)
     assert kms_config(values) == CONFIG
     assert kms_config({}) == KmsConfig()
-    assert kms_config({"door": "kmip", "identities": {"a": {"role": "peer"}}}).peer == "a"
+    assert kms_config({"transport": "kmip", "identities": {"a": {"role": "peer"}}}).peer == "a"
     for wrong, text in (
         ({"identities": {"vcenter": {"role": "boss"}}}, "boss"),
         ({"identitys": {}}, "identitys"),
         ({"identities": {"vcenter": {"scope": ""}}}, "scope"),
         ({"local_scope": ""}, "scope"),
-        ({"door": "kmip", "identities": {"vcenter": {}}}, "only peers are identities of the bus"),
-        ({"door": "kmip", "identities": {"a": {"role": "peer"}, "b": {"role": "kps"}}}, "only"),
+        (
+            {"transport": "kmip", "identities": {"vcenter": {}}},
+            "only peers as bus",
+        ),
+        (
+            {"transport": "kmip", "identities": {"a": {"role": "peer"}, "b": {"role": "kps"}}},
+            "only",
+        ),
     ):
         with pytest.raises(InvalidArgument, match=text):
             kms_config(wrong)

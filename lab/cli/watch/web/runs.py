@@ -15,13 +15,19 @@ from chaos.report.filling import fill
 from chaos.report.story import Story
 from lab.cli.watch.scene import moments, scene_of_run
 from lab.cli.watch.web.parts import Parts
+from lab.load.kept import LOAD
 from lab.local.stored.checking import reproduce
 from lab.local.stored.reports import page_of, story_of
 from lab.local.stored.runs import runs
+from lab.local.stored.sweep_runs import SWEEP
+from lab.matrix.outside import OUTSIDE
+from lab.matrix.run import MATRIX
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 
 _SHOWN: Final = 200
+_WITHOUT_MOMENTS: Final = (MATRIX, OUTSIDE, LOAD, SWEEP)
+"""What is no run of an experiment, and is neither stepped through nor replayed."""
 _REPORT_POLICY: Final = "frame-ancestors 'none'"
 """A report has its own policy in its head, which knows its script by its digest."""
 
@@ -46,9 +52,10 @@ def _draw_list() -> str:
         {
             "stored": stored,
             "began": datetime.fromtimestamp(stored.began, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "again": reproduce(RunFolder(stored.run).record()),
+            "again": reproduce(RunFolder(stored.run).record()) if has_moments else "",
         }
         for stored in found.items[:_SHOWN]
+        for has_moments in (stored.experiment not in _WITHOUT_MOMENTS,)
     ]
     more = len(found.items) - len(rows)
     return fill("runs.html", {"rows": rows, "more": more, "damaged": found.damaged})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import socket
@@ -77,7 +78,7 @@ def _bind(port: int) -> tuple[socket.socket, str]:
     try:
         bound = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        text = f"127.0.0.1:{port}: {error.strerror or error}"
+        text = f"127.0.0.1:{port}: {os.strerror(error.errno or 0)}"
         raise KeysteadError("KS-API-003", text, "give another port with `--port`") from None
     return bound, f"http://127.0.0.1:{bound.getsockname()[1]}/"
 

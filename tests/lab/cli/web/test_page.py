@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaos.experiment.lint import read_experiment
+from lab.cli.main import run
 from lab.play.prepare import prepare
 from tests.lab.cli.web.asking import TOKEN, simulated
+from tests.tidy.tree import ROOT
 
 pytestmark = pytest.mark.sim
 
@@ -22,7 +31,7 @@ def news(body: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-async def test_a_lab_is_shown_followed_and_changed(tmp_path: Any) -> None:
+async def test_a_lab_is_shown_followed_and_changed(tmp_path: Path) -> None:
     async with simulated(hosts=2, vms=2, tpm="model") as server:
         page = await server.ask("/")
         assert page.status == 200 and "esxi-002" in page.text and "2 running" in page.text
@@ -56,6 +65,44 @@ async def test_a_lab_is_shown_followed_and_changed(tmp_path: Any) -> None:
         made = prepare(str(path), None, {}, {}, "sim").plan
         assert [fault.kind for fault in made.faults] == ["link.cut", "host.power_loss"]
         assert read_experiment(path, {}).text == saved.text
+
+
+@pytest.mark.slow
+def test_the_command_serves_a_simulation_that_other_commands_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    words = ["watch", "--web", "--sim", "default", "--seed", "7", "--name", "page"]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "lab.cli.main", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stderr is not None
+        said = serving.stderr.readline()
+        address, _, token = said.removeprefix("the page of page: ").strip().partition("#token=")
+        assert address.startswith("http://127.0.0.1:") and len(token) >= 32, said
+        assert run(["link", "cut", "vcenter", "kms", "--for", "5m", "--name", "page"]) == 0
+        port = address.rstrip("/").rpartition(":")[2]
+        assert 'keystead_faults_active{kind="link.cut"} 1' in get(port, "/metrics")
+        assert token not in get(port, "/")
+        again = ["watch", "--web", "--port", port, "--sim", "default", "--name", "other"]
+        assert run(again) == 1
+        assert f"KS-API-003: 127.0.0.1:{port}: Address already in use\n" in capsys.readouterr().err
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(30) == 0
+    finally:
+        serving.kill()
+        serving.communicate()
+
+
+def get(port: str, path: str) -> str:
+    with closing(HTTPConnection("127.0.0.1", int(port), timeout=30)) as connection:
+        connection.request("GET", path)
+        with connection.getresponse() as answer:
+            return answer.read().decode()
 
 
 async def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

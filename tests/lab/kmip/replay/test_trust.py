@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL
 
 from lab.kmip.replay.findings import PlayPhase, ReplayVerdict
-from lab.kmip.replay.handshake import ServerDoor
+from lab.kmip.replay.handshake import ServerAttempts
 from lab.kmip.replay.journal import ReplayJournal
 from lab.kmip.replay.playing import Replay, ReplayPlan
 from lab.kmip.replay.servers import ReplayedServer
@@ -90,7 +90,7 @@ async def played(
             heard=journal.step_recorder(name),
             seen=journal.answer_recorder(name),
         )
-        door = ServerDoor("127.0.0.1", port, WITHIN_S)
+        door = ServerAttempts("127.0.0.1", port, WITHIN_S)
         server = ReplayedServer(name, "127.0.0.1", door, lambda who: dialogue)
         replay = Replay(
             [server],

@@ -16,7 +16,7 @@ from lab.local.outside import outside
 from lab.matrix.topologies import topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
-from services.kms.settings.config import ClientDoor
+from services.kms.settings.config import KmsTransport
 
 pytestmark = pytest.mark.sim
 
@@ -30,8 +30,15 @@ def unheard(text: str, step: int, total: int) -> None:
     """Nobody listens."""
 
 
+BY_KMIP = KmsTransport.KMIP
+
+
 def played(
-    block: str, fault: str, *events: str, door: ClientDoor = ClientDoor.KMIP, **knobs: object
+    block: str,
+    fault: str,
+    *events: str,
+    transport: KmsTransport = KmsTransport.KMIP,
+    **knobs: object,
 ) -> tuple[CellRow, ...]:
     answer = matrix(
         (block,),
@@ -45,9 +52,9 @@ def played(
         variants=False,
         report=unheard,
         knobs=knobs,
-        door=door,
+        transport=transport,
     )
-    assert answer.door == door
+    assert answer.transport == transport
     return answer.items
 
 
@@ -56,12 +63,14 @@ def seen(row: CellRow) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("block", [Block.S11, Block.N0X, Block.T10])
-def test_every_key_server_of_a_staging_is_behind_the_door(block: Block) -> None:
+def test_every_key_server_of_a_staging_is_behind_the_transport(block: Block) -> None:
     staging = Staging(block=block, fault=TableFault.F1, boot=Boot.ORDERLY, events=(TableEvent.E1,))
-    for door in ClientDoor:
-        made = topology_of(staging, TpmBackend.MODEL, door=door)
+    for transport in KmsTransport:
+        made = topology_of(staging, TpmBackend.MODEL, transport=transport)
         servers = [spec for spec in made.nodes if spec.role is Role.KMS]
-        assert servers and {spec.config.get("door", "bus") for spec in servers} == {door.value}
+        assert servers and {spec.config.get("transport", "bus") for spec in servers} == {
+            transport.value
+        }
 
 
 @pytest.mark.slow
@@ -90,22 +99,22 @@ def test_a_provider_that_was_deleted_and_comes_back_is_trusted_again() -> None:
 
 
 @pytest.mark.slow
-def test_a_vcenter_that_keeps_keys_is_found_out_at_either_door() -> None:
+def test_a_vcenter_that_keeps_keys_is_found_out_at_either_transport() -> None:
     """Letters are right, and the cause is another one: nobody has asked a key server."""
     found = []
-    for door in ClientDoor:
-        [row] = played("S00", "F0", "E4", door=door, vc_key_cache_s=3600)
+    for transport in KmsTransport:
+        [row] = played("S00", "F0", "E4", transport=transport, vc_key_cache_s=3600)
         assert (row.verdict, row.observed) == ("disagree", row.expected)
         found.append(row.why.partition(": ")[2].partition(" ")[2])
     assert found == ["was pushed, and no key server was asked for it"] * 2
 
 
 @pytest.mark.slow
-def test_a_row_outside_of_the_grid_is_played_at_that_door() -> None:
+def test_a_row_outside_of_the_grid_is_played_at_that_transport() -> None:
     answer = outside(
-        ("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, door=ClientDoor.KMIP
+        ("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, transport=KmsTransport.KMIP
     )
-    assert (answer.door, answer.exit_code) == ("kmip", 0)
+    assert (answer.transport, answer.exit_code) == ("kmip", 0)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
-from lab.local.simulation_door import simulation_door
+from lab.local.simulation_socket import simulation_socket
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from tests.lab.cli.conftest import Cli
@@ -34,8 +34,8 @@ def cli(served: Served, tmp_path: Path) -> Iterator[Cli]:
     stack = contextlib.AsyncExitStack()
 
     async def open_door() -> None:
-        door = simulation_door(folder, served.lab.simulated.call)
-        await stack.enter_async_context(door)
+        proxy = simulation_socket(folder, served.lab.simulated.call)
+        await stack.enter_async_context(proxy)
 
     served.run(open_door)
     yield made
@@ -54,7 +54,7 @@ def test_the_command_line_has_the_lab_and_its_time(served: Served, cli: Cli) -> 
     assert "there is no VM vm-1; did you mean vm-01?" in refused.err
 
     async def open_another() -> None:
-        async with simulation_door(cli.home / "labs" / "story", served.lab.simulated.call):
+        async with simulation_socket(cli.home / "labs" / "story", served.lab.simulated.call):
             pass
 
     with pytest.raises(KeysteadError, match="another simulated lab is called story"):

@@ -43,7 +43,7 @@ Change = Callable[[str], Awaitable[Changed]]
 
 
 @asynccontextmanager
-async def door(folder: RunFolder, change: Change) -> AsyncIterator[None]:
+async def load_control(folder: RunFolder, change: Change) -> AsyncIterator[None]:
     """Open while the load is offered. Where no socket can be had, its rate stays as it is: that is
     no reason not to measure."""
 
@@ -104,7 +104,7 @@ def runs(folder: RunFolder) -> bool:
 def the_one(run: str) -> RunFolder:
     """The load of that name that runs, or the only one; KS-RUN-001, KS-LOAD-004 to 006."""
     if not run:
-        found = [folder for folder in _with_a_door() if runs(folder)]
+        found = [folder for folder in _folders_with_control() if runs(folder)]
         if not found:
             raise KeysteadError("KS-LOAD-004")
         if len(found) > 1:
@@ -120,7 +120,7 @@ def the_one(run: str) -> RunFolder:
     raise KeysteadError("KS-LOAD-004", f"{run}: no load is offered there now")
 
 
-def _with_a_door() -> Iterator[RunFolder]:
+def _folders_with_control() -> Iterator[RunFolder]:
     for path in runs_folder().glob(f"*/{NAME}"):
         if not names.RUN.fault(path.parent.name):
             yield RunFolder(path.parent.name)

@@ -1,10 +1,10 @@
-"""The door of a lab: takes TLS on one address, and hands bytes to the broker that ALPN names.
+"""The TLS proxy of a lab: takes TLS on one address, and hands bytes to the broker that ALPN names.
 
-``python -m lab.machines.door HOST PORT CERTIFICATE KEY BROKER=PORTS...``, ports with commas between
-them, writes the port that it listens on to standard output, then serves until it is ended. With
-``gate=PORT:FOLDER`` it opens the gate of the lab in that folder, too, and writes its port. It knows
-nobody and asks nobody who he is: brokers do. It is a process of its own, so that no work of the
-supervisor holds a message.
+``python -m lab.machines.tls_proxy HOST PORT CERTIFICATE KEY BROKER=PORTS...``, ports with commas
+between them, writes the port that it listens on to standard output, then serves until it is ended.
+With ``gate=PORT:FOLDER`` it opens the gate of the lab in that folder, too, and writes its port. It
+knows nobody and asks nobody who he is: brokers do. It is a process of its own, so that no work of
+the supervisor holds a message.
 
 A broker of several servers is given to connections in turn, each the next server that is there: who
 comes again after the loss of one finds another.

@@ -41,7 +41,7 @@ class _Answered(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def simulation_door(folder: Path, call: Call) -> AsyncIterator[None]:
+async def simulation_socket(folder: Path, call: Call) -> AsyncIterator[None]:
     """Answer other processes by ``call`` for the length of a block.
 
     KS-API-004 when another process serves a simulated lab in this folder.

@@ -1,4 +1,4 @@
-"""The door: TLS, from whoever can say which broker is meant, and nothing else."""
+"""The TLS proxy, from whoever can say which broker is meant, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from lab.machines import trust
-from lab.machines.door import context, serve
-from lab.machines.listening import Address, LabDoor, address, find_address
+from lab.machines.listening import Address, TlsProxy, address, find_address
+from lab.machines.tls_proxy import context, serve
 from lab.schema.errors import KeysteadError
-from services.runtime.real.broker_tls import DOOR_NAME, LabTls
+from services.runtime.real.broker_tls import PROXY_NAME, LabTls
 
 
 async def broker(name: bytes) -> tuple[asyncio.Server, int]:
@@ -41,28 +41,28 @@ async def broker(name: bytes) -> tuple[asyncio.Server, int]:
 
 @pytest_asyncio.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
-    """Of a door in front of a control broker; the data broker is down."""
-    certificate, key = trust.ensure_door_certificate(tmp_path / "door", "far")
+    """Of a TLS proxy in front of a control broker; the data broker is down."""
+    certificate, key = trust.ensure_proxy_certificate(tmp_path / "tls-proxy", "far")
     control, inner = await broker(b"control")
     down, gone = await broker(b"data")
     down.close()
     secure = context(str(certificate), str(key), ["control", "data"])
-    door = await serve("127.0.0.1", 0, secure, {"control": [inner], "data": [gone]})
-    yield door.sockets[0].getsockname()[1]
-    door.close()
+    proxy = await serve("127.0.0.1", 0, secure, {"control": [inner], "data": [gone]})
+    yield proxy.sockets[0].getsockname()[1]
+    proxy.close()
     control.close()
     await asyncio.sleep(0.1)  # connections end at both ends
 
 
 def secured(folder: Path, broker: str = "control") -> ssl.SSLContext:
-    made = LabTls(str(folder / "door" / "ca.pem"), broker).options["tls"]
+    made = LabTls(str(folder / "tls-proxy" / "ca.pem"), broker).options["tls"]
     assert isinstance(made, ssl.SSLContext)
     return made
 
 
 async def test_bytes_pass_whole_in_both_ways(tmp_path: Path, port: int) -> None:
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=secured(tmp_path), server_hostname=DOOR_NAME
+        "127.0.0.1", port, ssl=secured(tmp_path), server_hostname=PROXY_NAME
     )
     assert await reader.readline() == b"control\n"
     sent = bytes(range(256)) * 8192
@@ -73,21 +73,21 @@ async def test_bytes_pass_whole_in_both_ways(tmp_path: Path, port: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_client_comes_back_however_long_door_or_broker_were_down(tmp_path: Path) -> None:
+async def test_a_client_comes_back_however_long_proxy_or_broker_were_down(tmp_path: Path) -> None:
     identities = Identities.create(tmp_path)
     seed = identities.add_machine("east").seed
     control = Broker(tmp_path, identities, BrokerKind.CONTROL)
-    door = LabDoor(tmp_path, "far", Address("127.0.0.1", 0))
+    proxy = TlsProxy(tmp_path, "far", Address("127.0.0.1", 0))
     await control.start()
-    await door.start({"control": control.url})
-    way = LabTls(str(tmp_path / "door" / "ca.pem"), "control")
+    await proxy.start({"control": control.url})
+    way = LabTls(str(tmp_path / "tls-proxy" / "ca.pem"), "control")
     client = ControlClient(f"nats://{find_address(tmp_path)}", seed, "machine-east", secured=way)
     await client.open()
     try:
         for down_s in (0.0, 1.0):  # one try to come back meanwhile, and several
-            await door.stop()
+            await proxy.stop()
             await asyncio.sleep(down_s)
-            await door.start({"control": control.url})
+            await proxy.start({"control": control.url})
             await up(client)
             await control.kill()
             await asyncio.sleep(down_s)
@@ -95,7 +95,7 @@ async def test_a_client_comes_back_however_long_door_or_broker_were_down(tmp_pat
             await up(client)
     finally:
         await client.close()
-        await door.stop()
+        await proxy.stop()
         await control.stop()
 
 
@@ -109,7 +109,7 @@ async def up(client: ControlClient) -> None:
 
 async def test_a_broker_that_is_down_is_a_connection_that_ends(tmp_path: Path, port: int) -> None:
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=secured(tmp_path, "data"), server_hostname=DOOR_NAME
+        "127.0.0.1", port, ssl=secured(tmp_path, "data"), server_hostname=PROXY_NAME
     )
     assert await ended(reader) == b""
     writer.transport.abort()
@@ -117,9 +117,9 @@ async def test_a_broker_that_is_down_is_a_connection_that_ends(tmp_path: Path, p
 
 async def test_who_names_no_broker_or_speaks_no_tls_gets_nothing(tmp_path: Path, port: int) -> None:
     plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    plain.load_verify_locations(tmp_path / "door" / "ca.pem")
+    plain.load_verify_locations(tmp_path / "tls-proxy" / "ca.pem")
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=plain, server_hostname=DOOR_NAME
+        "127.0.0.1", port, ssl=plain, server_hostname=PROXY_NAME
     )
     assert await ended(reader) == b""
     writer.transport.abort()
@@ -137,22 +137,22 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def test_another_labs_door_is_a_stranger(tmp_path: Path, port: int) -> None:
-    trust.ensure_door_certificate(tmp_path / "other" / "door", "far")
+async def test_another_labs_proxy_is_a_stranger(tmp_path: Path, port: int) -> None:
+    trust.ensure_proxy_certificate(tmp_path / "other" / "tls-proxy", "far")
 
     def knock() -> None:
         with socket.create_connection(("127.0.0.1", port)) as plain:
-            secured(tmp_path / "other").wrap_socket(plain, server_hostname=DOOR_NAME)
+            secured(tmp_path / "other").wrap_socket(plain, server_hostname=PROXY_NAME)
 
     with pytest.raises(ssl.SSLCertVerificationError):
         await asyncio.to_thread(knock)
 
 
 async def test_an_address_that_is_taken_is_told(tmp_path: Path, port: int) -> None:
-    door = LabDoor(tmp_path, "far", Address("127.0.0.1", port))
+    proxy = TlsProxy(tmp_path, "far", Address("127.0.0.1", port))
     with pytest.raises(KeysteadError, match="cannot listen at") as refused:
-        await door.start({"control": "nats://127.0.0.1:1", "data": "nats://127.0.0.1:1"})
-    assert refused.value.id == "KS-AGENT-001" and not door.alive()
+        await proxy.start({"control": "nats://127.0.0.1:1", "data": "nats://127.0.0.1:1"})
+    assert refused.value.id == "KS-AGENT-001" and not proxy.alive()
 
 
 @pytest.mark.parametrize("text", ["", "host", ":1", "host:", "host:x", "::1:4", "host:70000"])
@@ -169,21 +169,21 @@ def test_addresses_are_written_as_they_are_read() -> None:
 
 
 async def test_strangers_who_say_nothing_give_way_to_who_comes_next(tmp_path: Path) -> None:
-    certificate, key = trust.ensure_door_certificate(tmp_path / "door", "far")
+    certificate, key = trust.ensure_proxy_certificate(tmp_path / "tls-proxy", "far")
     control, inner = await broker(b"control")
     secure = context(str(certificate), str(key), ["control"])
-    door = await serve("127.0.0.1", 0, secure, {"control": [inner]}, handshakes=4)
-    at = door.sockets[0].getsockname()[1]
+    proxy = await serve("127.0.0.1", 0, secure, {"control": [inner]}, handshakes=4)
+    at = proxy.sockets[0].getsockname()[1]
     strangers = [await asyncio.open_connection("127.0.0.1", at) for _ in range(12)]
     begun = time.monotonic()
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", at, ssl=secured(tmp_path), server_hostname=DOOR_NAME
+        "127.0.0.1", at, ssl=secured(tmp_path), server_hostname=PROXY_NAME
     )
     assert await reader.readline() == b"control\n"
     assert time.monotonic() - begun < 4, "before the handshake of any stranger is over"
     assert await asyncio.gather(*(ended(silent) for silent, _ in strangers[:9])) == [b""] * 9
     for one in (writer, *(silent for _, silent in strangers)):
         one.transport.abort()
-    door.close()
+    proxy.close()
     control.close()
     await asyncio.sleep(0.05)

@@ -26,7 +26,7 @@ HEALTH_S: Final = 310.0
 
 def over_tls(seed: int = 3, **more: Any) -> Lab:
     """The default lab, with a pair of key servers that are asked by KMIP."""
-    kms = {"replicas": 2, "mode": "sync-pair", "door": "kmip"}
+    kms = {"replicas": 2, "mode": "sync-pair", "transport": "kmip"}
     return Lab(mode="sim", seed=seed, kms=kms, hosts=2, vms=3, key_persistence=True, **more)
 
 
@@ -148,7 +148,7 @@ async def test_kept_connections_end_with_the_certificate_that_they_showed() -> N
 
 def test_one_question_leaves_no_connection_behind() -> None:
     """It is asked over connections of its own, which nobody else would ever close."""
-    kms = {"door": "kmip"}
+    kms = {"transport": "kmip"}
     world = World(hosts=1, vms=1, kms=kms, knobs={"kmip_connection": "pooled"})
     try:
         runner: Any = world.lab.agent.machine(world.lab.vcenter).runner
@@ -236,7 +236,7 @@ async def test_both_ends_tell_keys_by_the_same_digests() -> None:
 
 async def test_who_is_asked_over_the_bus_has_no_certificates() -> None:
     async with Lab(mode="sim", seed=3, hosts=1, vms=0) as lab:
-        with pytest.raises(KeysteadError, match="no door of KMIP"):
+        with pytest.raises(KeysteadError, match="no KMIP endpoint"):
             await lab.do(c.KmsIdentities("kms"))
         with pytest.raises(KeysteadError, match="no server of kms-provider is asked by KMIP"):
             await lab.do(c.ProviderTrust(PROVIDER))
