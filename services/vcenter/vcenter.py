@@ -112,8 +112,7 @@ class VCenter:
         self.tasks = TaskLog(ports.clock)
         self._migrations = 0
         self.vsan_ticker = Ticker(node, ports.clock, "vsan", node.knobs.remediation_interval_s)
-        # One change of each cluster at a time.
-        self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}
+        self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}  # one change at a time
         self.moves = VmMoves(node, ports.clock, self.inventory, self.sessions)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
