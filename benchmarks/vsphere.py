@@ -133,7 +133,7 @@ class _Client:
 
     def request(self, body: str) -> bytes:
         """The bytes of a request."""
-        data = f"<Envelope {_XSI}><Body>{body}</Body></Envelope>".encode()
+        data = _envelope(body)
         head = b"POST /sdk HTTP/1.1\r\nHost: x\r\nSOAPAction: urn:vim25/8.0.3.0\r\n" + self._cookie
         return head + b"Content-Length: %d\r\n\r\n" % len(data) + data
 
@@ -151,6 +151,15 @@ class _Client:
         if cookie is not None:
             self._cookie = b"Cookie: " + cookie[1] + b"\r\n"
         return await self._reader.readexactly(int(length[1]))
+
+
+def _envelope(body: str) -> bytes:
+    return f"<Envelope {_XSI}><Body>{body}</Body></Envelope>".encode()
+
+
+def retrieve_envelope() -> bytes:
+    """A request for six properties of all VMs."""
+    return _envelope(_retrieve("RetrievePropertiesEx", PATHS) + _END_RETRIEVE)
 
 
 def _retrieve(method: str, paths: tuple[str, ...]) -> str:

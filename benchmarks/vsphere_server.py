@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ class LargeLab:
                 return answers.VmList(items=self.vms)
             case c.GetClusters():
                 return answers.ClusterList(items=self.clusters)
+            case c.GetClock():
+                return answers.LabClock(time=time.time(), pace=1.0)
             case c.GetNodes():
                 return answers.NodeList(items=self.nodes)
         return _Nothing

@@ -110,6 +110,10 @@ class LabCore(OfBus, ABC):
     def monotonic(self) -> float: ...
 
     @abstractmethod
+    def wall(self) -> float:
+        """Unix seconds on the clock of the lab, which its nodes have but for their skew."""
+
+    @abstractmethod
     def in_lab_s(self, real_s: float) -> float:
         """Lab seconds that pass in so many real ones; 0 where virtual time waits for nobody."""
 

@@ -6,6 +6,7 @@ passes while the runbook waits in WaitForUpdatesEx or for a task.
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class Watch:
 
     def wait(self, seconds: float) -> None:
         """Until something changes, or this much time of the lab has passed."""
-        options = PC.WaitOptions(maxWaitSeconds=max(int(seconds), 0))
+        options = PC.WaitOptions(maxWaitSeconds=max(math.ceil(seconds), 0))
         found = self._collector.WaitForUpdatesEx(self._version, options)
         if found is None:
             return

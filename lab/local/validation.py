@@ -28,7 +28,7 @@ from lab.local.calibration import TimedOperation, add_wakeup, time_operations, w
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import scratch
 from lab.topology.service_times import read_profile
-from protocol.errors import ProductError
+from protocol.errors import InvalidPowerState, ProductError
 from protocol.messages.base import Request
 from protocol.messages.vcenter import GenerateKey, PowerOffVm, PowerOnVm
 
@@ -51,8 +51,9 @@ Tell = Callable[[str], None]
 
 class ServedRate(msgspec.Struct, frozen=True):
     """What came of a nominal ``rate`` of operations a second: arrivals as they were drawn, and
-    those that ended until the last arrival, refused ones too, both a second; latencies in
-    milliseconds of those that ended well; how many were refused."""
+    those that were served until the last arrival, both a second (a VM that is on or off already was
+    served, a request for which there was no room was not); latencies in milliseconds of those that
+    ended well; how many did not."""
 
     rate: float
     arrived_per_s: float
@@ -169,8 +170,11 @@ async def offer(lab: LabCore, rate: float, seconds: float, seed: int) -> ServedR
         nonlocal ended, failed
         try:
             await lab.ask(lab.topology.vcenter, message, within_s=LIMIT_S)
+        except InvalidPowerState:
+            failed += 1  # a VM that is on already: an answer like any other
         except ProductError:
             failed += 1
+            return
         else:
             latencies.append(loop.time() - due)
         ended += loop.time() <= begun + seconds

@@ -498,6 +498,9 @@ class ProcessLab(LabFiles, LabGrowth):
     def monotonic(self) -> float:
         return self.time.monotonic()
 
+    def wall(self) -> float:
+        return self.time.wall + self.time.monotonic()
+
     def in_lab_s(self, real_s: float) -> float:
         return real_s * self.time.pace
 

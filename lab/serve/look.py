@@ -26,6 +26,7 @@ from lab.schema.answers import (
     KeyServer,
     KeyServerList,
     KeyStatus,
+    LabClock,
     LabStatus,
     LinkList,
     LinkState,
@@ -281,6 +282,12 @@ async def tasks(session: LabSession, command: commands.GetTasks) -> TaskList:
 async def host_own_view(session: LabSession, command: commands.GetHostView) -> HostView:
     """See ``GetHostView``."""
     return own_view((await session.ask(session.host(command.host), QueryHost())).summary)
+
+
+@executes
+async def clock(session: LabSession, command: commands.GetClock) -> LabClock:
+    """See ``GetClock``."""
+    return LabClock(time=session.lab.wall(), pace=session.lab.topology.pace)
 
 
 @executes

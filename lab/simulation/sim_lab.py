@@ -203,6 +203,9 @@ class SimLab(LabCore):
     def monotonic(self) -> float:
         return self.loop.time()
 
+    def wall(self) -> float:
+        return self.loop.epoch + self.loop.time()
+
     def in_lab_s(self, real_s: float) -> float:
         return 0.0
 

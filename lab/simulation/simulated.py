@@ -55,8 +55,8 @@ class Simulated:
             return decode_answer(command, done.answer)
 
     async def look(self, command: Command[A]) -> A:
-        """The answer to ``GetNodes`` or ``GetLinks``, which the lab itself knows: its world takes
-        no step for it, so that looking as often as one likes does not change what it plays."""
+        """The answer to ``GetNodes``, ``GetLinks`` or ``GetClock``, which the lab itself knows: its
+        world takes no step for it, however often one looks."""
         message = msgspec.msgpack.encode(RunCommand(command=encode_command(command)))
         raw = await self._conversation.call("look", message)
         return decode_answer(command, msgspec.msgpack.decode(raw, type=CommandDone).answer)

@@ -26,8 +26,9 @@ class Executor(Protocol):
         ...
 
     async def look(self, command: Command[A]) -> A:
-        """The answer to ``GetNodes`` or ``GetLinks``, which the lab itself knows. A simulated lab
-        takes no step for it: what it plays does not depend on how often somebody looks."""
+        """The answer to ``GetNodes``, ``GetLinks`` or ``GetClock``, which the lab itself knows. A
+        simulated lab takes no step for it: what it plays does not depend on how often somebody
+        looks."""
         ...
 
     async def sleep(self, seconds: float) -> None:

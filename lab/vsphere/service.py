@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 
 from pyVmomi import vim, vmodl
@@ -169,8 +169,8 @@ class ApiServer:
         self.sessions.end_all()
 
     def clock(self) -> datetime:
-        """The time of the lab: a simulated lab has its own."""
-        return self.watch.time if self.executor.virtual else datetime.now(UTC)
+        """The time of the lab, which its tasks and events have too."""
+        return self.watch.time
 
     @property
     def users(self) -> tuple[answers.User, ...]:

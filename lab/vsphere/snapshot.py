@@ -63,12 +63,11 @@ class InventorySnapshot:
 
 
 class LabWatch:
-    """The lab as it was answered last, for every session of one vCenter. ``time``: its time then,
-    also when nothing else has changed."""
+    """The lab as it was answered last, for every session of one vCenter."""
 
     def __init__(self, executor: Executor, vcenter: str = "") -> None:
         self.executor, self.vcenter = executor, vcenter
-        self.time = datetime.fromtimestamp(0, UTC)
+        self._clock, self._clock_at = answers.LabClock(time=0.0, pace=1.0), 0.0
         self._last: InventorySnapshot | None = None
         self._at, self._age_s = 0.0, MAX_AGE_S
         self._seen = -1, -1  # changes and sleeps of the executor when the last answers began
@@ -77,6 +76,19 @@ class LabWatch:
         self._waiting = 0  # clients
         self._news = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
+
+    async def _read_clock(self) -> None:
+        self._clock = await self.executor.look(c.GetClock())
+        self._clock_at = time.monotonic()
+
+    @property
+    def time(self) -> datetime:
+        """The time of the lab, which tasks and events are stamped with: that of its last answers
+        when it is simulated, and now otherwise."""
+        seconds = self._clock.time
+        if not self.executor.virtual:
+            seconds += (time.monotonic() - self._clock_at) * self._clock.pace
+        return datetime.fromtimestamp(seconds, UTC)
 
     async def do(self, command: Command[Any], user: str = "") -> Any:
         """Give a command to the lab, at this vCenter; what was known before holds no longer."""
@@ -127,7 +139,7 @@ class LabWatch:
             vms=(await self.ask(c.GetVms())).items,
             providers=(await self.ask(c.GetProviders())).items,
         )
-        self.time = looked.now()
+        await self._read_clock()
         await self._find_last_event()
         return _compared(looked) == before and self._last_event == known
 
@@ -156,7 +168,7 @@ class LabWatch:
             users.items,
             roles.items,
         )
-        self.time = taken.now()
+        await self._read_clock()
         return self._compare(taken)
 
     def _compare(self, taken: InventorySnapshot) -> InventorySnapshot:

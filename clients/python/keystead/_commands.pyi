@@ -182,6 +182,12 @@ class Commands:
         The answer is a ``AuditList``.
         """
 
+    def get_clock(self) -> answers.LabClock:
+        """The time of the lab, for programs: what its nodes stamp tasks and events with.
+
+        The answer is a ``LabClock``.
+        """
+
     def get_clusters(self) -> answers.ClusterList:
         """Clusters with their encryption mode, default key provider and host key.
 
@@ -972,6 +978,10 @@ class Commands:
 
         keystead link cut vcenter kms
         keystead link cut vcenter esxi-001 --one-way --for 5m
+        keystead link cut client vcenter
+
+        ``client`` stands for the clients of the vSphere APIs, at a vCenter or a host: their
+        connections hang until the link is healed.
 
         one_way: Only the direction from A to B.
         lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
@@ -1054,13 +1064,14 @@ class Commands:
     def link_reset(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Reset the KMIP connections of a link between vCenters and key servers.
+        """Reset the KMIP connections of a link between vCenters and key servers, or those of
+        clients.
 
         keystead link reset vcenter kms
         keystead link reset vcenter kms --one-way --for 5m
 
-        Neither end may be a host. Messages of the bus are not affected. With ``one_way`` only
-        connections that send data from A to B are reset.
+        Neither end may be a host, except for ``client``. Messages of the bus are not
+        affected. With ``one_way`` only connections that send data from A to B are reset.
 
         one_way: Only the direction from A to B.
         lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
@@ -1075,7 +1086,7 @@ class Commands:
         keystead link stall vcenter kms
         keystead link stall kms vcenter --one-way --for 2m
 
-        Neither end may be a host.
+        Neither end may be a host, except for ``client``.
 
         one_way: Only the direction from A to B.
         lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
@@ -2144,6 +2155,9 @@ class AsyncCommands:
     async def get_audit(self, *, kms: str | None = None) -> answers.AuditList:
         """Show a key server's audit trail: which client did what to which key."""
 
+    async def get_clock(self) -> answers.LabClock:
+        """The time of the lab, for programs: what its nodes stamp tasks and events with."""
+
     async def get_clusters(self) -> answers.ClusterList:
         """Clusters with their encryption mode, default key provider and host key."""
 
@@ -2445,7 +2459,9 @@ class AsyncCommands:
     async def link_reset(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Reset the KMIP connections of a link between vCenters and key servers."""
+        """Reset the KMIP connections of a link between vCenters and key servers, or those of
+        clients.
+        """
 
     async def link_stall(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None

@@ -182,6 +182,14 @@ class AuditList(Answer):
     kind: str
     items: list[AuditRow]
 
+class LabClock(Answer):
+    """``time``: Unix seconds on the lab's clock; ``pace``: lab seconds in one real second."""
+
+    apiVersion: str
+    kind: str
+    time: float
+    pace: float
+
 class ClusterList(Answer):
     """Clusters by name."""
 
@@ -1166,7 +1174,7 @@ class RemovedKey(Answer):
 
 class KmsIdentity(Answer):
     """A client of a key server's KMIP endpoint; ``digest`` is the SHA-256 of its public key,
-    ``end`` until when its certificate is good (Unix seconds)."""
+    ``end`` when its certificate expires (Unix seconds)."""
 
     client: str
     role: str

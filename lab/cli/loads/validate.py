@@ -39,8 +39,8 @@ def validate(
         wanted = [float(part) for part in rates.split(",")]
     except ValueError:
         wanted = []
-    if not wanted or not all(0 < rate <= 1000 for rate in wanted):
-        raise KeysteadError("KS-USE-003", f"--rates {rates}: numbers above 0, at most 1000")
+    if not wanted or not all(0 < rate <= 5000 for rate in wanted):
+        raise KeysteadError("KS-USE-003", f"--rates {rates}: numbers above 0, at most 5000")
     if not 1 <= hosts <= 50:
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: 1 to 50")
     if not 1 <= repeat <= 20:

@@ -194,6 +194,13 @@ class LoopStood(msgspec.Struct, frozen=True, kw_only=True):
     where: str = ""
 
 
+class LabClock(Answer, frozen=True, kw_only=True):
+    """``time``: Unix seconds on the lab's clock; ``pace``: lab seconds in one real second."""
+
+    time: float
+    pace: float
+
+
 class LabStatus(Answer, frozen=True, kw_only=True):
     """The lab in short.
 

@@ -8,7 +8,7 @@ from lab.schema.commands.arguments import doc
 from lab.schema.commands.base import Look, wrong
 
 if TYPE_CHECKING:
-    from lab.schema.answers import EventList, LabStatus, MachineList, TaskList
+    from lab.schema.answers import EventList, LabClock, LabStatus, MachineList, TaskList
 
 EVENTS_AT_ONCE = 1000
 LARGEST = (1 << 63) - 1  # the largest event number
@@ -50,6 +50,12 @@ class GetTasks(Look["TaskList"], frozen=True, tag="get.tasks"):
     """
 
     running: Annotated[bool, doc("Only tasks that have not ended.")] = False
+
+
+class GetClock(Look["LabClock"], frozen=True, tag="get.clock"):
+    """The time of the lab, for programs: what its nodes stamp tasks and events with."""
+
+    words = ""
 
 
 class GetStatus(Look["LabStatus"], frozen=True, tag="get.status"):

@@ -38,7 +38,6 @@ class HostListeners:
         self._host, self._port, self._changed = host, port, changed
         self._listeners: dict[str, tuple[ApiListener, HostServer, int]] = {}
         self._looking = asyncio.Lock()
-        self._epoch: float | None = None
         self._taken: set[str] = set()
         self.ports: dict[str, int] = {}
         server.looks.append(self.look)
@@ -77,9 +76,7 @@ class HostListeners:
             self._changed(self.ports)
 
     async def _open(self, name: str, boot: int) -> None:
-        server = HostServer(
-            self._vcenter.executor, self._vcenter.lab, name, self._password, await self._begin()
-        )
+        server = HostServer(self._vcenter.executor, self._vcenter.lab, name, self._password)
         listener = ApiListener(server, self._folder, self._host, self.ports[name])
         try:
             await server.find_version()
@@ -94,13 +91,6 @@ class HostListeners:
             return
         self.ports[name] = listener.port
         self._listeners[name] = listener, server, boot
-
-    async def _begin(self) -> float:
-        """When the time of a simulated lab began, in Unix seconds."""
-        if self._epoch is None:
-            passed = (await self._vcenter.executor.do(c.GetStatus())).lab_time
-            self._epoch = self._vcenter.clock().timestamp() - passed
-        return self._epoch
 
     async def _close(self, name: str) -> None:
         listener, server, _ = self._listeners.pop(name)

@@ -57,12 +57,10 @@ class HostServer(ApiServer):
     administrator = ROOT_USER
     has_vapi = False
 
-    def __init__(
-        self, executor: Executor, lab: str, host: str, password: str, epoch: float = 0.0
-    ) -> None:
+    def __init__(self, executor: Executor, lab: str, host: str, password: str) -> None:
         super().__init__(executor, lab, password)
         self.host = host
-        self.watch: HostWatch = HostWatch(executor, host, epoch)
+        self.watch: HostWatch = HostWatch(executor, host)
         self.instance_uuid = uuid_of(lab, "host", host)
 
     @property

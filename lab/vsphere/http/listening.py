@@ -153,6 +153,7 @@ class ApiListener:
             lifespan="off",
             loop="none",
             log_config=None,
+            log_level="error",  # a client's malformed request is no news for the operator
             access_log=False,
             server_header=False,
             date_header=False,

@@ -6,7 +6,6 @@ with the ids of a host. What a host does not do, vCenter's tasks, answers ``Meth
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from pyVmomi import vim
@@ -32,12 +31,11 @@ ENC = vim.encryption
 
 
 class HostWatch(LabWatch):
-    """One host as it said of itself last. ``epoch``: Unix seconds at which the time of a simulated
-    lab began."""
+    """One host as it said of itself last."""
 
-    def __init__(self, executor: Executor, host: str, epoch: float = 0.0) -> None:
+    def __init__(self, executor: Executor, host: str) -> None:
         super().__init__(executor)
-        self.host, self._epoch = host, epoch
+        self.host = host
 
     async def do(self, command: Any, user: str = "") -> Any:
         """As ``LabWatch.do``: a local user of the host is no user of vCenter."""
@@ -68,9 +66,7 @@ class HostWatch(LabWatch):
             clusters=(answers.Cluster(cluster=cluster, crypto_mode=CryptoMode.ON_DEMAND),),
             boot=view.boot, view=view,
         )  # fmt: skip
-        if self.executor.virtual:
-            seconds = (await self.ask(c.GetStatus())).lab_time + self._epoch
-            self.time = datetime.fromtimestamp(seconds, UTC)
+        await self._read_clock()
         return self._compare(taken)
 
 

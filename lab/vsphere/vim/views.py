@@ -6,6 +6,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from lab.vsphere.faults import invalid_argument
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vim.managed import Managed, operation
 
@@ -84,6 +85,12 @@ class ListView(_View):
         return []
 
 
+CONTAINERS = (
+    vim.Folder, vim.Datacenter, vim.ComputeResource, vim.ResourcePool, vim.HostSystem,
+)  # fmt: skip
+"""What a view may be of."""
+
+
 class ViewManager(Managed):
     """Makes views."""
 
@@ -96,6 +103,8 @@ class ViewManager(Managed):
     ) -> Any:
         """A view of what lies in a container."""
         request.inventory.find(container)
+        if not isinstance(container, CONTAINERS):
+            raise invalid_argument("container", f"{container._moId} contains nothing")
         made = ContainerView(
             request.session.fresh_id("view"), request.server, container, tuple(type or ()),
             bool(recursive),

@@ -331,3 +331,10 @@ def test_what_is_not_there_is_not_found_and_what_is_not_served_is_refused(si: An
         si.content.propertyCollector.RetrieveProperties([_spec(_vm(si), "config.nothing")])
     with pytest.raises(vmodl.fault.MethodNotFound):
         _vm(si).ResetGuestInformation()
+
+
+def test_a_view_is_of_what_contains_something(si: Any) -> None:
+    vm = si.content.searchIndex.FindByInventoryPath("dc/vm/vm-01")
+    with pytest.raises(vmodl.fault.InvalidArgument) as refused:
+        si.content.viewManager.CreateContainerView(vm, [], True)
+    assert refused.value.invalidProperty == "container"

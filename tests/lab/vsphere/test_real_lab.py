@@ -47,6 +47,9 @@ def test_a_task_is_done_and_a_vcenter_that_is_off_has_a_closed_port(real: Served
         vm = si.content.searchIndex.FindByInventoryPath("dc/vm/vm-01")
         assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
         assert vm.runtime.powerState == "poweredOff"
+        latest = si.content.eventManager.QueryEvents(vim.event.EventFilterSpec())[-1].createdTime
+        since = (si.CurrentTime() - latest).total_seconds()
+        assert 0 <= since < 120, "one clock for events, tasks and CurrentTime, at any pace"
         folder = si.content.rootFolder
         real.do(c.HostPowerOff(("vcenter",)))
         _until_refused(lambda: folder.name)

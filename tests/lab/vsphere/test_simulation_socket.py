@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
-from lab.local.simulation_socket import simulation_socket
+from lab.local.simulation_socket import find_simulation, simulation_socket
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
+from lab.simulation.simulated import Simulated
 from tests.lab.cli.conftest import Cli
 from tests.lab.vsphere.test_hosts import find_vm, hosts, on_host
 
@@ -53,12 +54,29 @@ def test_the_command_line_has_the_lab_and_its_time(served: Served, cli: Cli) -> 
     refused = cli("vm", "on", "vm-1")
     assert "there is no VM vm-1; did you mean vm-01?" in refused.err
 
-    async def open_another() -> None:
-        async with simulation_socket(cli.home / "labs" / "story", served.lab.simulated.call):
-            pass
 
-    with pytest.raises(KeysteadError, match="another simulated lab is called story"):
-        served.run(open_another)
+def test_one_simulated_lab_has_a_name_and_answers_what_it_may(
+    served: Served, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        call = served.lab.simulated.call
+        async with simulation_socket(tmp_path, call):
+            with pytest.raises(KeysteadError, match="another simulated lab is called"):
+                async with simulation_socket(tmp_path, call):
+                    pass
+            client = await find_simulation(tmp_path)
+            assert client is not None
+            assert (await client.call("trace", b"")) == await call("trace", b"")
+            with pytest.raises(KeysteadError, match="beside is not a call"):
+                await client.call("beside", b"")
+            lab = Simulated(client)
+            assert len((await lab.do(c.GetNodes())).items) == 5
+            with pytest.raises(KeysteadError, match="there is no node nobody"):
+                await lab.do(c.LinkHeal("nobody", "kms"))
+            await client.close()
+        assert await find_simulation(tmp_path) is None
+
+    served.run(play)
 
 
 def test_a_look_is_no_step_of_the_simulation(served: Served) -> None:

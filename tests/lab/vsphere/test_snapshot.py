@@ -48,7 +48,7 @@ class _Lab:
 
 
 class _Nothing:
-    items = ()
+    items, time, pace = (), 0.0, 1.0
 
 
 async def _turns() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -56,6 +57,11 @@ class Looker:
                 links = await self._find_links(answers)
             except KeysteadError as error:
                 self.parts.draw_loss(error)
+            except Exception as error:
+                # A defect: the page says it, and goes on looking.
+                traceback.print_exc()
+                defect = KeysteadError("KS-INT-001", f"{type(error).__name__}: {error}")
+                self.parts.draw_loss(defect)
             else:
                 self.seen = answers
                 self.parts.draw(answers, directory, links)

@@ -27,6 +27,7 @@ class Parts:
     def __init__(self, of_lab: str = "") -> None:
         self.html: dict[str, str] = {}
         self._of_lab = of_lab
+        self._shown = "", ""
         self._values: dict[str, tuple[Any, ...]] = {}
         self._versions: dict[str, int] = {}
         self._version = 0
@@ -39,7 +40,8 @@ class Parts:
     def draw(self, answers: Answers, directory: Directory, links: Sequence[RuledLink]) -> None:
         """Draw the lab as it answered."""
         scene = scene_of_lab(answers)
-        self._set("head", "head", answers.status.name, answers.status.mode, scene.notice)
+        self._shown = answers.status.name, answers.status.mode
+        self._set("head", "head", *self._shown, scene.notice)
         self._draw_scene(scene)
         faults = tuple(replace(one, left="") for one in scene.faults)
         self._set("faults", "faults", faults, self._of_lab)
@@ -55,7 +57,7 @@ class Parts:
     def draw_loss(self, error: KeysteadError) -> None:
         """Say that the lab does not answer; everything else stays as it was."""
         fix = f" ({error.fix})" if error.fix else ""
-        self._set("head", "head", "", "", f"{error.id}: {error}{fix}")
+        self._set("head", "head", *self._shown, f"{error.id}: {error}{fix}")
 
     def draw_done(self, done: Sequence[Done]) -> None:
         """What was done on this page."""

@@ -36,10 +36,11 @@ async def serve_lab(
         raise KeysteadError("KS-API-002", str(error), EXTRA) from None
     of_lab = "" if name == LAB_DEFAULTS.name else f" --name {name}"
     stopped, token = _until_signal(), secrets.token_urlsafe(24)
-    async with (
-        executor_of(name, simulated, seed) as (lab, simulation),
-        contextlib.AsyncExitStack() as stack,
-    ):
+    bound, address = _bind(port)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(bound.close)
+        executor = executor_of(name, simulated, seed)
+        lab, simulation = await stack.enter_async_context(executor)
         looker = Looker(lab, every_s, of_lab)
         await looker.look()
         if looker.seen is None:
@@ -47,7 +48,6 @@ async def serve_lab(
         if simulation is not None:
             LabFolder(name).make()
             await stack.enter_async_context(commanded(name, lab, looker.look, simulation))
-        bound, address = _bind(port)
         page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab)
         say(f"the page of {name}: {address}#token={token}")
         say(f"without the token it only shows: {address}    Ctrl-C ends it")

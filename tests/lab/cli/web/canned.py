@@ -48,12 +48,14 @@ CLUSTER = ClusterName("cluster-a")
 
 class CannedLab:
     """``hosts`` with two VMs each: one host is off and one VM is locked. ``odd`` is the name of a
-    VM more; ``away``: the lab does not answer."""
+    VM more; ``away``: the lab does not answer; ``broken``: its client has a defect."""
+
+    broken = False
 
     virtual = False
 
     def __init__(self, hosts: int, *, odd: str = "", away: bool = False) -> None:
-        self._away = away
+        self.away = away
         names = [NodeName(f"esxi-{n:03}") for n in range(1, hosts + 1)]
         off = names[1]
         self._nodes = [
@@ -94,8 +96,10 @@ class CannedLab:
 
     async def do(self, command: Command[Any], vcenter: str = "", user: str = "") -> Any:
         """The answer to a look; every other command is refused."""
-        if self._away:
+        if self.away:
             raise KeysteadError("KS-LAB-001", "the lab is stopped", "keystead up")
+        if self.broken:
+            raise ZeroDivisionError("a defect")
         match command:
             case GetStatus():
                 state = MachineState.RUNNING

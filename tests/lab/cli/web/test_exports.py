@@ -15,6 +15,7 @@ from lab.cli.main import run
 from lab.cli.watch.scene import KeyCount
 from tests.lab.cli.web.asking import Answered, server_for, simulated
 from tests.lab.cli.web.canned import CannedLab
+from tests.tidy.tree import ROOT
 
 ROW = re.compile(r'keystead_[a-z_]+(\{[a-z]+="[A-Za-z_.]+"\})? [0-9.e+]+')
 
@@ -37,6 +38,14 @@ async def test_metrics_have_few_labels_however_large_the_lab_is() -> None:
     assert counts[0] == counts[1]
 
 
+async def test_the_board_asks_for_metrics_that_there_are() -> None:
+    board = (ROOT / "examples" / "grafana" / "keystead.json").read_text()
+    panels = json.loads(board)["panels"]
+    asked = {name for one in panels for name in re.findall(r"keystead_\w+", str(one["targets"]))}
+    told = set(re.findall(r"# TYPE (\w+)", (await server_for(CannedLab(3)).ask("/metrics")).text))
+    assert len(panels) == 6 and asked <= told and len(asked) == 6
+
+
 async def test_metrics_of_a_lab_that_is_away() -> None:
     server = server_for(CannedLab(10, away=True))
     assert (await server.ask("/metrics")).status == 503
@@ -44,6 +53,7 @@ async def test_metrics_of_a_lab_that_is_away() -> None:
     assert page.status == 200 and "KS-LAB-001" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_events_are_cloud_events_and_none_is_lost_or_told_twice() -> None:
     async with simulated(hosts=1, vms=1, tpm="none") as server:

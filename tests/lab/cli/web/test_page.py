@@ -18,7 +18,8 @@ import pytest
 from chaos.experiment.lint import read_experiment
 from lab.cli.main import run
 from lab.play.prepare import prepare
-from tests.lab.cli.web.asking import TOKEN, simulated
+from tests.lab.cli.web.asking import TOKEN, server_for, simulated
+from tests.lab.cli.web.canned import CannedLab
 from tests.tidy.tree import ROOT
 
 pytestmark = pytest.mark.sim
@@ -88,7 +89,7 @@ def test_the_command_serves_a_simulation_that_other_commands_reach(
         port = address.rstrip("/").rpartition(":")[2]
         assert 'keystead_faults_active{kind="link.cut"} 1' in get(port, "/metrics")
         assert token not in get(port, "/")
-        again = ["watch", "--web", "--port", port, "--sim", "default", "--name", "other"]
+        again = ["watch", "--web", "--port", port]
         assert run(again) == 1
         assert f"KS-API-003: 127.0.0.1:{port}: Address already in use\n" in capsys.readouterr().err
         serving.send_signal(signal.SIGINT)
@@ -106,12 +107,29 @@ def get(port: str, path: str) -> str:
 
 
 async def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with simulated(hosts=1, vms=1, tpm="none") as server:
-        nothing = await server.ask("/experiment.yaml")
-        assert nothing.status == 409 and "nothing was done" in nothing.text
-        for of in ("host:nobody", "vm:nothing", "server:none", "link:a,b", "table:x", ""):
-            assert "KS-" in (await server.ask(f"/why?of={of}")).text, of
-        stay = (await server.ask("/live", None, b"data:")).body
-        assert news(stay) and server.looker.watchers == 0
-        monkeypatch.setattr("lab.cli.watch.web.app.WATCHERS_LIMIT", 0)
-        assert (await server.ask("/live", x_keystead_token=TOKEN)).status == 503
+    server = server_for(CannedLab(3))
+    nothing = await server.ask("/experiment.yaml")
+    assert nothing.status == 409 and "nothing was done" in nothing.text
+    for of in ("host:nobody", "vm:nothing", "server:none", "link:a,b", "table:x", ""):
+        assert "KS-USE-002" in (await server.ask(f"/why?of={of}")).text, of
+    stay = (await server.ask("/live", None, b"data:")).body
+    assert news(stay) and server.looker.watchers == 0
+    monkeypatch.setattr("lab.cli.watch.web.app.WATCHERS_LIMIT", 0)
+    assert (await server.ask("/live", x_keystead_token=TOKEN)).status == 503
+
+
+async def test_a_lab_that_goes_is_shown_as_it_was_until_it_is_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lab = CannedLab(3)
+    server = server_for(lab)
+    assert "KS-LAB-001" not in (await server.ask("/")).text
+    lab.away = True
+    page = (await server.ask("/")).text
+    assert "KS-LAB-001: the lab is stopped (keystead up)" in page
+    assert "<h1>default" in page and "esxi-003" in page
+    lab.away, lab.broken = False, True
+    assert "KS-INT-001: ZeroDivisionError: a defect" in (await server.ask("/")).text
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    lab.broken = False
+    assert 'role="alert"' not in (await server.ask("/")).text

@@ -26,7 +26,7 @@ def copied(argument):
     return line
 def forked(line, target, argument=b""):
     sock = line.fork(Fork(1, "ks-x", T + target, argument))
-    while isinstance(word := line.hear(20), ChildEnded):
+    while isinstance(word := line.receive(20), ChildEnded):
         pass  # of a child before
     assert isinstance(word, ChildForked), word
     return sock, word.pid
@@ -51,7 +51,7 @@ def test_it_forks_children_with_what_its_owner_has_loaded_and_nothing_that_is_op
         "import decimal\n"
         "kept = open('/dev/null'), socket.socketpair()\n"
         "line = copied(b'decimal')\n"
-        "print(line.hear(20), line.ended, line.pid != os.getpid())\n"
+        "print(line.receive(20), line.ended, line.pid != os.getpid())\n"
         "print(forked(line, ':describe')[0].recv(4096).decode())\n"
         "print(forked(line, ':noted')[0].recv(4096).decode())\n"
         "line.close()\n"
@@ -65,7 +65,7 @@ def test_it_forks_children_with_what_its_owner_has_loaded_and_nothing_that_is_op
 def test_closing_ends_it_and_its_children_though_it_is_stopped() -> None:
     said = alone(
         "line = copied(b'os')\n"
-        "line.hear(20)\n"
+        "line.receive(20)\n"
         "_, pid = forked(line, ':mute')\n"
         "os.kill(line.pid, signal.SIGSTOP)\n"
         f"import {__name__}, {CopiedServer.__module__} as made\n"
@@ -81,7 +81,7 @@ def test_it_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     alone(
         "line = copied(b'os')\n"
-        "line.hear(20)\n"
+        "line.receive(20)\n"
         f"_, pid = forked(line, ':silent', {str(told).encode()!r})\n"
         f"while not os.path.exists({str(told)!r}): time.sleep(0.01)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n",
@@ -111,12 +111,12 @@ def test_what_its_owner_has_blocked_is_blocked_neither_there_nor_in_children() -
     said = alone(
         "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
         "line = copied(b'os')\n"
-        "line.hear(20)\n"
+        "line.receive(20)\n"
         "sock, pid = forked(line, ':echo', b'x')\n"
         "sock.recv(1)\n"
         "print([row.split()[1] for row in open(f'/proc/{pid}/status') if 'SigBlk' in row])\n"
         "sock.close()\n"
-        "print(line.hear(5))\n"
+        "print(line.receive(5))\n"
         "line.close()\n"
         "print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
     )
