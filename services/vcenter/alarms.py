@@ -16,7 +16,7 @@ from protocol.terms import AttestationStatus, HostConnectionState, HostCryptoSta
 
 
 class AlarmId(StrEnum):
-    """Ids of alarms, as they stand in ``HostInfo`` and ``VmInfo``."""
+    """Ids of alarms in ``HostInfo`` and ``VmInfo``."""
 
     VM_LOCKED = "alarm.VmLocked"
     HOST_CONNECTION = "alarm.HostConnectionFailure"
@@ -26,7 +26,8 @@ class AlarmId(StrEnum):
 
 
 def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
-    """``lock_event``: the event that said why the VM is locked, None when it is not."""
+    """The alarms of a VM. ``lock_event``: the event with the reason why the VM is locked, None when
+    it is not."""
     return (AlarmId.VM_LOCKED.value,) if lock_event is not None else ()
 
 
@@ -38,8 +39,9 @@ def host_alarms(
     *,
     recovery_key_new: bool = False,
 ) -> tuple[str, ...]:
-    """``wanted_safe``: the host should be safe (HEM-02). ``attestation``: None for a TPM never
-    seen. ``recovery_key_new``: nobody has acknowledged its present recovery key."""
+    """The alarms of a host. ``wanted_safe``: the host should be safe (HEM-02). ``attestation``:
+    None for a TPM never seen. ``recovery_key_new``: its present recovery key was not acknowledged
+    yet."""
     alarms: list[str] = []
     if connection is HostConnectionState.NOT_RESPONDING:  # disconnected is on purpose
         alarms.append(AlarmId.HOST_CONNECTION.value)

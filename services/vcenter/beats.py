@@ -17,11 +17,12 @@ from services.runtime.service import ServiceNode
 
 SLOTS: Final = 8
 ROOM: Final = 128
-"""Tickers of a slot before the next one is opened; when all are full, the emptiest is next."""
+"""Tickers of a slot before the next one is opened. When all slots are full, the emptiest is
+used."""
 
 
 class BeatTicks:
-    """The ticks of one ticker. Several ticks before the next ``next`` count as one."""
+    """The ticks of one ticker. Several ticks before the next call of ``next`` count as one."""
 
     def __init__(self) -> None:
         self._tick = asyncio.Event()
@@ -44,7 +45,7 @@ class Beats:
         self._slots: list[dict[BeatTicks, None]] = []
 
     def join(self, beat: BeatTicks, node: ServiceNode) -> None:
-        """``beat`` ticks within one period, and then in each.
+        """Let ``beat`` tick within one period, and then in each.
 
         ``node`` runs the timers, for the rest of its life.
         """
@@ -59,7 +60,7 @@ class Beats:
         slot[beat] = None
 
     def leave(self, beat: BeatTicks) -> None:
-        """It ticks one last time, so that its owner notices. No change if it never joined."""
+        """Tick one last time, so that the owner notices. No change if it never joined."""
         for slot in self._slots:
             slot.pop(beat, None)
         beat.tick_now()

@@ -1,8 +1,8 @@
-"""Certificates between KMIP servers and their clients that are near their end (STD-07).
+"""Certificates between KMIP servers and their clients that expire soon (STD-07).
 
 For a standard provider these are vCenter's certificate for its servers, and the server certificates
 that vCenter trusts. For a trusted provider they are between Key Provider Services and its servers;
-the vCenter of the Trust Authority reports those.
+the vCenter of the Trust Authority reports them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DAY_S: Final = 86_400.0
 
 
 class _Certificate(NamedTuple):
-    """``der`` is shown by ``client``; empty: by a server."""
+    """A certificate (``der``) that ``client`` presents; empty: a server."""
 
     der: bytes
     provider: ProviderId
@@ -28,8 +28,8 @@ class _Certificate(NamedTuple):
 
 
 def near_their_end(row: ProviderRow, until: float) -> dict[str, EventDraft]:
-    """The events for certificates of a standard provider that end by ``until`` (Unix seconds) and
-    have had no event yet, by the SHA-256 of the certificate in hex."""
+    """The events for certificates of a standard provider that expire by ``until`` (Unix seconds)
+    and have had no event yet, by the SHA-256 of the certificate in hex."""
     own = () if row.client is None else row.client.chain[:1]
     found = [_Certificate(der, row.name, "vCenter") for der in own]
     found += [_Certificate(der, row.name) for der in row.trusted if der not in own]
@@ -39,8 +39,8 @@ def near_their_end(row: ProviderRow, until: float) -> dict[str, EventDraft]:
 def near_their_end_behind_services(
     row: AuthorityRow, shown: Mapping[NodeName, bytes], until: float
 ) -> dict[str, EventDraft]:
-    """The same of the trusted providers of a Trust Authority; ``shown`` is what each Key Provider
-    Service shows KMIP servers (DER)."""
+    """The same for the trusted providers of a Trust Authority; ``shown`` is the certificate (DER)
+    that each Key Provider Service presents to KMIP servers."""
     found = []
     for provider in row.providers:
         servers = [one for one in provider.servers if one.address]

@@ -40,7 +40,7 @@ def host_info(
     *,
     wanted_safe: bool,
 ) -> HostInfo:
-    """``summary`` is the host's last report, None when there was none in this life."""
+    """A host for clients. ``summary`` is its last report, None when there was none in this life."""
     crypto = None if summary is None else summary.crypto_state
     seen = row.attestation
     alarms = host_alarms(
@@ -86,14 +86,14 @@ _USUAL: Final = MigrateEncryption.OPPORTUNISTIC
 
 
 def stream_policy(row: VmRow) -> MigrateEncryption:
-    """MOB-02: an encrypted VM always moves encrypted, whatever was configured before."""
+    """MOB-02: an encrypted VM always moves encrypted, whatever is configured."""
     return MigrateEncryption.REQUIRED if row.keys else row.migrate_encryption
 
 
 def vm_info(
     row: VmRow, *, host_connected: bool, listed: bool, not_granted: tuple[CryptoKeyId, ...] = ()
 ) -> VmInfo:
-    """A VM is locked if vCenter marked it (LOCK-01), whatever the host reports.
+    """A VM for clients. It is locked if vCenter marked it (LOCK-01), whatever the host reports.
 
     A mark on a running VM is void (LOCK-04), even before a pass removes it. ``listed``: its host
     has it registered; of a VM that its host does not list, the crypto state is unknown.
@@ -136,7 +136,7 @@ def vm_info(
 def cluster_info(
     row: ClusterRow, *, hosts: int, vms: int, vsan_problems: tuple[str, ...]
 ) -> ClusterInfo:
-    """``hosts`` and ``vms``: how many it has."""
+    """A cluster for clients. ``hosts`` and ``vms``: how many it has."""
     return ClusterInfo(
         cluster=row.name,
         crypto_mode=row.crypto_mode,

@@ -28,13 +28,13 @@ def drs_configured(
 
 
 def drs_powered_on(vm: VmName, host: NodeName) -> EventDraft:
-    """``host``: the one that DRS chose, which may be where the VM was."""
+    """``host``: the host that DRS chose, possibly the VM's own."""
     text = f"DRS powered on virtual machine {vm} on host {host}"
     return EventDraft(event=EventTypeId.DRS_VM_POWERED_ON, text=text, host=host, vm=vm)
 
 
 def drs_migrated(vm: VmName, source: NodeName, host: NodeName) -> EventDraft:
-    """DRS moved a VM that runs: its host is being emptied."""
+    """DRS moved a running VM because its host is being evacuated."""
     text = f"DRS migrated virtual machine {vm} from host {source} to host {host}"
     return EventDraft(event=EventTypeId.DRS_VM_MIGRATED, text=text, host=host, vm=vm)
 

@@ -13,15 +13,11 @@ from protocol.terms import NodeName
 
 
 class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``version`` as people write it (``7.0U3``): what it cannot do yet, it refuses.
+    """``version`` is in the product's form (``7.0U3``): features of later releases are refused.
 
-    ``vcenters``: the others, to which VMs can move and from which they can come (MOB-07).
-
-    ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
-
-    ``shares_at_once``: hosts that are sent new keys of their cluster at the same time (STD-12),
-    without those that do not answer.
-
+    ``vcenters``: the other vCenters with which VMs can be exchanged (MOB-07). ``passes_at_once``:
+    hosts that are remediated at the same time in a storm (BOOT-03). ``shares_at_once``: hosts to
+    which new keys of their cluster are sent at the same time (STD-12), not counting silent ones.
     ``keys_at_once``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
     """
 
@@ -38,7 +34,7 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
-    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
+    """Settings from a node's ``config`` map; ``InvalidArgument`` names what is wrong and where."""
     try:
         made = msgspec.convert(dict(values), VcenterConfig)
         made = msgspec.structs.replace(made, version=format_release(made.release))

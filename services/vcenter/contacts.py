@@ -1,7 +1,7 @@
-"""Contact with key servers: which answered last, and what follows from a change.
+"""Contact with key servers: which answered last, and the consequences of a change.
 
 Every call to a key server reports here, health probes included, so ``Unreachable`` is raised by the
-*first* failed contact, once (STD-09). When a provider of which no server answered answers again,
+*first* failed contact, once (STD-09). When a provider none of whose servers answered answers again,
 ``recovered`` is called at once.
 """
 
@@ -22,7 +22,7 @@ Emit = Callable[[events.EventDraft], Awaitable[None]]
 
 @dataclass
 class _Contact:
-    """``answered`` the last time; ``at`` (Unix seconds): when it did last, None never."""
+    """``answered`` the last time; ``at``: when it last did, in Unix seconds, None: never."""
 
     answered: bool
     at: float | None = None
@@ -40,7 +40,7 @@ class KeyServerContacts:
         self._down_at: dict[ProviderId, float] = {}
 
     async def record_answer(self, provider: ProviderId, server: str) -> None:
-        """That server has answered."""
+        """The server has answered."""
         before = self._found.get((provider, server))
         self._found[provider, server] = _Contact(True, self._clock.now())
         was_down = self._down_at.pop(provider, None) is not None
@@ -50,7 +50,7 @@ class KeyServerContacts:
             self._recovered()
 
     async def record_failure(self, provider: ProviderId, server: str, why: str) -> None:
-        """That server has not answered; the first failure since its last answer is an event."""
+        """The server has not answered; the first failure since its last answer raises an event."""
         before = self._found.get((provider, server))
         at = None if before is None else before.at
         self._found[provider, server] = _Contact(False, at, why)
@@ -59,14 +59,14 @@ class KeyServerContacts:
             await self._emit(events.unreachable(provider, server, why))
 
     def all_failed(self, provider: ProviderId) -> None:
-        """A call has just failed on every server of it."""
+        """A call has just failed on every server of the provider."""
         self._down_at[provider] = self._clock.monotonic()
 
     def just_failed(self, provider: ProviderId, within_s: float) -> bool:
         """Whether that was less than ``within_s`` lab seconds ago.
 
-        The passes over all hosts ask, so that a storm does not wait for the same silence once
-        per host; a person's request never does.
+        Passes over hosts use it, so that a storm does not wait for the same silent servers once per
+        host. Requests of users do not.
         """
         at = self._down_at.get(provider)
         return at is not None and self._clock.monotonic() - at < within_s
@@ -74,7 +74,7 @@ class KeyServerContacts:
     def rows(
         self, provider: ProviderId, servers: Sequence[KmipServer]
     ) -> tuple[KmipServerStatus, ...]:
-        """How each of the servers was last found (RetrieveKmipServersStatus)."""
+        """The last result of each server (RetrieveKmipServersStatus)."""
         found = [(server.name, self._found.get((provider, server.name))) for server in servers]
         return tuple(
             KmipServerStatus(name=name, status=UNKNOWN_STATUS)
@@ -96,7 +96,7 @@ class KeyServerContacts:
         return provider_status(len(servers), down, unknown)
 
     def forget(self, provider: ProviderId) -> None:
-        """It was deleted."""
+        """The provider was deleted."""
         self._down_at.pop(provider, None)
         for key in [key for key in self._found if key[0] == provider]:
             del self._found[key]

@@ -48,7 +48,7 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-KEYS_PER_EVENT = 64  # an event travels in one message; its text says how many more there were
+KEYS_PER_EVENT = 64  # an event is one message; its text has the number of further keys
 
 
 def _ids(keys: Sequence[CryptoKeyId]) -> str:
@@ -83,9 +83,9 @@ def vm_locked(
     missing: tuple[CryptoKeyId, ...],
     reasons: Mapping[CryptoKeyId, KeyUnavailableReason],
 ) -> EventDraft:
-    """LOCK-07: names the missing key ids and the provider, of the key that decided on the event.
+    """LOCK-07: names the missing key ids, and the provider of the key that decided on the event.
 
-    ``reasons``: why each missing key cannot be had, that key first; see ``locks.Lock``.
+    ``reasons``: why each missing key is not available, the deciding key first; see ``locks.Lock``.
     """
     decisive, why = next(iter(reasons.items()))
     text = f"Virtual machine {vm} on host {host} is locked: {_cause(why)} ({why.value}). "
@@ -125,7 +125,7 @@ def host_refused(host: NodeName) -> EventDraft:
 def host_needs_mode(
     host: NodeName, key: CryptoKeyId | None, reason: KeyUnavailableReason
 ) -> EventDraft:
-    """``ReqEnable.*``: the host needs encryption mode and its key cannot be had (HEM-07)."""
+    """``ReqEnable.*``: the host needs encryption mode and its key is not available (HEM-07)."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
         KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
@@ -243,9 +243,9 @@ def unreachable(provider: ProviderId, server: str, why: str) -> EventDraft:
 def certificate_ends(
     provider: ProviderId, who: str, end: float, *, client: str, behind_services: bool
 ) -> EventDraft:
-    """STD-07. ``who``: the common name of the certificate; ``end`` in Unix seconds. ``client``:
-    who shows it to the servers, empty for a server's own; ``behind_services``: of a trusted
-    provider."""
+    """STD-07. ``who``: the common name of the certificate; ``end`` in Unix seconds. ``client``: the
+    client that presents it to the servers, empty for a server's own; ``behind_services``: of a
+    trusted provider."""
     ids = _ENDS_BEHIND_SERVICES if behind_services else _ENDS
     of_whom = (
         f"that {client} shows the servers of key provider {provider}"
@@ -273,7 +273,7 @@ def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> EventD
 
 
 def not_backed_up(provider: ProviderId, *, after_update: bool) -> EventDraft:
-    """NKP-05: at once, and again every 24 hours as long as it is so."""
+    """NKP-05: raised at once, and every 24 hours while there is no backup."""
     event, text = EventTypeId.KMS_NOT_BACKED_UP, f"Key provider {provider} is not backed up"
     if after_update:
         event = EventTypeId.KMS_NOT_BACKED_UP_AFTER_UPDATE
@@ -282,7 +282,7 @@ def not_backed_up(provider: ProviderId, *, after_update: bool) -> EventDraft:
 
 
 def all_backed_up(provider: ProviderId) -> EventDraft:
-    """``provider``: the last one that was not."""
+    """``provider``: the last one without a backup until now."""
     text = f"All native key providers are backed up, {provider} now"
     return EventDraft(event=EventTypeId.KMS_ALL_BACKED_UP, text=text, provider=provider)
 
@@ -368,7 +368,7 @@ def tpm_encryption(host: NodeName, recovery_id: str) -> EventDraft:
 
 
 def vsan_kms_connection(cluster: ClusterName, health: str, details: Sequence[str]) -> EventDraft:
-    """The health of the way to vSAN's key servers changed (VSAN-14)."""
+    """The health of the connection to vSAN's key servers changed (VSAN-14)."""
     text = f"vSAN of {cluster}: key server connection is {health}: {_names(details)}"
     return EventDraft(event=EventTypeId.VSAN_KMS_CONNECTION, text=text)
 
@@ -389,7 +389,7 @@ def vtpm_removed(vm: VmName, host: NodeName) -> EventDraft:
 
 
 def vtpm_certificates_failed(vm: VmName, host: NodeName, why: str) -> EventDraft:
-    """VTPM-04: the vTPM is there, and has no certificate."""
+    """VTPM-04: the vTPM was added without a certificate."""
     text = f"The certificates of the virtual TPM of {vm} could not be made: {why}"
     event = EventTypeId.VTPM_FAILED_PROCESSING_CERTS
     return EventDraft(event=event, text=text, host=host, vm=vm)

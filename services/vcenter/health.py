@@ -22,7 +22,7 @@ from services.vcenter.ticker import Ticker
 
 
 class HealthChecks:
-    """Asks from ``start`` on, at once for the first time; what comes of it is in the contacts."""
+    """Runs checks from ``start`` on, the first at once; ``contacts`` gets the results."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class HealthChecks:
         self._clock = clock
 
     def start(self) -> None:
-        """Check at each period from now on, and now."""
+        """Check now and then in each period."""
         self._ticker.start()
         self._ticker.tick_now()
         self._node.background("health", self._run())
@@ -58,17 +58,19 @@ class HealthChecks:
         try:
             provider = self._providers.require_provider(row.name)
         except ProductError:
-            return  # it was deleted, or made again as another type, since this check began
+            # The provider was deleted, or created again with another type, since this check began.
+            return
         try:
             if await provider.health():
                 await look_at_keys(self._inventory, row.name, provider)
-        except SaveFailed as error:  # the event of a change is lost, its cause is known
+        # The event is lost, but the cause of the change remains visible.
+        except SaveFailed as error:
             self._node.record(
                 "inventory.save_failed", level="warning", provider=row.name, reason=str(error)
             )
         await self._tell_of_ends(row.name)
         now = self._inventory.providers.get(row.name)
-        if now is None:  # it was deleted meanwhile
+        if now is None:  # the provider was deleted meanwhile
             self._recorded.pop(row.name, None)
             return
         status = self._contacts.status(now.name, now.servers)
@@ -77,7 +79,7 @@ class HealthChecks:
             self._node.record("provider.status", provider=row.name, status=status)
 
     async def _tell_of_ends(self, name: ProviderId) -> None:
-        """STD-07: an event for each certificate of the provider that is near its end, once."""
+        """STD-07: an event for each certificate of the provider that expires soon, once."""
         row = self._inventory.providers.get(name)
         if row is None:
             return
@@ -90,7 +92,7 @@ class HealthChecks:
             await self._inventory.commit(
                 change_provider(name, ending=ending), events=list(found.values())
             )
-        except SaveFailed as error:  # the next look tells of them
+        except SaveFailed as error:  # the next check repeats it
             self._node.record(
                 "inventory.save_failed", level="warning", provider=name, reason=str(error)
             )

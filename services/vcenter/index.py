@@ -1,8 +1,8 @@
-"""What follows from the rows of the inventory, kept up row by row instead of read from all.
+"""Values derived from the rows of the inventory, updated row by row instead of computed from all.
 
-``Inventory`` tells of every change of its view, at load and at commit; nobody else changes
-anything here. Each answer equals what one would compute from all rows, in the same order:
-a row's place in its table is given when it comes in, and ends when it is dropped.
+``Inventory`` reports every change of its view, at load and at commit; nothing else changes the
+index. Each answer equals the one computed from all rows, in the same order: a row's place in its
+table is assigned when the row is added, and ends when it is dropped.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ def _host_key(row: ClusterRow | HostRow) -> tuple[CryptoKeyId, ...]:
 
 
 def _keys_of_cluster(row: ClusterRow) -> tuple[CryptoKeyId, ...]:
-    """Its host key, and the keys of its encrypted vSAN, also of a change that is on its way."""
+    """The host key of a cluster, and the keys of its encrypted vSAN, including those of a change in
+    progress."""
     vsan = () if row.vsan is None else row.vsan.list_keys()
     return tuple(dict.fromkeys((*_host_key(row), *vsan)))
 
 
 def _keys_in(row: TableRow | None) -> tuple[CryptoKeyId, ...]:
-    """The keys that the row is about: in use by it, or described by it."""
+    """The keys of a row: used by it, or described by it."""
     match row:
         case VmRow(keys=keys):
             return keys
@@ -64,9 +65,9 @@ def _keys_by_cluster(row: TableRow | None) -> object:
 
 
 class Index:
-    """Names in order, and rows by what they say; read only for all but ``changed``.
+    """Names in order, and rows by their values. Read only, except for ``apply_change``.
 
-    ``vms``: the view of them, which is changed before ``changed`` is called.
+    ``vms``: the view of them, which is changed before ``apply_change`` is called.
     """
 
     def __init__(self, vms: Mapping[VmName, VmRow]) -> None:
@@ -80,7 +81,8 @@ class Index:
         self._used: dict[ProviderId, Sorted[CryptoKeyId]] = {}
         self._listed: set[CryptoKeyId] = set()
         self._rows = vms
-        self._keys_of: dict[ClusterName, tuple[CryptoKeyId, ...]] = {}  # as far as asked for
+        # Computed at the first request.
+        self._keys_of: dict[ClusterName, tuple[CryptoKeyId, ...]] = {}
 
         self.hosts_of = OrderedGroups[ClusterName, NodeName, HostRow](lambda row: (row.cluster,))
         self.kept_off_in = OrderedGroups[ClusterName, NodeName, HostRow](
@@ -144,7 +146,8 @@ class Index:
     def apply_change(
         self, table: DatabaseTable, name: str, before: TableRow | None, after: TableRow | None
     ) -> None:
-        """The row of that name was ``before`` and is ``after``; None: there was, or is, none."""
+        """The row of that name was ``before`` and is ``after``; None: it did not, or does not,
+        exist."""
         if before is None and after is None:
             return
         place = self._places.get((table, name))
@@ -169,7 +172,7 @@ class Index:
             self._weigh((*left, *joined))
 
     def _type(self, name: ProviderId, row: ProviderRow | None) -> None:
-        """What was handed out stays as it was."""
+        """Values returned before do not change."""
         types = {**self.management_types}
         if row is None:
             types.pop(name, None)
@@ -178,7 +181,7 @@ class Index:
         self.management_types = types
 
     def _note(self, there: CryptoKeyRow, after: CryptoKeyRow | None) -> None:
-        """What is remembered of a key has changed."""
+        """The row of a key has changed."""
         for found, holds in (
             (self._listed, after is not None and after.listed),
             (self.forgotten, after is not None and after.forgotten),
@@ -186,7 +189,7 @@ class Index:
             found.add(there.key) if holds else found.discard(there.key)
 
     def _weigh(self, keys: Collection[CryptoKeyId]) -> None:
-        """Whether these are used, and known: used or listed, and not forgotten."""
+        """Update whether these keys are used, and known: used or listed, and not forgotten."""
         for key in dict.fromkeys(keys):
             users = (self.vms_with, self.clusters_with, self.hosts_with, self.vsans_with)
             used = any(group.count(key) for group in users)

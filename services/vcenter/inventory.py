@@ -1,9 +1,8 @@
 """The durable inventory and event log: one SQLite database, one view of it in memory.
 
-Every change is an ``Edit``: a pure function from the row as it is in the transaction to the row
-as it shall be. So two flows that change one row at the same time both have their way, and
-nothing that was read before a wait is written back. The view changes after the commit, in
-commit order, before the caller resumes.
+Every change is an ``Edit``: a pure function from the row in the transaction to the new row. So two
+flows that change one row at the same time both take effect, and nothing that was read before a wait
+is written back. The view changes after the commit, in commit order, before the caller resumes.
 """
 
 from __future__ import annotations
@@ -57,12 +56,12 @@ from services.vcenter.tables import (
 
 X = TypeVar("X", bound=TableRow)
 
-EVENTS_PER_READ = 1000  # of one question, however small they are
+EVENTS_PER_READ = 1000  # of one query, however small the events are
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One change of one row: ``change`` maps what is there (or None) to what shall be there.
+    """One change of one row: ``change`` maps the present row (or None) to the new one.
 
     ``of_host``: no change when that host is not in the inventory (any more).
     """
@@ -75,7 +74,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class DropVmsOf:
-    """Drop all VMs of one host, those too that came in since the caller looked."""
+    """Drop all VMs of one host, including those added since the caller looked."""
 
     host: NodeName
 
@@ -89,12 +88,12 @@ def drop(table: DatabaseTable, name: str) -> Edit:
 
 
 def new_vm(row: VmRow) -> Edit:
-    """A VM that comes into the inventory, if it is not there and its host is."""
+    """Add a VM to the inventory, if it is not there and its host is."""
     return Edit(DatabaseTable.VM, row.name, lambda there: there or row, of_host=row.host)
 
 
 def change_vm(name: VmName, **fields: Any) -> Edit:
-    """Set these fields of a VM that is there; a VM removed meanwhile stays removed."""
+    """Set these fields of a VM; a VM removed meanwhile stays removed."""
     return _amend(DatabaseTable.VM, name, fields)
 
 
@@ -122,7 +121,7 @@ def ensure_cluster(name: ClusterName) -> Edit:
 
 
 class Inventory:
-    """See the module's text. The dicts are the view, in order of creation; read only."""
+    """See the module. The dicts are the view, in order of creation; read only."""
 
     def __init__(self, database: Database, bus: Bus, clock: Clock) -> None:
         self._database, self._bus, self._clock = database, bus, clock
@@ -142,7 +141,7 @@ class Inventory:
         self.index = Index(self.vms)
 
     async def load(self) -> None:
-        """Rebuild the view from the database; the first thing at start."""
+        """Rebuild the view from the database; called first at start."""
         rows = await self._database.query(_read_all)
         for table, row in rows:
             self._show(table, row.name, row)  # type: ignore[attr-defined]
@@ -152,7 +151,7 @@ class Inventory:
     ) -> tuple[VcEvent, ...]:
         """Apply the edits and append the events in one transaction; durable on return.
 
-        ``SaveFailed`` when the disk refuses: nothing of it was done.
+        ``SaveFailed`` when the disk fails: nothing was changed.
         """
         at = self._clock.now()
 
@@ -218,10 +217,11 @@ class Inventory:
                 return None
         return cast("dict[str, TableRow]", view)
 
-    # ---- questions --------------------------------------------------------------------------
+    # ---- queries ----------------------------------------------------------------------------
 
     async def operation(self, operation_id: str) -> OperationRow | None:
-        """The operation of that id; asked of the database, they are not kept in the view."""
+        """The operation of that id; read from the database, because operations are not in the
+        view."""
         return await self._database.query(
             lambda connection: _read(
                 connection, DatabaseTable.OPERATION, operation_id, OperationRow
@@ -229,7 +229,7 @@ class Inventory:
         )
 
     async def events_after(self, after: int, limit: int) -> tuple[tuple[VcEvent, ...], bool]:
-        """Events above ``after``, oldest first, and whether more of them are left.
+        """Events above ``after``, oldest first, and whether there are more.
 
         At most ``limit`` and ``EVENTS_PER_READ`` of them, and as many as fit into a message.
         """
@@ -253,7 +253,7 @@ class Inventory:
         return await self._database.query(read)
 
     def default_provider(self, cluster: ClusterName | None = None) -> ProviderRow | None:
-        """The default of the cluster if it has one, else vCenter's (STD-02)."""
+        """The default provider of the cluster if it has one, else vCenter's (STD-02)."""
         row = None if cluster is None else self.clusters.get(cluster)
         if row is not None and row.default_provider in self.providers:
             return self.providers[row.default_provider]
@@ -262,7 +262,7 @@ class Inventory:
     def host_key_provider(
         self, cluster: ClusterName, fallback: ProviderId | None = None
     ) -> ProviderId | None:
-        """Who makes the host keys of the cluster: whom its policy names, there or not (HEM-05),
+        """The provider of the cluster's host keys: the one in its policy, existing or not (HEM-05),
         else the default, else ``fallback``."""
         row = self.clusters.get(cluster)
         if row is not None and row.policy.provider is not None:
@@ -271,15 +271,16 @@ class Inventory:
         return fallback if default is None else default.name
 
     def is_forgotten(self, key: CryptoKeyId) -> bool:
-        """Whether it was removed by force, and not added again since."""
+        """Whether the key was removed by force, and not added again since."""
         return key in self.index.forgotten
 
     def management_types(self) -> Mapping[ProviderId, ManagementType]:
-        """Of each provider by name; a name that is missing is no provider (any more)."""
+        """The type of each provider by name; a missing name is no provider (any more)."""
         return self.index.management_types
 
     def lock_types(self) -> Mapping[ProviderId, ManagementType]:
-        """As ``management_types``, with what deleted providers were: events tell of their keys."""
+        """As ``management_types``, with the types of deleted providers, for events about their
+        keys."""
         if not self.deleted:
             return self.index.management_types
         gone = {name: row.management_type for name, row in self.deleted.items()}
@@ -289,7 +290,7 @@ class Inventory:
         return [self.hosts[name] for name in self.index.hosts_of.names(cluster)]
 
     def keys_released_on(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
-        """Keys that the host shall drop (STD-17), in order of their release."""
+        """Keys that the host must drop (STD-17), in order of their release."""
         return tuple(self.released[name].key for name in self.index.released_on.names(host))
 
     def vms_on(self, host: NodeName) -> list[VmRow]:
@@ -300,7 +301,7 @@ class Inventory:
         return self.index.encrypted_vms_of.count(cluster) > 0
 
     def wants_safe(self, row: HostRow) -> bool:
-        """Whether vCenter keeps this host safe without anybody's asking (HEM-02, HEM-05)."""
+        """Whether vCenter keeps this host safe without a request (HEM-02, HEM-05)."""
         cluster = self.clusters.get(row.cluster)
         return should_be_safe(
             CryptoMode.ON_DEMAND if cluster is None else cluster.crypto_mode,
@@ -317,10 +318,10 @@ class Inventory:
         return any(row.cluster == cluster and not row.ended for row in self._grants_of(key))
 
     def belongs_to_others(self, cluster: ClusterName, vm: VmName, key: CryptoKeyId) -> bool:
-        """Whether the key is known to be none of this VM, if that is in this cluster (C28).
+        """Whether the key is known not to belong to this VM, if that is in this cluster (C28).
 
         It is a host key or a vSAN key, which no VM has: unregistering such a VM would take the key
-        from the hosts of the cluster. Or it was given to other VMs only, and to none in this
+        from the hosts of the cluster. Or it was given only to other VMs, and to none in this
         cluster that still has it.
         """
         index = self.index
@@ -399,8 +400,8 @@ def _read_table(connection: sqlite3.Connection, table: DatabaseTable) -> list[Ta
 
 
 def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
-    """The VMs of that host. The database passes over rows that do not have its name in them, so
-    that few of many rows are decoded."""
+    """The VMs of that host. The database skips rows without its name, so that only few rows are
+    decoded."""
     named = '"host":' + msgspec.json.encode(host).decode()
     select = f"SELECT name, body FROM {DatabaseTable.VM} WHERE instr(body, ?) ORDER BY position"  # noqa: S608
     rows = [
@@ -411,7 +412,7 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
 
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[DatabaseTable, TableRow]]:
-    """All rows of the view; ``OSError`` when they are not those that were written last."""
+    """All rows of the view; ``OSError`` when they are not the ones written last."""
     sealed, total = _sealed(connection), _total(connection)
     if sealed is not None and sealed != total:
         text = "the inventory is damaged: its rows are not those that were written last"
@@ -426,7 +427,7 @@ def _read_all(connection: sqlite3.Connection) -> list[tuple[DatabaseTable, Table
 
 # ---- the seal ------------------------------------------------------------------------------------
 # The exclusive or of a digest of every row, written in the transaction that writes the rows. The
-# check in a row cannot show that the row is an old one, as where a device lost the write of a page.
+# checksum in a row cannot show that the row is an old one, as after a lost write of a page.
 
 _SEAL_BYTES: Final = 16
 
@@ -437,20 +438,20 @@ def _digest(table: DatabaseTable, name: str, text: str) -> int:
 
 
 def _sealed(connection: sqlite3.Connection) -> int | None:
-    """The seal; None in a database that was written before there were seals."""
+    """The seal; None in a database from before there were seals."""
     found = connection.execute("SELECT total FROM seal").fetchone()
     return None if found is None else int.from_bytes(found[0])
 
 
 def _reseal(connection: sqlite3.Connection, changed: int) -> None:
-    """Take ``changed``, the digests of rows that came and went, into the seal."""
+    """Update the seal by ``changed``, the digests of removed and added rows."""
     sealed = _sealed(connection)
     total = _total(connection) if sealed is None else sealed ^ changed
     connection.execute("INSERT OR REPLACE INTO seal VALUES (1, ?)", (total.to_bytes(_SEAL_BYTES),))
 
 
 def _total(connection: sqlite3.Connection) -> int:
-    """What the seal has to be, of the rows that are there."""
+    """The seal that the present rows should have."""
     total = 0
     for table in DatabaseTable:
         for name, text in connection.execute(f"SELECT name, body FROM {table}"):  # noqa: S608
@@ -459,9 +460,8 @@ def _total(connection: sqlite3.Connection) -> int:
 
 
 # ---- rows ----------------------------------------------------------------------------------------
-# A row as text in the database: a check over where it stands and what it says, then its JSON.
-#
-# SQLite has no check of its own over what a page holds, so a flipped bit would be read as truth.
+# A row as text in the database: a checksum over its place and its content, then its JSON.
+# SQLite has no checksum over the content of a page, so a flipped bit would go unnoticed.
 
 AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
 

@@ -9,7 +9,7 @@ from services.runtime.service import ServiceNode
 
 
 class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
-    """What is open about vCenter."""
+    """Settings of vCenter that the product's documents leave open."""
 
     host_key_scope: Annotated[
         Literal["cluster", "host"],

@@ -26,11 +26,11 @@ from services.vcenter.providers.capabilities import LockEvents, of_provider
 
 @dataclass(frozen=True)
 class VmLockFacts:
-    """What is known of one VM when its locks are judged.
+    """The facts by which the lock of one VM is judged.
 
-    ``absent``: keys not in its host's cache now. ``denied``: of these, why vCenter cannot
-    supply them. ``mark`` and ``marked_missing``: the mark it carries. ``may_unlock``: whether
-    this occasion may take a mark back. ``types``: of the providers there are, by name.
+    ``absent``: keys not in its host's cache now. ``denied``: of these, why vCenter cannot supply
+    them. ``mark`` and ``marked_missing``: its present mark. ``may_unlock``: whether this occasion
+    may remove a mark. ``types``: of the existing providers, by name.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -51,10 +51,10 @@ class Keep:
 
 @dataclass(frozen=True)
 class Lock:
-    """Mark it, or say the mark's new cause.
+    """Mark the VM, or change the cause of its mark.
 
-    ``reasons``: of each missing key that was tried now, the one that decided on ``event`` first;
-    a missing key without reason is still missing, and was not tried now.
+    ``reasons``: of each missing key that was tried now, the one that decided on ``event`` first; a
+    missing key without a reason is still missing, but was not tried now.
     """
 
     event: EventTypeId
@@ -64,7 +64,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Unlock:
-    """Take the mark back."""
+    """Remove the mark."""
 
 
 Decision = Keep | Lock | Unlock
@@ -93,14 +93,14 @@ def decide(facts: VmLockFacts) -> Decision:
     events = of_provider(facts.types, worst.provider_id).lock_events
     event = event_for(facts.denied[worst], events)
     if facts.mark is not None and not set(missing) <= set(denied):
-        event = facts.mark  # what was not tried now may still be the worse trouble
+        event = facts.mark  # a key that was not tried now may still have the worse trouble
     if event is facts.mark and missing == facts.marked_missing:
         return Keep()
     return Lock(event, missing, {key: facts.denied[key] for key in denied})
 
 
 def event_for(reason: KeyUnavailableReason, events: LockEvents) -> EventTypeId:
-    """Which ``VMLocked`` event says this reason of a key of a provider with these events."""
+    """The ``VMLocked`` event for this reason of a key of a provider with these events."""
     match reason:
         case KeyUnavailableReason.CLUSTER_INVALID | KeyUnavailableReason.CLUSTER_UNREACHABLE:
             return events.provider_unusable
@@ -130,7 +130,7 @@ _WORST_FIRST = (
 def _rank_in(
     denied: Mapping[CryptoKeyId, KeyUnavailableReason],
 ) -> Callable[[CryptoKeyId], int]:
-    """Of several reasons the one that takes most to cure is named, the worse one."""
+    """The keys' reasons in order: the one that is hardest to repair comes first."""
     return lambda key: _WORST_FIRST.index(denied[key])
 
 

@@ -1,4 +1,4 @@
-"""Names kept in order while they come and go, so that no list is sorted for a page of it."""
+"""Names kept in order while they are added and removed, so that no list is sorted for one page."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ R = TypeVar("R")
 
 
 class Sorted(Generic[N]):
-    """Different names (or ids), least first. Adding and taking out cost a search and a move of
-    what lies above, which is some microseconds among ten thousand."""
+    """Different names (or ids) in ascending order. Adding and removing costs a search and a move of
+    the names above, some microseconds among ten thousand."""
 
     def __init__(self) -> None:
         self._names: list[N] = []
@@ -31,7 +31,7 @@ class Sorted(Generic[N]):
         return place < len(self._names) and bool(self._names[place] == name)
 
     def put(self, name: N, *, present: bool) -> None:
-        """Have the name, or not."""
+        """Add or remove the name."""
         place = bisect_left(self._names, name)
         there = place < len(self._names) and self._names[place] == name
         if present and not there:
@@ -45,7 +45,7 @@ class Sorted(Generic[N]):
 
 
 class Rest(Generic[N]):
-    """A list from a place on. Nothing is copied: it is to be read before the next wait."""
+    """A list from a position on. Nothing is copied: read it before the next wait."""
 
     def __init__(self, names: Sequence[N], start: int) -> None:
         self._names, self._start = names, start
@@ -58,10 +58,10 @@ class Rest(Generic[N]):
 
 
 class OrderedGroups(Generic[G, M, R]):
-    """Names of rows by groups, in each group in order of the table.
+    """Names of rows by group, in each group in the order of the table.
 
     ``of``: the groups of a row; it must depend on nothing but the row. A row's place is a number,
-    which is its rank in the order of the table.
+    its rank in the order of the table.
     """
 
     def __init__(self, of: Callable[[R], Collection[G]]) -> None:
@@ -69,7 +69,8 @@ class OrderedGroups(Generic[G, M, R]):
         self._members: dict[G, list[tuple[int, M]]] = {}
 
     def apply_change(self, place: int, name: M, before: R | None, after: R | None) -> None:
-        """The row at this place was ``before`` and is ``after``; None: there was, or is, none."""
+        """The row at this place was ``before`` and is ``after``; None: it did not, or does not,
+        exist."""
         left = () if before is None else self._of(before)
         joined = () if after is None else self._of(after)
         if left == joined:

@@ -1,4 +1,5 @@
-"""On which host of a cluster the next VM is made, started, or goes to when its host is emptied."""
+"""The choice of a host: for a new VM, for a VM that DRS starts, or for a VM whose host is
+evacuated."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from services.vcenter.tables import VmRow
 
 
 class Placement:
-    """Chooses by the number of VMs, those that are being made, or started, now counted in."""
+    """Chooses by the number of VMs, including those that are being created or started."""
 
     def __init__(self, inventory: Inventory, sessions: HostSessions) -> None:
         self._inventory, self._sessions = inventory, sessions
@@ -31,15 +32,15 @@ class Placement:
         encrypted: bool = False,
     ) -> NodeName:
         """The wanted host, or the connected one with the fewest VMs; the first added among equals.
-        Never ``but``, which is to be emptied. For an ``encrypted`` VM no host is chosen whose
-        encryption is disabled until it reboots (HA-03), nor, when vCenter empties a host by itself,
-        one whose mode stays off until somebody turns it on. Which keys a host has is not looked at;
-        a wanted host is left to its task to judge.
+        Never ``but``, which is being evacuated. For an ``encrypted`` VM no host is chosen whose
+        encryption is disabled until it reboots (HA-03), nor, when vCenter evacuates a host by
+        itself, one whose mode stays off until it is enabled on request. The keys of a host are not
+        considered; the task itself judges a wanted host.
 
         ``NotFound``: no such cluster or host. ``InvalidArgument``: the host is in another cluster.
         ``HostUnreachable``: the wanted host, or every host of the cluster, is not connected;
-        ``InvalidState``: it, or every one that is connected, is in maintenance mode, or takes no
-        encrypted VM.
+        ``InvalidState``: it, or every one that is connected, is in maintenance mode, or does not
+        accept encrypted VMs.
         """
         if cluster not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {cluster}")
@@ -57,15 +58,14 @@ class Placement:
         return min(found, key=self._load)
 
     def for_power_on(self, vm: VmRow) -> NodeName:
-        """Where DRS starts a VM that is off: of the hosts that take it, one on which the fewest VMs
-        run; its own among equals, else the first added (HA-03). Which keys a host has is not looked
-        at. ``HostUnreachable``, ``InvalidState``: no host takes it.
-        """
+        """The host on which DRS starts a powered-off VM: of the hosts that accept it, one with the
+        fewest running VMs; its own among equals, else the first added (HA-03). The keys of a host
+        are not considered. ``HostUnreachable``, ``InvalidState``: no host accepts it."""
         found = self._fit(vm.cluster, None, encrypted=bool(vm.keys), own=True)
         return min(found, key=lambda host: (self._running(host), host != vm.host))
 
     def takes(self, vm: VmRow) -> bool:
-        """Whether DRS could start the VM where it is."""
+        """Whether DRS could start the VM on its present host."""
         try:
             return vm.host in self._fit(vm.cluster, None, encrypted=bool(vm.keys), own=True)
         except (HostUnreachable, InvalidState):
@@ -73,27 +73,27 @@ class Placement:
 
     @contextmanager
     def making_on(self, host: NodeName) -> Iterator[None]:
-        """While a VM is being made there, it counts."""
+        """While inside, a VM that is being created on the host counts."""
         with _count_while_inside(self._being_made, host):
             yield
 
     @contextmanager
     def starting_on(self, host: NodeName) -> Iterator[None]:
-        """While a VM is being started there, it counts as one that runs."""
+        """While inside, a VM that is being started on the host counts as running."""
         with _count_while_inside(self._being_started, host):
             yield
 
     @contextmanager
     def emptying(self, host: NodeName) -> Iterator[None]:
-        """While it enters maintenance mode nothing is placed there."""
+        """While inside, the host enters maintenance mode, and nothing is placed there."""
         with _count_while_inside(self._being_emptied, host):
             yield
 
     def _fit(
         self, cluster: ClusterName, but: NodeName | None, *, encrypted: bool, own: bool
     ) -> list[NodeName]:
-        """The hosts that take such a VM, in the order of adding. ``own``: vCenter chooses one for a
-        VM that is there already."""
+        """The hosts that accept such a VM, in the order in which they were added. ``own``: vCenter
+        chooses for an existing VM."""
         hosts = (
             self._sessions.find_connected(row.name) for row in self._inventory.hosts_of(cluster)
         )

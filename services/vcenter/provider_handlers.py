@@ -1,7 +1,7 @@
-"""vCenter's handlers for key providers and their keys, and what every task of a handler shares.
+"""vCenter's handlers for key providers and their keys, and the common part of all task handlers.
 
 Work on the list of providers has one turn of its own. ``service`` has the handlers for hosts, VMs
-and events, and the rule of who may ask.
+and events, and decides which nodes may send which messages.
 """
 
 from __future__ import annotations
@@ -70,28 +70,28 @@ def _operation(message: Any) -> str:
 
 
 class ProviderHandlers(Service):
-    """See the module's text. ``vcenter`` is there from ``start`` on."""
+    """Handlers for key providers. ``vcenter`` is set by ``start``."""
 
     node: VcenterNode
     vcenter: VCenter
 
     def caller(self, peer: Peer) -> TaskCaller:
-        """Who asks, with what it may do now."""
+        """The sender, with its present privileges."""
         inventory, trust = self.vcenter.inventory, self.vcenter.trust
         return caller(peer.user, inventory.roles, inventory.permissions, trust.row.admins)
 
     def check(self, peer: Peer, message: Request[Any]) -> None:
-        """``NoPermission`` unless who asks has the privileges that the table names for this."""
+        """``NoPermission`` unless the sender has the privileges in the table for this message."""
         asked_for = privileges_for(message, self.vcenter.inventory.vms)
         self.caller(peer).check(asked_for, type(message).__name__)
 
     async def task(
         self, peer: Peer, subject: str, message: Request[Any], work: Coroutine[Any, Any, T]
     ) -> T:
-        """Run a task with a line at its begin and its end.
+        """Run a task, with a record at its begin and its end.
 
-        One that its user may not give, or that may not be given about an invalid VM (LOCK-02),
-        ends at once: nothing of ``work`` is done.
+        A task that its user may not start, or that is not allowed on an invalid VM (LOCK-02), ends
+        at once: nothing of ``work`` is executed.
         """
         name = type(message).__name__
         self.node.record("task.begin", task=name, subject=subject)

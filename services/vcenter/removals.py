@@ -1,8 +1,8 @@
-"""What is to leave the hosts, as edits of the inventory: keys nobody uses, deleted providers. Pure.
+"""Removals from hosts, as edits of the inventory: keys that nothing uses, deleted providers. Pure.
 
 A key whose VM was unregistered or destroyed leaves every host of its cluster (STD-17); a host that
-is away loses it when it is back. Only keys of VMs that vCenter itself took out of its inventory are
-released: what a host has and vCenter does not know may be of a VM that it does not know *yet*.
+is away loses it when it is back. Only keys of VMs that vCenter itself removed from its inventory
+are released: an unknown key on a host may belong to a VM that vCenter does not know *yet*.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.vcenter.tables import DatabaseTable, DeletedRow, ReleasedRow
 
 
 def release_keys(keys: Iterable[CryptoKeyId], hosts: Sequence[NodeName]) -> tuple[Edit, ...]:
-    """Keys that these hosts shall drop. One that a VM uses still, or again, stays all the same."""
+    """Keys that these hosts must drop. A key that a VM uses, still or again, stays all the same."""
     return tuple(_release(key, hosts) for key in keys)
 
 
@@ -26,7 +26,7 @@ def _release(key: CryptoKeyId, hosts: Sequence[NodeName]) -> Edit:
 
 
 def cancel_releases(keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
-    """Keys that a VM uses again: nobody shall drop them."""
+    """Keys that a VM uses again: no host must drop them."""
     return tuple(drop(DatabaseTable.RELEASED, str(key)) for key in keys)
 
 
@@ -49,7 +49,7 @@ def record_evicted(provider: ProviderId, host: NodeName) -> Edit:
 def not_wanted_there(
     keys: Sequence[CryptoKeyId], host: NodeName, deleted: Mapping[ProviderId, DeletedRow]
 ) -> tuple[Edit, ...]:
-    """These keys may have come to the host after they were taken away: they leave it once more."""
+    """These keys may have arrived at the host after their removal: remove them once more."""
     providers = dict.fromkeys(key.provider_id for key in keys)
     return (
         *release_keys(keys, (host,)),
@@ -60,7 +60,7 @@ def not_wanted_there(
 def host_left(host: NodeName, deleted: Mapping[ProviderId, DeletedRow]) -> tuple[Edit, ...]:
     """The host left the inventory: no provider's keys count as evicted there any more.
 
-    Released keys that it has still are its to drop: it may come back with them.
+    Its released keys are still to be dropped: it may come back with them.
     """
     return tuple(
         _not_evicted(name, host) for name, row in deleted.items() if host in row.evicted_from

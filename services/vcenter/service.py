@@ -1,9 +1,9 @@
-"""vCenter's handlers: who may ask what, in whose turn, and which task answers.
+"""vCenter's handlers: which nodes may send what, the turn of each message, and its task.
 
-Work on one VM takes its turn by the VM's name, work on a host by the host's, work on the list
-of providers in one turn of its own; each in order of acceptance. Clients come by the
-node's own console (``Peer.local``); over the bus speak hosts, each for itself, and other vCenters
-about VMs that move.
+Work on one VM takes its turn by the VM's name, work on a host by the host's, work on the list of
+providers in one turn of its own; each in order of acceptance. Clients use the node's own console
+(``Peer.local``). Over the bus hosts send messages about themselves, and other vCenters about VMs
+that move.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class VtpmHandlers(ProviderHandlers):
 
     @serves(QueryVmca)
     async def query_vmca(self, message: QueryVmca, peer: Peer) -> VmcaState:
-        """Its certificate, for who verifies those of vTPMs."""
+        """VMCA's certificate, for verifying those of vTPMs."""
         return VmcaState(certificate=await self.vcenter.vmca.certificate())
 
 
@@ -180,7 +180,7 @@ def _disks(message: Any) -> str:
 
 
 class VsanHandlers(ProviderHandlers):
-    """vSAN encryption. ``vsan`` is there from ``start`` on."""
+    """vSAN encryption. ``vsan`` is set by ``start``."""
 
     vsan: VsanKeeper
 
@@ -236,8 +236,8 @@ class RelocationHandlers(ProviderHandlers):
     async def prepare_relocation(
         self, message: m.PrepareRelocation, peer: Peer
     ) -> m.RelocationPrepared:
-        """See ``tasks.arrive``. The user is the one that the other vCenter names; somebody at the
-        console is who he is."""
+        """See ``tasks.arrive``. The other vCenter names the user; at the console it is the
+        console's user."""
         if not peer.local:
             peer = msgspec.structs.replace(peer, user=message.user)
         work = arrive.prepare(self.vcenter, message, self.caller(peer), peer.node)
@@ -376,7 +376,7 @@ class VcenterService(
     RelocationHandlers,
     AuthorizationHandlers,
 ):
-    """One vCenter. ``vcenter`` is there from ``start`` on."""
+    """One vCenter. ``vcenter`` is set by ``start``."""
 
     role: ClassVar[Role] = Role.VCENTER
 
@@ -387,7 +387,7 @@ class VcenterService(
         self._ports, self._config = ports, config or VcenterConfig()
 
     async def start(self) -> None:
-        """Rebuild the view from the database; then connect hosts and look after providers."""
+        """Rebuild the view from the database; then connect hosts and check providers."""
         database = await self.disk.database("vcenter", SCHEMA, ledger=True)
         self.vcenter = VCenter(self.node, self._ports, self._config, database)
         await self.vcenter.start()
@@ -410,7 +410,7 @@ class VcenterService(
                     self.caller(peer).check((Privilege.READ,), type(message).__name__)
 
     def _ringing(self, peer: Peer) -> HostSession:
-        """The host that rings, which speaks for itself only: the bus has proved its name."""
+        """The host that rings. It speaks for itself only: the bus has proved its name."""
         session = None if peer.local else self.vcenter.sessions.get(peer.node)
         if session is None:
             raise NotFound(f"host {peer.node} is not in the inventory")
@@ -420,13 +420,13 @@ class VcenterService(
 
     @serves(HostChanged)
     async def host_changed(self, message: HostChanged, peer: Peer) -> Done:
-        """Taken at once; vCenter looks at the host afterwards."""
+        """Accepted at once; vCenter looks at the host afterwards."""
         self._ringing(peer).rang(message.boot)
         return Done()
 
     @serves(HaReport)
     async def ha_report(self, message: HaReport, peer: Peer) -> Done:
-        """The primary of a cluster tells what its agents did."""
+        """The primary of a cluster reports what its agents did."""
         await self.vcenter.availability.record_incidents(peer.node, message.incidents)
         return Done()
 
@@ -600,11 +600,12 @@ class VcenterService(
 
 
 # ---- relocations ---------------------------------------------------------------------------------
-# Looks after moves between vCenters whose end somebody was away for (MOB-07).
+# Completes moves between vCenters whose end a node missed (MOB-07).
 
 
 class Relocations:
-    """Settles what a task left open, and tells hosts that were away that a VM has left them."""
+    """Settles moves that a task left open, and tells hosts that were away that a VM has left
+    them."""
 
     def __init__(self, vc: VCenter) -> None:
         self._vc = vc
@@ -612,7 +613,7 @@ class Relocations:
         self._ticker = Ticker(vc.node, vc.clock, "relocations", period_s)
 
     def start(self) -> None:
-        """Begin, at once; nothing at a vCenter that knows no other."""
+        """Begin, at once; nothing at a vCenter without others."""
         if self._vc.config.vcenters:
             self._ticker.start()
             self._vc.node.background("relocations.follow", self._follow())
@@ -643,7 +644,7 @@ class Relocations:
                 await clear_registrations(self._vc, now)
 
     def _is_open(self, name: VmName) -> bool:
-        """Whether something remains to be done after the VM's move, or it is not settled."""
+        """Whether the VM's move is not settled, or something remains to be done after it."""
         row = self._vc.inventory.relocations.get(name)
         if row is None or row.state is Relocation.LEFT:
             is_here = name in self._vc.inventory.vms

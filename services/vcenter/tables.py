@@ -1,8 +1,7 @@
-"""What the inventory holds: one frozen struct per table, kept as a JSON body under its name.
+"""The tables of the inventory: one frozen struct per table, stored as a JSON body under its name.
 
-Key *ids* only: no struct here has a place for a key's value but ``NativeConfig``, where a KDK is
-wrapped. ``position``
-is a counter: it is the order of every listing.
+Key *ids* only: no struct here can hold a key's value except ``NativeConfig``, whose KDK is wrapped.
+``position`` is a counter: it is the order of every listing.
 """
 
 from __future__ import annotations
@@ -46,17 +45,15 @@ class TableRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterRow(TableRow, frozen=True, kw_only=True):
-    """A cluster; ``host_key`` is shared by its hosts when the knob says so (HEM-06).
+    """A cluster; its hosts share ``host_key`` if the knob says so (HEM-06).
 
-    ``generation`` counts the host keys made for it: it is part of the operation id under which
-    the key server knows the next one, so that a repeat after a crash finds the same key.
-    ``host_key_check``: the check value of one that hosts derive.
-    ``crypto_mode``: which of its hosts are kept safe (HEM-05), and ``policy`` with which host key.
-    ``default_provider``: of tasks in
-    this cluster that name none; None: vCenter's own default (STD-02).
-    ``ha``: its hosts restart each other's VMs; ``ha_epoch`` counts how often that was turned on.
-    ``drs``: what DRS does by itself, None: it is disabled (HA-03).
-    ``vsan``: None as long as nobody has asked for its encryption.
+    ``generation`` counts the host keys made for it. It is part of the operation id of the next one
+    at the key server, so that a repeat after a crash finds the same key. ``host_key_check``: the
+    check value of a derived host key. ``crypto_mode``: which of its hosts are kept safe (HEM-05),
+    and ``policy`` with which host key. ``default_provider``: for tasks in this cluster that name
+    none; None: vCenter's own default (STD-02). ``ha``: its hosts restart each other's VMs;
+    ``ha_epoch`` counts how often that was turned on. ``drs``: DRS's automation level; None:
+    disabled (HA-03). ``vsan``: None until its encryption is requested.
     """
 
     name: ClusterName
@@ -73,12 +70,12 @@ class ClusterRow(TableRow, frozen=True, kw_only=True):
 
 
 class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The TPM of a host as vCenter knows it, from when the host was added or the record cleared.
+    """The record of a host's TPM, from when the host was added or the record cleared.
 
-    ``ek`` and ``ak``: SHA-256 of the endorsement key, name of the attestation key that it was
-    proved to hold; ``pcrs``: what was measured then, by index. All in hexadecimal. ``reset_count``
-    and ``clock`` (ms of powered time) as last seen. ``set_back``: they were once seen to have gone
-    back, and that is not forgotten by itself.
+    ``ek`` and ``ak``: SHA-256 of the endorsement key, and name of the attestation key that it was
+    proved to hold; ``pcrs``: the measurements then, by index. All in hexadecimal. ``reset_count``
+    and ``clock`` (ms of powered time) as last seen. ``set_back``: they once went back; this stays
+    until the record is cleared.
     """
 
     ek: str
@@ -90,9 +87,9 @@ class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttestationRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What vCenter made of a host's TPM ``at`` (Unix s): ``message`` says why it is not accepted.
+    """The judgement of a host's TPM ``at`` (Unix s); ``message``: why it is not accepted.
 
-    ``event``: the one that told of it.
+    ``event``: the event that reported it.
     """
 
     at: float
@@ -102,17 +99,17 @@ class AttestationRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostRow(TableRow, frozen=True, kw_only=True):
-    """A host; ``recovery_id`` is the recovery key that the last alarm was about, and
-    ``recovery_acknowledged`` the one of which an administrator said that it is kept elsewhere.
+    """A host. ``recovery_id`` is the recovery key of the last alarm, ``recovery_acknowledged`` the
+    one that an administrator has acknowledged as kept elsewhere.
 
-    ``host_key``: a key of its own, which an administrator chose for it or the knob of HEM-06 asks
-    for; else its cluster's is used. ``kept_off``: vCenter does not turn its encryption mode on by
-    itself: an administrator turned it off, or a task's user may not register hosts (HEM-02).
+    ``host_key``: a key of its own, chosen by an administrator or required by the knob of HEM-06;
+    otherwise its cluster's is used. ``kept_off``: vCenter does not enable its encryption mode by
+    itself: an administrator disabled it, or a task's user may not register hosts (HEM-02).
 
-    ``trust_told``: which attestation by a Trust Authority the last event told of (ATT-05).
-    ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09). ``disconnected``:
-    by an administrator, on whose word alone vCenter connects it again. ``problems_told``: of which
-    boot of the host, up to which number, events have told its problems.
+    ``trust_told``: the attestation by a Trust Authority that the last event reported (ATT-05).
+    ``tpm`` and ``attestation`` are None until its TPM was seen (ATT-09). ``disconnected``: by an
+    administrator, who alone can connect it again. ``problems_told``: the boot of the host, and the
+    number up to which events have reported its problems.
     """
 
     name: NodeName
@@ -131,16 +128,16 @@ class HostRow(TableRow, frozen=True, kw_only=True):
 
 
 class VmRow(TableRow, frozen=True, kw_only=True):
-    """A VM; ``keys`` are what it needs, the home's first. ``lock_event``: marked as locked.
+    """A VM. ``keys`` are the keys that it needs, the home's first. ``lock_event``: marked as
+    locked.
 
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
-    ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
-    ``snapshots``: their names, oldest first; ``with_memory``: of those that have the guest's
-    memory. ``template``: it is not powered on. ``unreadable``: its host finds no configuration.
-    ``moving``: two hosts between which it moves, as long as both may list it, and hosts that have
-    left the inventory and may list it still.
-    ``migrate_encryption``: whether its memory travels encrypted when it is in clear itself; that of
-    an encrypted VM always does (``stream_policy``).
+    ``recrypting``: its keys are being changed, and its host's report of them is newer than the row.
+    ``snapshots``: their names, oldest first; ``with_memory``: those with the guest's memory.
+    ``template``: it is not powered on. ``unreadable``: its host finds no configuration. ``moving``:
+    two hosts between which it moves, while both may list it, and hosts that have left the inventory
+    and may still list it. ``migrate_encryption``: whether the memory of an unencrypted VM travels
+    encrypted; that of an encrypted VM always does (``stream_policy``).
     """
 
     name: VmName
@@ -164,10 +161,10 @@ class VmRow(TableRow, frozen=True, kw_only=True):
 class ProviderRow(TableRow, frozen=True, kw_only=True):
     """A key provider; its name is its identity (KEY-01).
 
-    ``client``: what its KMIP servers are shown; None before it was made. ``trusted``: certificates
-    (DER) to one of which theirs must lead (STD-03). ``ending``: SHA-256 of those of whose end an
-    event has told (STD-07). ``passwords``: of user names at servers, by the servers' names, each
-    wrapped (``providers.logins``).
+    ``client``: the certificate for its KMIP servers; None before it was created. ``trusted``:
+    certificates (DER) to one of which theirs must lead (STD-03). ``ending``: SHA-256 of those whose
+    expiry an event has reported (STD-07). ``passwords``: of user names at servers, by server name,
+    each wrapped (``providers.logins``).
     """
 
     name: ProviderId
@@ -182,11 +179,11 @@ class ProviderRow(TableRow, frozen=True, kw_only=True):
 
 
 class CryptoKeyRow(TableRow, frozen=True, kw_only=True):
-    """What vCenter remembers of a key beside who uses it.
+    """The record of a key besides its users.
 
-    ``listed``: it was made or added on request, so it is known though nobody uses it.
-    ``forgotten``: removed by force while in use: hosts get it no more, until it is added again.
-    ``trouble``: why its key server does not give it, as an event has told.
+    ``listed``: it was created or added on request, so it is known even if unused. ``forgotten``:
+    removed by force while in use: hosts do not get it until it is added again. ``trouble``: why its
+    key server does not give it, as an event has reported.
     """
 
     name: str
@@ -197,10 +194,10 @@ class CryptoKeyRow(TableRow, frozen=True, kw_only=True):
 
 
 class DeletedRow(TableRow, frozen=True, kw_only=True):
-    """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02).
+    """A provider that was deleted ``at`` (lab monotonic seconds) and not created again (DEL-02).
 
     ``evicted_from``: hosts that its keys have left; from each of them once. ``management_type``:
-    what it was, which decides on the events that tell of its keys.
+    its former type, which decides on the events about its keys.
     """
 
     name: ProviderId
@@ -220,8 +217,8 @@ class ReleasedRow(TableRow, frozen=True, kw_only=True):
 class GrantRow(TableRow, frozen=True, kw_only=True):
     """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.keys.grants``).
 
-    ``ended``: hosts of the cluster get it no more for this VM. The row stays, since it says whose
-    key it is.
+    ``ended``: hosts of the cluster do not get it any more for this VM. The row stays, because it
+    records whose key it is.
     """
 
     name: str
@@ -232,7 +229,7 @@ class GrantRow(TableRow, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, vm: VmName, cluster: ClusterName, key: CryptoKeyId) -> GrantRow:
-        """A grant that begins."""
+        """A new grant."""
         return cls(name=cls.name_of(vm, key), key=key, vm=vm, cluster=cluster)
 
     @staticmethod
@@ -252,11 +249,11 @@ class OperationKind(StrEnum):
 
 
 class OperationRow(TableRow, frozen=True, kw_only=True):
-    """A client's operation under its id, with what a repeat must not choose again.
+    """A client's operation under its id, with the choices that a repeat must not make again.
 
-    ``provider`` without ``key``: the key is one that a host makes. ``old``: the keys that a VM was
-    under when it was to be recrypted. ``disk``: the one that an operation which has ended added.
-    ``ended``: a recrypt that has, or a clone that is on its host.
+    ``provider`` without ``key``: a host makes the key. ``old``: the keys of a VM before its
+    recrypt. ``disk``: the disk that a completed operation added. ``ended``: the recrypt has ended,
+    or the clone is on its host.
     """
 
     name: str
@@ -271,10 +268,10 @@ class OperationRow(TableRow, frozen=True, kw_only=True):
 
 
 class Relocation(StrEnum):
-    """How far a move between two vCenters has come, as one of them knows it."""
+    """The state of a move between two vCenters, as one of them knows it."""
 
-    LEAVING = "leaving"  # whether it has left is not known
-    STAYED = "stayed"  # it has not left, and the other vCenter has not heard of that
+    LEAVING = "leaving"  # it is unknown whether it has left
+    STAYED = "stayed"  # it has not left, and the other vCenter does not know that
     LEFT = "left"
     EXPECTED = "expected"
     ARRIVED = "arrived"
@@ -283,11 +280,11 @@ class Relocation(StrEnum):
 class RelocationRow(TableRow, frozen=True, kw_only=True):
     """The last move of a VM, by its name, to or from the vCenter ``peer`` (MOB-07).
 
-    ``host``: this vCenter's end of it. ``running``: the VM's memory goes along.
-    ``migrate_encryption`` comes with a VM. ``listed_by``: hosts here that may list a VM still that
-    has left. ``came``: the last migration by which it came from each other vCenter, of those before
-    this one: a peer that has not heard may ask for long. ``before``: the row that is put back when
-    this move comes to nothing. ``keys``: of a VM that is expected, as the peer names them.
+    ``host``: this vCenter's end of it. ``running``: the VM's memory moves too.
+    ``migrate_encryption`` moves with a VM. ``listed_by``: hosts here that may still list a VM that
+    has left. ``came``: of earlier moves, the last migration by which it arrived from each other
+    vCenter: a peer that missed it may ask for long. ``before``: the row that is restored when this
+    move fails. ``keys``: of an expected VM, as the peer names them.
     """
 
     name: VmName
@@ -308,20 +305,21 @@ class RelocationRow(TableRow, frozen=True, kw_only=True):
         return self.state in (Relocation.LEFT, Relocation.ARRIVED)
 
     def is_past(self, host: NodeName) -> bool:
-        """Whether that host here lists the VM, off, for this move's sake alone, or since before."""
+        """Whether that host here lists the VM, powered off, only because of this move or an earlier
+        one."""
         left = self.state is Relocation.LEFT and host in self.listed_by
         return left or self.state is Relocation.EXPECTED
 
     def has_come(self, peer: NodeName, migration: str) -> bool:
-        """Whether the VM came by that migration, now or before this one."""
+        """Whether the VM arrived by that migration, in this move or an earlier one."""
         now = self.state is Relocation.ARRIVED and (self.peer, self.migration) == (peer, migration)
         return now or (peer, migration) in self.came
 
 
 class AuthorityRow(TableRow, frozen=True, kw_only=True):
-    """A Trust Authority at its own vCenter: what all its services are to have (HLT-01).
+    """A Trust Authority at its own vCenter: the desired configuration of all its services (HLT-01).
 
-    There is one; its ``name`` is ``authority``. ``revision`` counts the changes. ``ending``: as of
+    There is one; its ``name`` is ``authority``. ``revision`` counts the changes. ``ending``: as in
     ``ProviderRow``, of certificates between Key Provider Services and KMIP servers.
     """
 
@@ -342,10 +340,11 @@ class AuthorityRow(TableRow, frozen=True, kw_only=True):
 
 
 class TrustRow(TableRow, frozen=True, kw_only=True):
-    """What a vCenter keeps of Trust Authority beside that; its ``name`` is ``trust``.
+    """The other rows of Trust Authority at a vCenter; its ``name`` is ``trust``.
 
     ``admins``: the members of TrustedAdmins (TA-04). ``clusters``: trusted ones. ``revision``: of
-    what its hosts are to have; ``principal``: SHA-256 of the certificate that was imported by then.
+    the desired configuration of its hosts; ``principal``: SHA-256 of the certificate that was
+    imported by then.
     """
 
     name: str
@@ -358,14 +357,14 @@ class TrustRow(TableRow, frozen=True, kw_only=True):
 
 
 class RoleRow(TableRow, frozen=True, kw_only=True):
-    """A role that somebody made; those that vCenter comes with have no row."""
+    """A custom role; built-in ones have no row."""
 
     name: str
     privileges: tuple[Privilege, ...]
 
 
 class PermissionRow(TableRow, frozen=True, kw_only=True):
-    """A user by name, and the role that it has in all of this vCenter."""
+    """A user by name, with its role in this whole vCenter."""
 
     name: str
     role: str

@@ -1,7 +1,7 @@
-"""The tasks of one life of vCenter: those that run, and the latest that have ended.
+"""The tasks of one life of vCenter: the running ones, and the latest that have ended.
 
-What a task has changed is durable before it ends; that there was a task is not: as with the
-product's list of recent tasks, a vCenter that restarts begins a new one.
+The changes of a task are durable before it ends; the record of the task is not. As with the
+product's list of recent tasks, a restarted vCenter begins a new one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from protocol.messages.vcenter import TaskInfo, TaskInfoState
 from services.runtime.ports import Clock
 
 ENDED_LIMIT: Final = 1000
-"""So many that have ended are remembered; what runs is, whatever their number."""
+"""How many ended tasks are kept; running ones always are."""
 REASON_LIMIT: Final = 2000
 """Characters of an error's text that are kept."""
 
@@ -33,9 +33,9 @@ class TaskLog:
 
     @contextmanager
     def task(self, name: str, entity: str, user: str) -> Iterator[None]:
-        """A task of ``user`` runs as long as this lasts, and ends with the error that leaves it.
+        """While inside, a task of ``user`` runs; it ends with the error that leaves the block.
 
-        A life that ends in the midst of it takes the whole list with it.
+        The end of the life drops the whole list.
         """
         self._number += 1
         number = self._number
@@ -70,5 +70,5 @@ class TaskLog:
             del self._tasks[self._ended.pop(0)]
 
     def after(self, number: int) -> list[TaskInfo]:
-        """Those with a higher number, in the order in which they began."""
+        """The tasks with a higher number, in the order in which they began."""
         return [task for task in self._tasks.values() if task.number > number]

@@ -1,4 +1,4 @@
-"""A period that can be cut short: the next tick comes after it, or when somebody asks."""
+"""A period that can be cut short: the next tick comes after it, or on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from services.runtime.service import ServiceNode
 class Ticker:
     """``await next()`` returns after each period and after each ``tick_now``.
 
-    Ticks do not pile up: several before the next ``next`` are one. ``period_s`` are lab seconds.
+    Ticks do not pile up: several before the next call of ``next`` count as one. ``period_s`` are
+    lab seconds.
     """
 
     def __init__(self, node: ServiceNode, clock: Clock, label: str, period_s: float) -> None:
@@ -24,7 +25,7 @@ class Ticker:
         self._node.background(self._label, self._count())
 
     def tick_now(self) -> None:
-        """Do not wait for the end of the period."""
+        """Tick now, without waiting for the end of the period."""
         self._tick.set()
 
     async def next(self) -> None:

@@ -1,4 +1,4 @@
-"""One vCenter in one life: everything its tasks work with, put together once at start."""
+"""One vCenter in one life: everything that its tasks work with, built once at start."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ from services.vcenter.vmca import Vmca
 
 
 class VCenter:
-    """What a task may touch. Each member is made of earlier ones; nothing is assigned later."""
+    """The parts of a vCenter, for its tasks. Each is built from earlier ones; none is replaced
+    later."""
 
     def __init__(
         self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
@@ -111,7 +112,7 @@ class VCenter:
         self.tasks = TaskLog(ports.clock)
         self._migrations = 0
         self.vsan_ticker = Ticker(node, ports.clock, "vsan", node.knobs.remediation_interval_s)
-        self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}  # one change of each at a time
+        self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}  # one change at a time
         self.moves = VmMoves(node, ports.clock, self.inventory, self.sessions)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
@@ -119,7 +120,7 @@ class VCenter:
         )
 
     async def start(self) -> None:
-        """Rebuild the view from the database; then connect hosts and look after providers."""
+        """Rebuild the view from the database; then connect hosts and check providers."""
         await self.inventory.load()
         await self._symkey.start()
         await self._check_integrity()
@@ -145,11 +146,11 @@ class VCenter:
         if found:
             try:
                 await self.inventory.commit(events=found)
-            except SaveFailed as error:  # a full disk keeps no vCenter from its work
+            except SaveFailed as error:  # a full disk must not stop vCenter
                 self.node.record("inventory.save_failed", level="warning", reason=str(error))
 
     def providers_changed(self) -> None:
-        """Hosts with encrypted vSAN get the KMS profile as it is now."""
+        """Send hosts with encrypted vSAN the present KMS profile."""
         if any(row.vsan is not None for row in self.inventory.clusters.values()):
             self.vsan_ticker.tick_now()
 
@@ -157,29 +158,29 @@ class VCenter:
         await self.inventory.commit(events=[draft])
 
     def check_can(self, feature: Feature) -> None:
-        """``NotAvailable`` (NotSupported) when this vCenter is too old for it."""
+        """``NotAvailable`` (NotSupported) when this vCenter's release lacks the feature."""
         check(self.node.name, self.release, feature)
 
     def check_settled(self, name: VmName) -> None:
-        """``InvalidState`` for a task on a VM of which it is not known whether it has left for
+        """``InvalidState`` for a task on a VM of which it is unknown whether it has left for
         another vCenter."""
         row = self.inventory.relocations.get(name)
         if row is not None and row.state is Relocation.LEAVING:
             raise InvalidState(f"{name} moves to {row.peer}: whether it is there is not known yet")
 
     def check_not_expected(self, name: VmName) -> None:
-        """``AlreadyExists`` for the name of a VM that is on its way here from another vCenter."""
+        """``AlreadyExists`` for the name of a VM that is expected from another vCenter."""
         row = self.inventory.relocations.get(name)
         if row is not None and row.state is Relocation.EXPECTED:
             raise AlreadyExists(f"a virtual machine {name} is expected from {row.peer}")
 
     def next_migration(self) -> str:
-        """A name for a migration that none ever had: the boot is in it."""
+        """A new name for a migration; it includes the boot, so no other migration has it."""
         self._migrations += 1
         return f"{self.node.name}/{self.node.boot}/{self._migrations}"
 
     def forget_host(self, name: NodeName) -> None:
-        """The host left the inventory, or did not come into it: nothing of it stays in memory."""
+        """The host left the inventory, or was not added: drop everything of it from memory."""
         self.sessions.remove(name)
         self.gathered.forget(name)
         self.passes.forget(name)
@@ -199,7 +200,8 @@ class VCenter:
         return row
 
     def not_granted(self, row: VmRow) -> tuple[CryptoKeyId, ...]:
-        """Those of the VM's keys that vCenter would bring, and that no task gave its cluster."""
+        """Those of the VM's keys that vCenter would deliver, but that no task granted to its
+        cluster."""
         keys = keys_from_vcenter(row.keys, self.inventory.lock_types())
         return tuple(key for key in keys if not self.inventory.is_granted(row.cluster, key))
 
@@ -220,7 +222,7 @@ class VCenter:
     def provider_for(
         self, asked: ProviderId | None, cluster: ClusterName | None = None
     ) -> ProviderId:
-        """The provider of a task: the one asked for, else the default of the cluster (STD-02).
+        """The provider of a task: the requested one, else the default of the cluster (STD-02).
 
         ``NotFound`` when there is none of that name, ``InvalidState`` without a default.
         """
@@ -233,7 +235,8 @@ class VCenter:
             raise NotFound(f"there is no key provider {asked}")
         return asked
 
-    # ---- what clients are told --------------------------------------------------------------
+    # ---- answers for clients
+    # ------------------------------------------------------------------------
 
     def cluster_info(self, row: ClusterRow, vsan_problems: tuple[str, ...] = ()) -> ClusterInfo:
         """The cluster as a client sees it."""

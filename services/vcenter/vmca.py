@@ -1,7 +1,7 @@
 """VMCA, vCenter's certificate authority, as far as the laboratory needs it: for vTPMs (VTPM-04).
 
-Its key and certificate are a file of vCenter's own disk, made when the first certificate is asked
-for. A file that was damaged is not made anew: its certificates would be of a CA that nobody knows.
+Its key and certificate are a file on vCenter's own disk, created with the first certificate. A
+damaged file is not replaced: nobody would know the new CA.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ FILE: Final = "vmca"
 
 
 class Vmca:
-    """See the module's text. ``name`` is its common name."""
+    """See the module. ``name`` is its common name."""
 
     def __init__(self, disk: Disk, rng: Rng, clock: Clock, name: str) -> None:
         self._disk, self._rng, self._clock, self._name = disk, rng, clock, name
         self._signer: Signer | None = None
 
     async def certify(self, ek: PublicArea) -> bytes:
-        """A certificate (DER) of that endorsement key.
+        """A certificate (DER) for that endorsement key.
 
-        ``OSError`` when the disk refuses or the CA's file is damaged, ``InvalidArgument`` for what
-        is no endorsement key.
+        ``OSError`` when the disk fails or the CA's file is damaged, ``InvalidArgument`` for an
+        invalid endorsement key.
         """
         signer = await self._load_signer()
         return endorse(signer, ek, self._rng.token(SERIAL_SIZE), self._clock.now())
 
     async def certificate(self) -> bytes:
-        """Its own (DER); empty while there is none, or when it cannot be read."""
+        """Its own certificate (DER); empty before it exists, or when it cannot be read."""
         if self._signer is None:
             try:
                 await self._disk.read(FILE)

@@ -1,16 +1,14 @@
-"""What each task needs before it begins: privileges, and a valid VM. One table. Pure.
+"""The requirements of each task: privileges, and a valid VM. One table. Pure.
 
-``always``     whoever gives the task has these
-``encrypted``  and these, when the VM that it is about is encrypted, or is to be
-``on_the_way`` asked for by the task itself, when it comes to that: turning on a host's encryption
-               mode (HEM-01), new keys for a clone (CLN-01), fetching the keys of a VM that is
-               registered (REG-01), the home of a VM without its virtual TPM (VTPM-03)
+- ``always``: the user of the task needs these
+- ``encrypted``: and these, when the task's VM is encrypted, or is to be encrypted
+- ``on_the_way``: checked by the task itself when it gets there: turning on a host's encryption
+  mode (HEM-01), new keys for a clone (CLN-01), fetching the keys of a VM that is registered
+  (REG-01), the home of a VM without its virtual TPM (VTPM-03)
+- ``of_item``: and these, by the kind of item of a Trust Authority
+- ``on_invalid_vm``: the task is allowed on a VM that is locked and invalid; no other is (LOCK-02)
 
-``of_item``    and these, by the kind of item of a Trust Authority that it is about
-
-``on_invalid_vm``  it may be given about a VM that is locked and invalid, as no other task (LOCK-02)
-
-A question that changes nothing is in the table when it needs more than to be a user.
+A query that changes nothing is in the table when it needs more than being a user.
 """
 
 from __future__ import annotations
@@ -56,7 +54,8 @@ _READ_ALL_ITEMS: Final = (
 
 
 def _import_privileges(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
-    """By what it holds; those of all kinds when that is nothing, which is refused anyway."""
+    """The privileges by the kinds of items in the message; those of all kinds when it has none,
+    which is refused anyway."""
     held = {
         TrustItem.PRINCIPAL: message.principal,
         TrustItem.CA_CERTIFICATE: message.ca_certificate,
@@ -180,7 +179,7 @@ NEEDS: Final[Mapping[type[Request[Any]], TaskNeeds]] = {
 
 
 def privileges_for(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
-    """What has to be there before the task begins. ``KeyError`` for one that is not listed."""
+    """The privileges needed before the task begins. ``KeyError`` for a task that is not listed."""
     needs = NEEDS[type(message)]
     of_item = () if needs.of_item is None else needs.of_item(message)
     encrypted = needs.encrypted if needs.encrypted and _is_encrypted(message, vms) else ()
@@ -188,7 +187,7 @@ def privileges_for(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[
 
 
 def vm_of(message: Request[Any]) -> VmName | None:
-    """The VM that the task works on: of a clone its source. None for a task on none."""
+    """The VM of the task; for a clone its source. None for a task without a VM."""
     named: VmName | None = getattr(message, "vm", None)
     return message.source if isinstance(message, m.CloneVm) else named
 

@@ -17,7 +17,7 @@ READ_ONLY: Final = "ReadOnly"
 ALWAYS: Final = (Privilege.VIEW, Privilege.READ)
 """Privileges that every role has."""
 
-_TRUSTED: Final = "TrustedAdmin"  # the group of privileges that members of TrustedAdmins have
+_TRUSTED: Final = "TrustedAdmin"  # the privilege group of members of TrustedAdmins
 _CRYPTO: Final = "Cryptographer"
 _NOT_WITHOUT_CRYPTO: Final = frozenset(
     {
@@ -27,7 +27,8 @@ _NOT_WITHOUT_CRYPTO: Final = frozenset(
         Privilege.MANAGE_USER_GROUPS,
     }
 )
-"""Privileges that NoCryptoAdmin lacks besides all of ``Cryptographer``: ways around it."""
+"""Privileges that NoCryptoAdmin lacks besides all of ``Cryptographer``: they would be ways around
+it."""
 
 _ADMIN: Final = tuple(one for one in Privilege if one.group != _TRUSTED)
 
@@ -49,7 +50,7 @@ class TaskCaller:
     privileges: frozenset[Privilege]
 
     def may(self, privilege: Privilege) -> bool:
-        """Whether it has that privilege."""
+        """Whether the user has that privilege."""
         return privilege in self.privileges
 
     def check_gives(self, privileges: Iterable[Privilege], task: str) -> None:
@@ -63,7 +64,7 @@ class TaskCaller:
         self.check(given, f"{task} with that role")
 
     def check(self, needed: Iterable[Privilege], task: str) -> None:
-        """``NoPermission``, which names each privilege that is lacking."""
+        """``NoPermission`` with each missing privilege."""
         lacking = [one for one in needed if one not in self.privileges]
         if not lacking:
             return
@@ -83,7 +84,7 @@ def caller(
     permissions: Mapping[str, PermissionRow],
     trusted_admins: Iterable[str],
 ) -> TaskCaller:
-    """The user of that name (empty: the administrator). One without a role may do nothing."""
+    """The user of that name (empty: the administrator). A user without a role may do nothing."""
     name = name or ADMINISTRATOR
     found = permissions.get(name)
     role = ADMIN if name == ADMINISTRATOR else "" if found is None else found.role
@@ -94,7 +95,7 @@ def caller(
 
 
 def privileges_of(role: str, roles: Mapping[str, RoleRow]) -> tuple[Privilege, ...]:
-    """What the role has; nothing for one that is not there."""
+    """The privileges of the role; none for an unknown role."""
     if role in SYSTEM_ROLES:
         return SYSTEM_ROLES[role]
     return roles[role].privileges if role in roles else ()

@@ -31,11 +31,11 @@ from services.vcenter.vcenter import VCenter
 
 ROLES_LIMIT: Final = 100
 PERMISSIONS_LIMIT: Final = 1000
-"""So many roles of its own and users fit one answer with all their privileges."""
+"""Custom roles and users at most: one answer holds them with all their privileges."""
 
 
 def _whole(privileges: tuple[Privilege, ...]) -> tuple[Privilege, ...]:
-    """These and those of every role, each once, in one order."""
+    """These privileges and those of every role, each once, in one order."""
     wanted = {*ALWAYS, *privileges}
     return tuple(one for one in Privilege if one in wanted)
 

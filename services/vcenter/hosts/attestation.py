@@ -37,13 +37,13 @@ from services.vcenter.inventory import Edit, Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import DatabaseTable, HostRow, TpmRecord
 
-AT_ONCE = 2  # hosts whose TPMs are looked at at the same time
+AT_ONCE = 2  # hosts whose TPMs are attested at the same time
 NONCE_BYTES = 32
 SECRET_BYTES = 32
 
 
 class HostAttestation:
-    """Looks at TPMs as the queue asks; what came of it stands in the host's row."""
+    """Attests TPMs in the order of the queue; the result is stored in the host's row."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class HostAttestation:
         self._inventory, self._sessions, self._asked = inventory, sessions, asked
 
     def start(self) -> None:
-        """Look where it is asked for, from now on."""
+        """Process the requests from now on."""
         for number in range(AT_ONCE):
             self._node.background(f"attestation:{number}", self._serve())
 
@@ -69,10 +69,10 @@ class HostAttestation:
             self._asked.end_pass(order.host, whole=await self._look(order.host))
 
     async def _look(self, host: NodeName) -> bool:
-        """One look; False when the host did not come to answer: it is made at the next contact."""
+        """Attest one host. False when the host did not answer: the next contact repeats it."""
         session = self._sessions.find_connected(host)
         if session is None:
-            return False  # it is asked for again with the next session
+            return False  # the next session requests it again
         name, known = session.name, self._tpm_record_of(host)
         try:
             judgement = await self._judge(session, known)
@@ -82,7 +82,7 @@ class HostAttestation:
         if judgement is not None and session.name == name:
             try:
                 await self._commit(host, known, judgement)
-            except SaveFailed as error:  # vCenter's own trouble: the next contact looks again
+            except SaveFailed as error:  # vCenter's own failure: the next contact repeats it
                 self._node.record(
                     "inventory.save_failed", level="warning", host=host, reason=str(error)
                 )
@@ -91,7 +91,7 @@ class HostAttestation:
         return True
 
     async def _judge(self, session: HostSession, known: TpmRecord | None) -> Judgement | None:
-        """What the host's TPM is worth; None for a host that has none and never had one."""
+        """The judgement of the host's TPM; None for a host that never had one."""
         if session.summary is None or not session.summary.tpm_present:
             return (
                 None if known is None else failure_judgement(known, "the recorded TPM is not there")
@@ -133,7 +133,7 @@ class HostAttestation:
     async def _commit(self, host: NodeName, known: TpmRecord | None, judgement: Judgement) -> None:
         row = self._inventory.hosts.get(host)
         if row is None or row.tpm != known:
-            return  # the record was cleared meanwhile, and another look is asked for
+            return  # the record was cleared meanwhile, and another attestation is requested
         after = attestation_of(judgement, self._clock.now())
         drafts = []
         if judgement.event is not None and is_news(row.attestation, judgement):

@@ -27,7 +27,7 @@ class HaConfigurations:
         self._told: dict[NodeName, tuple[str, HaConfiguration | None]] = {}
 
     async def hand_out(self, session: HostSession) -> None:
-        """Have the host know its cluster's configuration; nothing where HA was never on.
+        """Send the host its cluster's configuration; nothing if HA was never on.
 
         Raises only when the host does not answer.
         """
@@ -40,10 +40,10 @@ class HaConfigurations:
             await self._tell(session, wanted)
 
     async def take_back(self, session: HostSession) -> None:
-        """Tell the agent of a host that is about to leave its cluster to rest.
+        """Stop the agent of a host that is about to leave its cluster.
 
-        What the host refuses is recorded. Raises when it does not answer: what runs there is not
-        known then, so the host stays until vCenter has it as not responding.
+        A refusal of the host is recorded. Raises when it does not answer: which VMs run there is
+        unknown then, so the host stays until it is notResponding.
         """
         if session.host in self._told:
             await self._tell(session, None)
@@ -72,10 +72,11 @@ class HaConfigurations:
         epoch = f"{cluster.name}/{cluster.ha_epoch}"
         return HaConfiguration(cluster=cluster.name, epoch=epoch, hosts=tuple(hosts))
 
-    # ---- what agents tell -------------------------------------------------------------------
+    # ---- reports of agents ------------------------------------------------------------------
 
     async def record_incidents(self, host: NodeName, incidents: tuple[HaIncident, ...]) -> None:
-        """Events of what a primary tells; what is not of its own cluster is not believed (C28)."""
+        """Post events for a primary's incidents; those of another cluster are not believed
+        (C28)."""
         row = self._inventory.hosts.get(host)
         if row is None:
             return

@@ -1,8 +1,8 @@
 """Keys on their way to one host: fetched from their provider, sent with ``AddKeys``.
 
-Key values live in the local variables of ``supply`` and ``deliver`` and end with them (STD-15);
-those of new keys wait in ``sharing`` or ``held_keys`` for a moment before.
-Lists are cut into pages that fit into a message; each key is answered for on its own.
+Key values are in local variables of ``supply`` and ``deliver`` and end with them (STD-15); those of
+new keys wait in ``sharing`` or ``held_keys`` for a moment before. Lists are cut into pages that fit
+into a message; each key has its own result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from services.vcenter.removals import record_dropped, record_evicted
 
 
 class KeyDelivery:
-    """Asks hosts which keys they have, gives them keys, and takes keys away."""
+    """Queries hosts for their keys, and adds and removes keys."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class KeyDelivery:
     async def absent(
         self, session: HostSession, keys: Sequence[CryptoKeyId]
     ) -> frozenset[CryptoKeyId]:
-        """Those of ``keys`` that are not in the host's cache.
+        """The ``keys`` that are not in the host's cache.
 
-        Keys that hosts get by themselves are not looked for there: the host says which of them a
-        VM lacks.
+        Keys that hosts get by themselves are not checked there: the host reports which of them a VM
+        lacks.
         """
         types = self._inventory.lock_types()
         keys = [key for key in keys if not of_provider(types, key.provider_id).self_served]
@@ -71,18 +71,18 @@ class KeyDelivery:
         return frozenset(absent)
 
     def lacks_kdk(self, summary: HostSummary) -> bool:
-        """Whether the host of that view has not every KDK that it can be given now."""
+        """Whether the host of that view lacks a KDK that it can be given now."""
         return self._providers.lacks_kdk(summary)
 
     async def set_providers(self, session: HostSession, providers: tuple[ProviderRef, ...]) -> None:
-        """STD-10, NKP-02: the whole list, with the KDKs of native ones."""
+        """STD-10, NKP-02: send the whole list, with the KDKs of native providers."""
         kdks = {} if session.summary is None else self._providers.kdks_for(session.summary)
         listed = tuple(ref.provider_id for ref in providers if ref.provider_id in kdks)
         material = Sealed.of(*(kdks[name] for name in listed)) if listed else None
         await session.command(SetProviders(providers=providers, kdks=listed, material=material))
 
     async def evict(self, session: HostSession, provider: ProviderId) -> None:
-        """DEL-02: what the host has of a deleted provider leaves it, once."""
+        """DEL-02: remove the keys of a deleted provider from the host, once."""
         left = await session.command(EvictKeys(provider=provider))
         await self._inventory.commit(record_evicted(provider, session.host))
         self._node.record(
@@ -90,8 +90,8 @@ class KeyDelivery:
         )
 
     async def take_away(self, session: HostSession, keys: Sequence[CryptoKeyId]) -> None:
-        """STD-17: keys that no VM uses any more leave cache and store; those that were removed by
-        force are not derived again either."""
+        """STD-17: remove keys that no VM uses any more from cache and store. Keys that were removed
+        by force are not derived again either."""
         forced = [key for key in keys if self._inventory.is_forgotten(key)]
         unused = [key for key in keys if key not in forced]
         for some, withhold in ((unused, False), (forced, True)):
@@ -108,9 +108,10 @@ class KeyDelivery:
         *,
         fresh: bool,
     ) -> dict[CryptoKeyId, KeyUnavailableReason]:
-        """Fetch and deliver; what cannot be had or is not taken, with the reason.
+        """Fetch and deliver keys; returns those that are not available or not accepted, with the
+        reason.
 
-        Values that are held for the host are delivered without asking for them.
+        Values that are held for the host are delivered without fetching them.
         """
         denied: dict[CryptoKeyId, KeyUnavailableReason] = {}
         most = self._config.keys_at_once
@@ -128,7 +129,8 @@ class KeyDelivery:
     async def deliver(
         self, session: HostSession, values: Sequence[tuple[CryptoKeyId, KeyMaterial]]
     ) -> dict[CryptoKeyId, KeyUnavailableReason]:
-        """AddKeys; a key it has already is no change (KP-17). Raises when it does not answer."""
+        """Send AddKeys; a key that the host has already is no change (KP-17). Raises when it does
+        not answer."""
         keys = tuple(key for key, _ in values)
         message = AddKeys(keys=keys, material=Sealed.of(*(value for _, value in values)))
         try:
@@ -160,13 +162,13 @@ class KeyDelivery:
 
 
 def refusal_of(result: CryptoKeyResult) -> str:
-    """Why the host did not take this key; empty when it has it, from now on or before (KP-17)."""
+    """Why the host did not take this key; empty when it has it (KP-17)."""
     if result.success or result.fault == "AlreadyExists":
         return ""
     return result.reason or result.fault or "it gave no reason"
 
 
 def _collect_refusals(results: Sequence[CryptoKeyResult]) -> tuple[tuple[CryptoKeyId, ...], str]:
-    """Keys that were not taken, and every reason that was given, each once."""
+    """The keys that were refused, and each different reason once."""
     refused = {result.key: why for result in results if (why := refusal_of(result))}
     return tuple(refused), "; ".join(dict.fromkeys(refused.values()))

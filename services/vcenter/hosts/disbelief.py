@@ -1,7 +1,7 @@
 """Which reports of a host about its VMs vCenter does not believe. Pure (C28).
 
 A host reports which VMs it has and which keys they need. The report grants no key
-(``services.vcenter.keys.grants``), but it fills the inventory, where somebody may unlock the VM.
+(``services.vcenter.keys.grants``), but it fills the inventory, where a user may unlock the VM.
 
 | the host lists | believed |
 |---|---|
@@ -23,12 +23,12 @@ from protocol.terms import ClusterName, CryptoKeyId, VmName
 from services.vcenter.tables import VmRow
 
 BelongsToOthers = Callable[[ClusterName, VmName, CryptoKeyId], bool]
-"""Whether a key is known to be none of a VM in a cluster (``Inventory.belongs_to_others``)."""
+"""Whether a key is known not to belong to a VM in a cluster (``Inventory.belongs_to_others``)."""
 
 
 @dataclass(frozen=True)
 class Disbelief:
-    """What a host said of ``vm`` that is not believed, ``why``, and the keys that it named."""
+    """A report about ``vm`` that is not believed, ``why``, and the keys in it."""
 
     vm: VmName
     keys: tuple[CryptoKeyId, ...]
@@ -44,7 +44,7 @@ def disbelief(
 ) -> Disbelief | None:
     """Why a host of ``cluster`` that lists ``vm`` with ``keys`` is not believed; None when it is.
 
-    ``row``: what the inventory has of the VM.
+    ``row``: the VM's row in the inventory.
     """
     if row is not None and row.cluster != cluster:
         why = f"it lists virtual machine {vm}, which is in cluster {row.cluster}"
@@ -61,7 +61,7 @@ def split_believed(
     rows: Mapping[VmName, VmRow],
     belongs_to_others: BelongsToOthers,
 ) -> tuple[tuple[VmSummary, ...], tuple[Disbelief, ...]]:
-    """What a host of ``cluster`` says of its VMs: what is believed, and what is not."""
+    """The reports of a host of ``cluster``, split into believed and disbelieved ones."""
     kept: list[VmSummary] = []
     refused: list[Disbelief] = []
     for vm in vms:

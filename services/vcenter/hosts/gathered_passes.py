@@ -1,10 +1,9 @@
 """Passes over the other hosts of a cluster after a change of one VM, gathered.
 
-A VM that comes or goes concerns its own host now and every other host of the cluster soon (STD-12,
-STD-17, HEM-02). A pass for each VM and host would make n passes of n VMs over every host; so the
-first of them that concerns a host begins a wait of ``key_gather_s``, and what comes meanwhile has
-the same pass.
-Nothing is promised: a host that is connected anew, and each reconciliation, has a pass anyway.
+A VM that is added or removed concerns its own host now and every other host of the cluster soon
+(STD-12, STD-17, HEM-02). A pass for each VM and host would make n passes of n VMs over every host.
+So the first request for a host begins a wait of ``key_gather_s``, and later requests share its
+pass. Nothing is guaranteed: a reconnected host, and each reconciliation, has a pass anyway.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from services.vcenter.knobs import VcenterNode
 
 @dataclass
 class _Asked:
-    """``due`` in lab seconds of the monotonic clock; ``removing``: keys leave too."""
+    """``due`` in lab seconds of the monotonic clock; ``removing``: the pass also removes keys."""
 
     due: float
     removing: bool = False
 
 
 class GatheredPasses:
-    """Asks the queue for the passes that were asked for here, some time later."""
+    """Forwards requests for passes to the queue after a wait."""
 
     def __init__(self, node: VcenterNode, clock: Clock, passes: PassQueue) -> None:
         self._node, self._clock, self._passes = node, clock, passes
@@ -35,11 +34,11 @@ class GatheredPasses:
         self._begun = asyncio.Event()
 
     def start(self) -> None:
-        """Hand on what is asked for, from now on."""
+        """Forward requests from now on."""
         self._node.background("passes", self._serve())
 
     def want(self, host: NodeName, *, removing: bool = False) -> None:
-        """As ``PassQueue.want``, when the wait of that host, which may begin now, is over."""
+        """As ``PassQueue.want``, after the wait of that host, which may begin now."""
         asked = self._asked.get(host)
         if asked is None:
             due = self._clock.monotonic() + self._node.knobs.key_gather_s

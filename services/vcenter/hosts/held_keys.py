@@ -1,9 +1,9 @@
-"""Values of new keys on their way to the other hosts of a cluster, from their making to their
-sending, and no longer (STD-15).
+"""Values of new keys for the other hosts of a cluster, between their creation and their delivery
+(STD-15).
 
-``sharing`` puts them here and sends them when their wait is over. A pass over the host that comes
-earlier brings them, and asks key servers for those only that are not here. Keys for a host that
-is not safe yet are for such a pass alone, which makes it safe; it drops what it did not take.
+``sharing`` puts them here and sends them after its wait. An earlier pass over the host delivers
+them, and asks key servers only for other keys. Keys for a host that is not safe yet wait for the
+pass that makes it safe; that pass drops the ones that it did not use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from protocol.terms import CryptoKeyId, NodeName, ProviderId
 
 @dataclass
 class _Held:
-    """Of one host. ``shared``: ``sharing`` sends what no pass takes. ``before``: keys that were
-    here when the pass began."""
+    """The keys for one host. ``shared``: ``sharing`` sends those that no pass takes. ``before``:
+    keys that were here when the pass began."""
 
     values: dict[CryptoKeyId, KeyMaterial] = field(default_factory=dict)
     shared: bool = False
@@ -26,39 +26,39 @@ class _Held:
 
 
 class HeldKeys:
-    """By host."""
+    """The held keys, by host."""
 
     def __init__(self) -> None:
         self._held: dict[NodeName, _Held] = {}
 
     def count(self, host: NodeName) -> int:
-        """How many keys are here for the host."""
+        """How many keys are held for the host."""
         held = self._held.get(host)
         return 0 if held is None else len(held.values)
 
     def hold(
         self, host: NodeName, key: CryptoKeyId, material: KeyMaterial, *, shared: bool
     ) -> None:
-        """``shared``: the caller takes everything in a moment; else the host's next pass does,
-        which the caller has asked for."""
+        """Hold a key. ``shared``: the caller takes everything in a moment; otherwise the host's
+        next pass does, which the caller has requested."""
         held = self._held.setdefault(host, _Held())
         held.values[key] = material
         held.shared |= shared
 
     def take(self, host: NodeName, keys: Collection[CryptoKeyId]) -> dict[CryptoKeyId, KeyMaterial]:
-        """Those of ``keys`` that are here; they are not afterwards."""
+        """Remove and return those of ``keys`` that are held."""
         held = self._held.get(host)
         if held is None or not held.values:
             return {}
         return {key: held.values.pop(key) for key in keys if key in held.values}
 
     def take_all(self, host: NodeName) -> dict[CryptoKeyId, KeyMaterial]:
-        """Everything that is here for the host; it is not afterwards."""
+        """Remove and return all keys that are held for the host."""
         held = self._held.pop(host, None)
         return {} if held is None else held.values
 
     def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
-        """Nobody should have these any more."""
+        """No host may get these keys any more."""
         for key in keys:
             for held in self._held.values():
                 held.values.pop(key, None)
@@ -70,13 +70,13 @@ class HeldKeys:
                 del held.values[key]
 
     def pass_begins(self, host: NodeName) -> None:
-        """What comes from now on is for the next pass, if this one does not take it."""
+        """Keys that arrive from now on are for the next pass, unless this one takes them."""
         held = self._held.get(host)
         if held is not None:
             held.before = tuple(held.values)
 
     def pass_ends(self, host: NodeName) -> None:
-        """Keys that only a pass brings have had their chance."""
+        """Drop keys for a pass that this one did not take."""
         held = self._held.get(host)
         if held is None or held.shared:
             return

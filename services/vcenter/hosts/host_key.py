@@ -1,9 +1,10 @@
-"""Making hosts safe: the host key is made on first need, fetched, delivered, perhaps renewed.
+"""Making hosts safe: the host key is created on first need, fetched, delivered, and renewed if
+necessary.
 
-One host key per cluster or per host (HEM-06, ``host_key_scope``), or the one that an administrator
-chose for this host. Its value is fetched for each
-delivery and forgotten with it. Which step a host needs is decided in ``mode``; callers see to it
-that only one of them works on a host at a time.
+There is one host key per cluster or per host (HEM-06, ``host_key_scope``), or the one that an
+administrator chose for this host. Its value is fetched for each delivery and dropped afterwards.
+``mode`` decides which step a host needs. Callers ensure that only one of them works on a host at a
+time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from services.vcenter.tables import ClusterRow, HostRow, ProviderRow
 
 @dataclass(frozen=True)
 class HostKey:
-    """A host key on its way to one host: with its value, or with the check value of what the host
+    """A host key for one host: with its value, or with the check value of the key that the host
     derives."""
 
     key: CryptoKeyId
@@ -51,12 +52,12 @@ class HostKey:
 
     @property
     def sealed(self) -> Sealed | None:
-        """The value as it travels; None: the host derives it."""
+        """The sealed value; None: the host derives it."""
         return None if self.material is None else Sealed.of(self.material)
 
 
 class HostKeys:
-    """See the module's text. ``NotAvailable`` leaves it when a provider is not vCenter's to ask."""
+    """See the module. Raises ``NotAvailable`` when vCenter cannot ask the provider."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class HostKeys:
         self._making: dict[str, asyncio.Lock] = {}  # one maker per scope
 
     def find_host_key(self, row: HostRow) -> CryptoKeyId | None:
-        """The host key that vCenter has for this host; None when it was never made."""
+        """The recorded host key for this host; None when there was never one."""
         return self._scope(row).host_key
 
     async def make_safe(
@@ -83,13 +84,12 @@ class HostKeys:
         asked: bool = False,
         fallback: ProviderId | None = None,
     ) -> KeyUnavailableReason | None:
-        """Take the step that the host needs by its latest view; None, or why its key is not to be
-        had.
+        """Take the step that the host needs by its latest view; returns None, or why its key is not
+        available.
 
         ``needed``: it should be safe. ``asked``: an administrator asks for it (``next_mode_step``).
-        ``fresh``: ask a provider even if it has just been silent.
-        ``fallback``: makes the very first host key where there is no default provider. Raises what
-        the host answers.
+        ``fresh``: ask a provider even if it has just been silent. ``fallback``: makes the very
+        first host key if there is no default provider. Raises the host's errors.
         """
         summary, row = session.summary, self._inventory.hosts.get(session.host)
         if summary is None or row is None:
@@ -121,7 +121,7 @@ class HostKeys:
         got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
         if isinstance(got, KeyUnavailableReason):
             if step is ModeStep.CHANGE:
-                return None  # it is safe with its old key; again at the next pass
+                return None  # it is safe with its old key; the next pass tries again
             await self._tell_unsafe(session, recorded, got)
             return got
         if step is ModeStep.CHANGE:
@@ -131,7 +131,7 @@ class HostKeys:
         return None
 
     async def tell_safe(self, session: HostSession) -> None:
-        """``Enabled`` of a host of which ``ReqEnable`` was told, and that got its key on its own
+        """Post ``Enabled`` for a host that had a ``ReqEnable`` event and has got its key by itself
         since: derived, or from a Key Provider Service."""
         summary = session.summary
         key = None if summary is None else summary.crypto_key_id
@@ -144,7 +144,8 @@ class HostKeys:
     def _find_trusted_provider(
         self, row: HostRow, fallback: ProviderId | None
     ) -> ProviderId | None:
-        """The trusted provider whose services give hosts their key; None when it is another way."""
+        """The trusted provider whose services give hosts their key; None for another kind of
+        provider."""
         recorded = self.find_host_key(row)
         name = self._inventory.host_key_provider(row.cluster, fallback)
         name = name if recorded is None else recorded.provider_id
@@ -153,8 +154,8 @@ class HostKeys:
     async def _let_host_fetch(
         self, session: HostSession, row: HostRow, provider: ProviderId, *, change: bool
     ) -> KeyUnavailableReason | None:
-        """The host has a Key Provider Service open its key, or make the first one of this scope;
-        vCenter records what the host names (KEY-02, R46)."""
+        """The host has a Key Provider Service unwrap its key, or make the first one of this scope;
+        vCenter records the id that the host returns (KEY-02, R46)."""
         async with self._making.setdefault(self._scope_name(row), asyncio.Lock()):
             recorded = self.find_host_key(row)
             key = recorded or CryptoKeyId(KeyId(""), provider)
@@ -184,22 +185,23 @@ class HostKeys:
     async def _prepare(self, session: HostSession) -> None:
         try:
             await session.command(CryptoManagerHostPrepare())
-        except InvalidState:  # it is not incapable (any more): a lost answer, or its own doing
+        # It is not incapable (any more): an answer was lost, or the host did it itself.
+        except InvalidState:
             if await session.mode_now() is HostCryptoState.INCAPABLE:
                 raise
         else:
             session.view.apply(crypto_state=HostCryptoState.PREPARED)
 
     async def disable(self, session: HostSession) -> None:
-        """The host's mode is off: at once, or from its next boot on (pendingIncapable).
+        """Disable the host's mode: at once, or from its next boot on (pendingIncapable).
 
-        Raises what the host answers: ``ResourceInUse`` while encrypted VMs are there (HEM-03),
+        Raises the host's errors: ``ResourceInUse`` while encrypted VMs are there (HEM-03),
         ``InvalidState`` when it was pendingIncapable before.
         """
         before = await session.mode_now()
         try:
             await session.command(CryptoManagerHostDisable())
-        except InvalidState:  # of a repeat, whose first answer was lost
+        except InvalidState:  # a repeat, whose first answer was lost
             if before is _PENDING or await session.mode_now() is not _PENDING:
                 raise
         await session.mode_now()
@@ -211,7 +213,7 @@ class HostKeys:
                 CryptoManagerHostEnable(key=got.key, material=got.sealed, check=got.check)
             )
         except AlreadyExists:
-            return  # safe with another one since we looked: the next pass compares
+            return  # safe with another key since the look: the next pass compares
         session.view.apply(crypto_state=HostCryptoState.SAFE, crypto_key_id=got.key)
         self._once.over(session.host, "mode")
         self._node.record("host.safe", host=session.host, key=str(got.key))
@@ -237,7 +239,7 @@ class HostKeys:
     async def _obtain(
         self, host: NodeName, *, fresh: bool, fallback: ProviderId | None
     ) -> HostKey | KeyUnavailableReason:
-        """The host key in force with its value: fetched, or made now, or renewed."""
+        """The host key in force with its value: fetched, or created now, or renewed."""
         row = self._inventory.hosts.get(host)
         if row is None:
             return KeyUnavailableReason.CLUSTER_INVALID
@@ -262,10 +264,10 @@ class HostKeys:
     async def _value(
         self, row: HostRow, key: CryptoKeyId, *, fresh: bool
     ) -> HostKey | KeyUnavailableReason:
-        """The recorded host key, as it travels; or why it cannot be had."""
+        """The recorded host key with its value; or why it is not available."""
         if self._providers.derives(key.provider_id) is not None:
             check = self._scope(row).host_key_check
-            # without one it is of a provider that had this name before, and was another type
+            # without a check value it is of an earlier provider of this name, with another type
             return HostKey(key, None, check) if check else KeyUnavailableReason.MISSING_IN_KMS
         if self._scope(row).host_key_check and key.provider_id in self._inventory.providers:
             return KeyUnavailableReason.MISSING_IN_KMS  # hosts derived it: vCenter has no value
@@ -273,8 +275,8 @@ class HostKeys:
         return HostKey(key, bundle.values[0][1]) if bundle.values else bundle.denied[key]
 
     def _renewing_provider(self, row: HostRow) -> ProviderId | None:
-        """The provider of the cluster's host keys, if vCenter can have it make one; None too when
-        the key is one that its policy names, which none takes the place of (HEM-05)."""
+        """The provider of the cluster's host keys, if vCenter can have it make one. None too when
+        the policy names the key, which must not be replaced (HEM-05)."""
         name = self._inventory.host_key_provider(row.cluster)
         if name is None or self._inventory.clusters[row.cluster].policy.key is not None:
             return None
@@ -295,7 +297,7 @@ class HostKeys:
             return KeyUnavailableReason.CLUSTER_INVALID
         if (native := self._providers.derives(name)) is not None:
             return await self._name(row, native, old, reason)
-        self._providers.require_provider(name)  # it makes keys for vCenter, or raises
+        self._providers.require_provider(name)  # raises unless it makes keys for vCenter
         if not fresh and self._contacts.just_failed(name, self._node.knobs.request_timeout_s):
             return KeyUnavailableReason.CLUSTER_UNREACHABLE
         generation = self._scope(row).generation + 1
@@ -316,7 +318,7 @@ class HostKeys:
         old: CryptoKeyId | None,
         reason: KeyUnavailableReason | None,
     ) -> HostKey | KeyUnavailableReason:
-        """The host key of a native provider: an id, and the check value of what hosts derive."""
+        """The host key of a native provider: an id, and the check value of the derived key."""
         try:
             key = self._providers.native.new_key(native)
             got = HostKey(key, None, self._providers.native.check(native, key))
@@ -346,8 +348,8 @@ class HostKeys:
     # ---- scope (HEM-06) -------------------------------------------------------------------------
 
     def _has_own(self, row: HostRow) -> bool:
-        """Whether the host has a key of its own: an administrator chose one, or by the knob, unless
-        the policy of its cluster names the key of all."""
+        """Whether the host has a key of its own: an administrator chose one, or the knob asks for
+        it, unless the policy of its cluster names the key for all."""
         now = self._inventory.hosts.get(row.name, row)
         if now.host_key is not None:
             return True
@@ -358,7 +360,7 @@ class HostKeys:
         return f"host/{row.name}" if self._has_own(row) else f"cluster/{row.cluster}"
 
     def _scope(self, row: HostRow) -> HostRow | ClusterRow:
-        """The row that records the host key, as it is now."""
+        """The row that records the host key."""
         if self._has_own(row):
             return self._inventory.hosts.get(row.name, row)
         return self._inventory.clusters[row.cluster]

@@ -50,7 +50,8 @@ def next_mode_step(
     asked: bool = False,
     adoptable: bool = False,
 ) -> ModeStep:
-    """``configured``: the key id the host names; ``recorded``: the one vCenter has for it.
+    """The next step. ``configured``: the key id that the host names; ``recorded``: vCenter's for
+    it.
 
     ``asked``: an administrator asks for the mode of this very host (``ConfigureCryptoKey``).
     ``adoptable``: vCenter may record the key that the host names (``is_adoptable``).
@@ -76,7 +77,7 @@ def is_adoptable(view: HostSummary, types: Mapping[ProviderId, ManagementType]) 
     """Whether vCenter may record the host key that the host names: hosts derive or fetch such keys
     by themselves, so that vCenter never delivers its value (C28).
 
-    A key with a check value is one that hosts derive, whatever providers there are now.
+    A key with a check value is a derived one, whatever providers there are now.
     """
     key = view.crypto_key_id
     if key is None:
@@ -87,9 +88,9 @@ def is_adoptable(view: HostSummary, types: Mapping[ProviderId, ManagementType]) 
 def should_be_safe(policy: CryptoMode, *, holds_keys: bool, kept_off: bool) -> bool:
     """Whether vCenter keeps a host of a cluster with this policy safe (HEM-05).
 
-    ``holds_keys``: its cluster has encrypted VMs (HEM-02). ``kept_off``: an administrator took the
-    mode away from this host, or a task had to leave it off; on demand that holds until a task or
-    an administrator asks for the mode.
+    ``holds_keys``: its cluster has encrypted VMs (HEM-02). ``kept_off``: an administrator disabled
+    the mode of this host, or a task had to leave it off; with mode on demand that holds until a
+    task or an administrator asks for the mode.
     """
     match policy:
         case CryptoMode.FORCE_ENABLE:
@@ -103,10 +104,10 @@ def should_be_safe(policy: CryptoMode, *, holds_keys: bool, kept_off: bool) -> b
 def may_renew(
     reason: KeyUnavailableReason, provider: ProviderId, default: ProviderId | None, *, knob: bool
 ) -> bool:
-    """HEM-07: a new host key instead of a report, if a default provider may be usable.
+    """HEM-07: whether to create a new host key instead of reporting, if a default provider may be
+    usable.
 
-    The provider that has just failed is not asked for a new one; one that merely does not have
-    the old key is.
+    A provider that has just failed is not asked for a new one; one that only lacks the old key is.
     """
     if not knob or default is None:
         return False

@@ -22,7 +22,7 @@ from services.vcenter.tables import VmRow
 
 
 class VmMoves:
-    """Records moves, moves VMs that are off, and ends what was left open."""
+    """Records moves, moves powered-off VMs, and settles moves that were left open."""
 
     def __init__(
         self, node: VcenterNode, clock: Clock, inventory: Inventory, sessions: HostSessions
@@ -36,13 +36,13 @@ class VmMoves:
         self.follow()
 
     async def begin(self, row: VmRow, target: NodeName) -> None:
-        """Record that a move of the VM begins, in its turn; an open move of it is settled first."""
+        """Record in the VM's turn that a move of it begins; an open move of it is settled first."""
         moving = dict.fromkeys((row.host, target, *self._find_removed_hosts(row.name)))
         await self._inventory.commit(change_vm(row.name, moving=tuple(moving)))
 
     async def end(self, name: VmName) -> None:
-        """One of both hosts is known not to list it. A move stays open while one of its hosts has
-        left the inventory, because that host may be added again."""
+        """One of both hosts is known not to list the VM: end the move. It stays open while one of
+        its hosts has left the inventory, because that host may be added again."""
         await self._inventory.commit(change_vm(name, moving=self._find_removed_hosts(name)))
 
     def _find_removed_hosts(self, name: VmName) -> tuple[NodeName, ...]:
@@ -51,7 +51,7 @@ class VmMoves:
         return tuple(host for host in left if host not in self._inventory.hosts)
 
     async def cold(self, row: VmRow, target: HostSession) -> None:
-        """Move a VM that is off, in its turn. ``InvalidState``: its host does not list it.
+        """Move a powered-off VM, in its turn. ``InvalidState``: its host does not list it.
 
         After any other error it is on one of both hosts, by their reports, and the move is open
         until then.
@@ -71,13 +71,13 @@ class VmMoves:
             raise
 
     async def settle(self, name: VmName) -> None:
-        """Settle the open move of this VM, in its turn. ``HostUnreachable``: it cannot be known
+        """Settle the open move of this VM, in its turn. ``HostUnreachable``: its place is unknown
         now; ``InvalidPowerState``: the host that should drop it still runs it."""
         row = self._inventory.vms.get(name)
         if row is None or not self._is_open(row):
             return
         there = [host for host in row.moving if host in self._inventory.hosts]
-        for host in there:  # one that fell over a command may list it no more by now
+        for host in there:  # a host that failed during a command may have dropped it by now
             await self._sessions.usable(host).look()
         row = self._inventory.vms.get(name)
         if row is None:
@@ -100,7 +100,7 @@ class VmMoves:
         self._sessions.lists_no_more(session.host, name)
 
     async def _drop_elsewhere(self, name: VmName, target: HostSession) -> None:
-        """Others that had it once, as far as they do that now: it is not where they are."""
+        """Unregister the VM from other hosts that still list it: it is not there any more."""
         for other in self._sessions.listing(name):
             if other.host != target.host:
                 try:
@@ -115,7 +115,7 @@ class VmMoves:
         return any(host in self._inventory.hosts for host in row.moving if host != row.host)
 
     async def _settle_all(self) -> None:
-        """At once, and again after each period of heartbeats."""
+        """Settle at once, and again after each period of heartbeats."""
         told: dict[VmName, str] = {}
         while names := self._open():
             for name in names:

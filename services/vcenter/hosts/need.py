@@ -26,13 +26,13 @@ def needs_pass(
     rang: bool,
     auto_unlock: bool,
 ) -> bool:
-    """Whether one of the host's VMs lacks a key that its mark does not name, or no longer lacks
-    one that it names, or runs in spite of a mark (LOCK-04).
+    """Whether one of the host's VMs lacks a key that its mark does not name, or no longer lacks one
+    that it names, or runs in spite of a mark (LOCK-04).
 
-    ``rang``: the host has asked to be looked at, so a key that it lacks is worth another try
-    although the VM is marked for it, or counts as another host's. ``auto_unlock``: marks are taken
-    back without anybody's asking (LOCK-05). Keys that hosts fetch by themselves are no reason to
-    try again: vCenter brings nothing for them. For those that they derive it brings the KDK.
+    ``rang``: the host asked for a look, so a missing key is worth another try although the VM is
+    marked for it, or counts as another host's. ``auto_unlock``: marks are removed without a request
+    (LOCK-05). Keys that hosts fetch by themselves are no reason to try again: vCenter delivers
+    nothing for them. For derived keys it delivers the KDK.
     """
     for vm in listed:
         row = rows.get(vm.vm)

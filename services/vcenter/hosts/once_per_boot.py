@@ -13,7 +13,7 @@ class OncePerBoot:
         self._told: dict[NodeName, tuple[int, set[tuple[str, str]]]] = {}
 
     def first(self, host: NodeName, boot: int, topic: str, detail: str = "") -> bool:
-        """Whether this is the first time in that boot of the host; from now on it is not."""
+        """Whether this is the first call for the topic in that boot of the host."""
         known, told = self._told.get(host, (boot, set()))
         if known != boot:
             told = set()
@@ -24,8 +24,8 @@ class OncePerBoot:
         return True
 
     def over(self, host: NodeName, topic: str) -> bool:
-        """The trouble is over: if it comes back in the same boot, it is news. Whether it had been
-        raised."""
+        """The cause has ended: if it recurs in the same boot, it is raised again. Returns whether
+        it had been raised."""
         boot, told = self._told.get(host, (0, set()))
         left = {entry for entry in told if entry[0] != topic}
         self._told[host] = (boot, left)

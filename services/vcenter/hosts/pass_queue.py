@@ -14,9 +14,9 @@ from protocol.terms import NodeName
 
 @dataclass(frozen=True)
 class PassOrder:
-    """A pass to make. ``look``: ask the host for its view first, what is known is too old.
+    """A pass to make. ``look``: request the host's view first, because the known one is too old.
 
-    ``removing``: keys that should not be there leave too; any other pass only adds.
+    ``removing``: also remove keys that should not be there; any other pass only adds keys.
     """
 
     host: NodeName
@@ -31,16 +31,17 @@ class PassQueue:
         self._waiting: dict[NodeName, PassOrder] = {}
         self._running: dict[NodeName, tuple[asyncio.Event, asyncio.Event]] = {}
         self._unfinished: set[NodeName] = set()
-        self._whole: dict[NodeName, asyncio.Event] = {}  # set when a pass of it ended whole
+        # Set when a pass of the host ended complete.
+        self._whole: dict[NodeName, asyncio.Event] = {}
         self._over: dict[NodeName, asyncio.Event] = {}  # set at the end of the pass that waits
         self._change = asyncio.Event()
 
     def want(
         self, host: NodeName, *, looked: bool = False, removing: bool = False
     ) -> asyncio.Event:
-        """Ask for a pass soon; what is returned is set when that pass has ended, whole or not.
+        """Request a pass; the returned event is set when that pass has ended, complete or not.
 
-        ``looked``: the host's view has just come, nobody need ask again.
+        ``looked``: the host's view has just arrived and need not be requested.
         """
         before = self._waiting.get(host)
         look = not looked or (before is not None and before.look)
@@ -50,7 +51,7 @@ class PassQueue:
         return self._over.setdefault(host, asyncio.Event())
 
     async def take(self) -> PassOrder:
-        """The next host that wants a pass and has none; ``ended`` must be called for it."""
+        """The next host that waits and has no pass now; call ``end_pass`` for it."""
         while True:
             for host, order in self._waiting.items():
                 if host not in self._running:
@@ -62,19 +63,19 @@ class PassQueue:
             await self._change.wait()
 
     def begin_pass(self, host: NodeName) -> None:
-        """A pass begins, also one that was not taken from here: what was cut short is made up."""
+        """A pass begins, requested here or not: it makes up for an incomplete one."""
         self._unfinished.discard(host)
 
     def cut_short(self, host: NodeName) -> None:
-        """Something did not reach the host: a pass is wanted when it is next seen to answer."""
+        """Something did not reach the host: request a pass when the host next answers."""
         self._unfinished.add(host)
 
     def unfinished(self, host: NodeName) -> bool:
-        """Whether something did not reach the host, and no pass was begun since."""
+        """Whether something did not reach the host, and no pass has begun since."""
         return host in self._unfinished
 
     def end_pass(self, host: NodeName, *, whole: bool) -> None:
-        """The pass that was taken has come to its end."""
+        """The pass of the host has ended."""
         all_whole, over = self._running.pop(host)
         if whole and host not in self._unfinished:
             all_whole.set()
@@ -83,7 +84,7 @@ class PassQueue:
             self._change.set()
 
     async def whole(self, host: NodeName) -> None:
-        """Return when a pass of that host has come to its end whole; at once if one has."""
+        """Return when a complete pass of that host has ended; at once if one has."""
         await self._whole.setdefault(host, asyncio.Event()).wait()
 
     def forget(self, host: NodeName) -> None:

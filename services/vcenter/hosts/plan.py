@@ -81,22 +81,22 @@ class PlannedKeyFacts:
 
 @dataclass(frozen=True)
 class SetProviderList:
-    """Tell the host the whole list of providers."""
+    """Send the host the whole list of providers."""
 
     providers: tuple[ProviderRef, ...]
 
 
 @dataclass(frozen=True)
 class NoteRecoveryKey:
-    """Record the recovery key of this id, and tell that it should be kept safe; empty: the host
-    has none any more."""
+    """Record the recovery key of this id, and post the event that it must be kept safe; empty: the
+    host has none any more."""
 
     recovery_id: str
 
 
 @dataclass(frozen=True)
 class ReachMode:
-    """Bring the host nearer to its encryption mode, by the step that it needs then.
+    """Take the next step towards the host's encryption mode.
 
     ``needed``: it should be safe, whatever it was before. ``asked``: an administrator asks for it.
     """
@@ -107,12 +107,12 @@ class ReachMode:
 
 @dataclass(frozen=True)
 class NoteDisabled:
-    """Record that an administrator took the host's encryption mode away (HEM-02)."""
+    """Record that an administrator disabled the host's encryption mode (HEM-02)."""
 
 
 @dataclass(frozen=True)
 class Evict:
-    """Have all leave that is of a deleted provider; ``keys`` are those that VMs here lose by it."""
+    """Remove all keys of a deleted provider; ``keys`` are those of VMs here among them."""
 
     provider: ProviderId
     keys: tuple[CryptoKeyId, ...]
@@ -127,7 +127,7 @@ class TakeAway:
 
 @dataclass(frozen=True)
 class Supply:
-    """Fetch these keys of one provider and push them; one that is gone has none to give."""
+    """Fetch these keys of one provider and push them; a deleted provider has none."""
 
     provider: ProviderId
     keys: tuple[CryptoKeyId, ...]
@@ -137,7 +137,7 @@ Action = SetProviderList | NoteRecoveryKey | NoteDisabled | ReachMode | Evict | 
 
 
 def plan_host(facts: PlannedHostFacts) -> tuple[Action, ...]:
-    """The actions on the host itself, in order; none when it is as it should be."""
+    """The actions on the host itself, in order; empty when nothing has to change."""
     actions: list[Action] = []
     summary = facts.summary
     wanted = references(facts.providers, summary)
@@ -161,11 +161,11 @@ def plan_host(facts: PlannedHostFacts) -> tuple[Action, ...]:
 
 
 def plan_keys(facts: PlannedKeyFacts) -> tuple[Action, ...]:
-    """The actions on its keys, in order; none when its cache holds what it should hold."""
+    """The actions on the host's keys, in order; empty when nothing has to change."""
     lacking = list(_lacking(facts))
     leaving: list[CryptoKeyId] = []
     taken: tuple[CryptoKeyId, ...] = ()
-    if facts.expired or facts.released:  # most hosts have nothing to give up
+    if facts.expired or facts.released:  # most hosts have nothing to remove
         taken = _keys_to_take_away(facts)
         leaving, lost = _losing(facts, taken)
         lacking += [key for key in leaving + lost if key in facts.granted]
@@ -178,7 +178,7 @@ def plan_keys(facts: PlannedKeyFacts) -> tuple[Action, ...]:
 
 
 def _keys_to_take_away(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
-    """Released keys that leave the host."""
+    """Released keys to remove from the host."""
     used = frozenset(facts.keys)
     return tuple(key for key in facts.released if key not in used or key in facts.forgotten)
 
@@ -186,8 +186,8 @@ def _keys_to_take_away(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
 def _losing(
     facts: PlannedKeyFacts, taken: tuple[CryptoKeyId, ...]
 ) -> tuple[list[CryptoKeyId], list[CryptoKeyId]]:
-    """Keys in the cache that the plan removes although VMs use them: those of deleted providers,
-    and those of ``taken``."""
+    """Cached keys that the plan removes although VMs use them: those of deleted providers, and
+    those of ``taken``."""
     going, expired = frozenset(taken), frozenset(facts.expired)
     present = [key for key in facts.keys if key not in facts.absent]
     leaving = [key for key in present if key.provider_id in expired]
@@ -199,8 +199,8 @@ def supplies(
 ) -> tuple[Supply, ...]:
     """How the host gets keys that its cache lacks.
 
-    Keys that hosts fetch or derive by themselves need no action of vCenter. A provider that is
-    not there is asked for all the same: it may have come back when its turn comes.
+    Keys that hosts fetch or derive by themselves need no action of vCenter. A missing provider is
+    asked all the same: it may be back by then.
     """
     return tuple(
         Supply(provider, keys)
@@ -210,15 +210,15 @@ def supplies(
 
 
 def keys_refused_by_mode(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
-    """Keys that the host lacks and vCenter would bring, but its mode does not let it take."""
+    """Keys that the host lacks and vCenter would deliver, but its mode does not accept."""
     if facts.takes_keys:
         return ()
     return tuple(key for each in supplies(_lacking(facts), facts.types) for key in each.keys)
 
 
 def not_granted(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
-    """Keys that the host lacks, or loses by the plan, and vCenter does not bring because no task
-    gave them to its cluster."""
+    """Keys that the host lacks, or loses by the plan, and that vCenter does not deliver because no
+    task granted them to its cluster."""
     leaving, lost = _losing(facts, _keys_to_take_away(facts))
     gone = facts.absent.union(leaving, lost)
     withheld = [key for key in facts.keys if key in gone and key not in facts.granted]
@@ -226,7 +226,7 @@ def not_granted(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
 
 
 def _lacking(facts: PlannedKeyFacts) -> Iterable[CryptoKeyId]:
-    """Keys that the host should have, may be brought, and its cache lacks, in their order."""
+    """Keys that the host should have, may get, and its cache lacks, in order."""
     if not facts.absent:
         return ()
     return (key for key in facts.keys if key in facts.absent and key in facts.granted)
@@ -243,7 +243,7 @@ def find_expired_providers(
         row.name
         for row in deleted
         if host not in row.evicted_from
-        and not now - grace_s < row.at <= now  # a time to come is of a lab that began anew
+        and not now - grace_s < row.at <= now  # a future time is of a lab that began anew
     )
 
 
@@ -256,14 +256,14 @@ def by_provider(keys: Iterable[CryptoKeyId]) -> dict[ProviderId, tuple[CryptoKey
 
 
 def keys_removed_by(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
-    """Keys that a plan takes away from the host."""
+    """The keys that a plan removes from the host."""
     return frozenset(
         key for action in actions if isinstance(action, Evict | TakeAway) for key in action.keys
     )
 
 
 def _recovery_id(summary: HostSummary) -> str:
-    """Of the recovery key to keep safe; empty where the TPM seals nothing."""
+    """The id of the recovery key to keep safe; empty where the TPM seals nothing."""
     return summary.recovery_id if summary.protection_mode is ProtectionMode.TPM else ""
 
 
@@ -275,12 +275,12 @@ def _newly_disabled(summary: HostSummary, row: HostRow) -> bool:
 # What a pass changes of the marks on a host's VMs, and the events for it.
 
 Denied = Mapping[CryptoKeyId, KeyUnavailableReason]
-"""Keys that a host lacks and cannot be given, each with its own reason."""
+"""Keys that a host lacks and cannot be given, with the reasons."""
 
 
 @dataclass(frozen=True)
 class MarkChange:
-    """A mark that is set, changed or taken back: the edit and the event are one transaction."""
+    """A mark that is set, changed or removed: the edit and the event are one transaction."""
 
     vm: VmName
     locked: bool
@@ -298,10 +298,10 @@ def mark_changes(
     connected: bool,
     may_unlock: bool,
 ) -> tuple[MarkChange, ...]:
-    """The decisions on these VMs of one host, those that change nothing left out.
+    """The changes of marks on these VMs of one host.
 
-    ``lacking``: keys that its cache does not have now. ``connected``: what vCenter does not see it
-    does not judge. ``may_unlock``: whether this occasion may take a mark back (LOCK-05).
+    ``lacking``: keys that its cache does not have now. ``connected``: a host that vCenter does not
+    see is not judged. ``may_unlock``: whether this occasion may remove a mark (LOCK-05).
     """
     changes: list[MarkChange] = []
     absent = frozenset(lacking)
@@ -341,10 +341,10 @@ def send_errors(
     told_by_vms: Collection[CryptoKeyId],
     told_by_host: KeyUnavailableReason | None,
 ) -> tuple[events.EventDraft, ...]:
-    """``SendKeyError`` for keys that neither a VM of this host nor its host key tells of.
+    """``SendKeyError`` for keys that no other event of this host reports.
 
-    ``told_by_vms``: keys of VMs on this host, which say so by their own marks. ``told_by_host``:
-    why the host key cannot be had; keys denied for the same reason are part of that story.
+    ``told_by_vms``: keys of VMs on this host, whose marks report them. ``told_by_host``: why the
+    host key is not available; keys denied for the same reason are covered by that event.
     """
     drafts: list[events.EventDraft] = []
     for provider, keys in by_provider(key for key in denied if key not in told_by_vms).items():

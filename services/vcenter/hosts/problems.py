@@ -1,4 +1,4 @@
-"""Problems that hosts report, as events: each once, also over a restart of vCenter."""
+"""Problems that hosts report, as events: each once, even over a restart of vCenter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.vcenter.tables import HostRow
 
 
 def problems_untold(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ...]:
-    """The problems of the host's boot without an event so far, in order."""
+    """The problems of the host's present boot without an event so far, in order."""
     if summary.problems is msgspec.UNSET:
         return ()
     boot, number = row.problems_told
@@ -19,7 +19,7 @@ def problems_untold(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ..
 
 
 def problem_event(row: HostRow, problem: HostProblem) -> EventDraft:
-    """The event of one."""
+    """The event for one problem."""
     keys = () if problem.key is None else (problem.key,)
     return EventDraft(
         event=problem.event,

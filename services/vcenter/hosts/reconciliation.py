@@ -1,7 +1,7 @@
-"""The periodic repair of all hosts (STD-10): a pass of step B8 for every host that is connected.
+"""The periodic repair of all hosts (STD-10): a pass of step B8 for every connected host.
 
 It also runs at once when a provider that was down answers again, and when a provider was added.
-These are the passes that also take keys away: one at a host's connecting only adds.
+These passes also remove keys; the pass of a connecting host only adds them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from services.vcenter.ticker import Ticker
 
 
 class Reconciliation:
-    """Asks for the passes; ``soon`` does so before the period is over."""
+    """Requests the passes; ``soon`` does so before the period is over."""
 
     def __init__(
         self, node: VcenterNode, ticker: Ticker, sessions: HostSessions, passes: PassQueue
@@ -22,12 +22,12 @@ class Reconciliation:
         self._sessions, self._passes = sessions, passes
 
     def start(self) -> None:
-        """Repair at each period from now on; the first time after one period."""
+        """Repair in each period from now on; the first time after one period."""
         self._ticker.start()
         self._node.background("reconcile", self._run())
 
     def soon(self) -> None:
-        """Do not wait for the end of the period."""
+        """Repair now, without waiting for the end of the period."""
         self._ticker.tick_now()
 
     async def _run(self) -> None:

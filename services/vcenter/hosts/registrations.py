@@ -22,14 +22,15 @@ class Registrations:
         self._moments = 0
 
     def moment(self) -> int:
-        """A moment later than all before."""
+        """The next moment; moments only grow."""
         self._moments += 1
         return self._moments
 
     def view(
         self, host: NodeName, session: int, vms: Collection[VmSummary], asked: int, heard: int
     ) -> None:
-        """All VMs that the host lists, as it said when it was asked then."""
+        """All VMs that the host lists; the view was requested at ``asked`` and arrived at
+        ``heard``."""
         listed = {vm.vm for vm in vms}
         for name in [name for name in self._by_host.get(host, ()) if name not in listed]:
             self.forget_vm(host, name)
@@ -37,7 +38,7 @@ class Registrations:
             self.answer(host, session, vm, asked, heard)
 
     def answer(self, host: NodeName, session: int, vm: VmSummary, asked: int, heard: int) -> None:
-        """What the host says of one VM."""
+        """The host's answer about one VM."""
         word = Word(host, vm.power is PowerState.ON, vm.locked_by, session, asked, heard)
         self._by_vm.setdefault(vm.vm, {})[host] = word
         self._by_host.setdefault(host, {})[vm.vm] = None
@@ -52,15 +53,15 @@ class Registrations:
                 del self._by_vm[vm]
 
     def forget(self, host: NodeName) -> None:
-        """The host lists nothing: it left the inventory, or speaks anew."""
+        """The host lists nothing: it left the inventory, or has a new session."""
         for vm in list(self._by_host.get(host, ())):
             self.forget_vm(host, vm)
         self._by_host.pop(host, None)
 
     def lists(self, host: NodeName, vm: VmName) -> bool:
-        """Whether the host listed the VM when it last spoke."""
+        """Whether the host listed the VM in its last report."""
         return vm in self._by_host.get(host, {})
 
     def words(self, vm: VmName) -> tuple[Word, ...]:
-        """What each host that lists it said of the VM."""
+        """The last report of each host that lists the VM."""
         return tuple(self._by_vm.get(vm, {}).values())

@@ -32,8 +32,8 @@ def of_relocations(
     host: NodeName,
     reported: Iterable[VmSummary],
 ) -> tuple[tuple[VmSummary, ...], list[Edit], list[EventDraft]]:
-    """What of a report by ``host`` is news, and, for VMs that it shows to have arrived, edits that
-    say so and their events."""
+    """The VMs of a report by ``host`` that count; and for those that it shows to have arrived, the
+    edits and events."""
     news: list[VmSummary] = []
     edits: list[Edit] = []
     events: list[EventDraft] = []
@@ -60,20 +60,20 @@ def of_relocations(
 
 
 def _is_expected_in(hosts: Mapping[NodeName, HostRow], expected: NodeName, host: NodeName) -> bool:
-    """Whether ``host`` is of the cluster of the host that the VM was to come to."""
+    """Whether ``host`` is in the cluster of the host to which the VM was to move."""
     there = hosts.get(expected)
     return there is not None and there.cluster == hosts[host].cluster
 
 
 def mark_arrived(row: RelocationRow) -> RelocationRow:
-    """The row of a VM that has come by that move."""
+    """The row of a VM that has arrived by that move."""
     return msgspec.structs.replace(row, state=Relocation.ARRIVED, before=None)
 
 
 def arrival(
     vm: VmName, host: NodeName, peer: NodeName, keys: tuple[CryptoKeyId, ...]
 ) -> EventDraft:
-    """The event of a VM that has come."""
+    """The event of a VM that has arrived."""
     return EventDraft(
         event=EventTypeId.VM_RELOCATED,
         text=f"Virtual machine {vm} was relocated from vCenter {peer} to {host}",

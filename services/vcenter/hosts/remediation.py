@@ -1,11 +1,11 @@
-"""Step B8: bring a host to what the inventory says, in the order of the documents.
+"""Step B8: make a host match the inventory, in the order of the documents.
 
-One pass: *look* (the host's view), *plan* (``plan``, pure), *carry out* (commands to the host,
-keys from their providers); the same for its keys, of which it is asked when its mode is reached;
-*judge* the locks of its VMs (``plan``, pure), *commit* marks and events at once. A pass is of
-one session; a host that is connected anew has a pass of its own.
-It runs when a host connects, at each reconciliation, when keys lack and when its mode is turned on.
-What is wrong with one key decides nothing for the others.
+One pass: *look* (the host's view), *plan* (``plan``, pure), *carry out* (commands to the host, keys
+from their providers); then the same for its keys, which are queried when its mode is reached;
+*judge* the locks of its VMs (``plan``, pure), *commit* marks and events at once. A pass belongs to
+one session; a reconnected host has a new pass. It runs when a host connects, at each
+reconciliation, when keys are missing and when its mode is enabled. An error with one key does not
+affect the others.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Remediation:
     # ---- occasions --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make the passes that are asked for, from now on."""
+        """Make the requested passes from now on."""
         for number in range(self._config.passes_at_once):
             self._node.background(f"remediation:{number}", self._serve())
 
@@ -106,7 +106,8 @@ class Remediation:
             self._passes.end_pass(order.host, whole=whole)
 
     async def _remedy(self, order: PassOrder) -> bool:
-        """A pass by vCenter itself, and whether it was whole; else it is tried again."""
+        """A pass by vCenter itself; returns whether it was complete. Otherwise it is tried
+        again."""
         session = self._sessions.find_connected(order.host)
         if session is None:
             return False  # a pass comes with its next session
@@ -126,7 +127,7 @@ class Remediation:
                 error=type(error).__name__,
             )
             if isinstance(error, NotAvailable) or order.host not in self._inventory.hosts:
-                return True  # no repetition would cure it
+                return True  # repeating would not help
             self._passes.cut_short(order.host)
             return False
         return True
@@ -141,12 +142,12 @@ class Remediation:
         asked: bool = False,
         removing: bool = False,
     ) -> KeyUnavailableReason | None:
-        """One pass; None, or why the host cannot be made safe. Raises what the host answers.
+        """One pass; returns None, or why the host cannot be made safe. Raises the host's errors.
 
-        ``look``: ask the host for its view first. ``fresh``: ask providers that have just been
-        silent. ``may_unlock``: whether this occasion takes marks back. ``asked``: an
-        administrator asks for the host's mode, also when its cluster has no encrypted VM.
-        ``removing``: keys that it should not have leave it.
+        ``look``: request the host's view first. ``fresh``: ask providers that have just been
+        silent. ``may_unlock``: whether this occasion removes marks. ``asked``: an administrator
+        asks for the host's mode, also when its cluster has no encrypted VM. ``removing``: also
+        remove keys that it should not have.
         """
         async with self._alone(session.host):
             self._passes.begin_pass(session.host)
@@ -164,7 +165,7 @@ class Remediation:
             result.withhold(not_granted(key_facts))
             await self._carry_out(session, name, actions, result, fresh=fresh)
             if keys_removed_by(actions):
-                await session.look()  # what its VMs lack now
+                await session.look()  # to see what its VMs lack now
             result.denied.update(lost := not_had(session, self._inventory, self._trust))
             await self._telling.report_denied(session, result)
             rows = self._inventory.vms_on(session.host)
@@ -177,14 +178,15 @@ class Remediation:
             return result.unsafe
 
     async def restore(self, session: HostSession, vm: VmName, *, may_unlock: bool) -> None:
-        """Do for one VM what a person asks now: its host safe, its keys there, its lock judged."""
+        """Do for one VM what a user requests now: make its host safe, deliver its keys, judge its
+        lock."""
         async with self._alone(session.host):
             row = self._inventory.vms.get(vm)
             if row is None:
                 return
             name, result = session.name, PassResult()
             host = self._inventory.hosts.get(session.host)
-            await self._hand_out_providers(session)  # before its mode: a host key may need its KDK
+            await self._hand_out_providers(session)  # before the mode: a host key may need its KDK
             wanted = host is not None and self._inventory.wants_safe(host)
             if wanted and not is_safe(session.summary):
                 safe = ReachMode(needed=True)
@@ -202,10 +204,11 @@ class Remediation:
     async def provide(
         self, session: HostSession, keys: tuple[CryptoKeyId, ...], *, vouched: bool = False
     ) -> dict[CryptoKeyId, KeyUnavailableReason]:
-        """Have the host have ``keys``, which a VM brings with it; what cannot be had, and why.
+        """Deliver ``keys`` that a VM brings with it to the host; returns those not available, and
+        why.
 
-        What it has is not asked for anywhere, and nothing is judged or marked. ``vouched``: another
-        vCenter gives the keys to this host's cluster (MOB-07); else they are granted already.
+        Keys that it has are not fetched, and nothing is judged or marked. ``vouched``: another
+        vCenter gives the keys to this host's cluster (MOB-07); otherwise they are granted already.
         """
         async with self._alone(session.host):
             name, result = session.name, PassResult()
@@ -222,7 +225,7 @@ class Remediation:
         *,
         vouched: bool = False,
     ) -> frozenset[CryptoKeyId]:
-        """What the host lacks of ``keys`` is fetched and pushed; returns what it lacked."""
+        """Fetch and push those of ``keys`` that the host lacks; returns these."""
         absent = await self._delivery.absent(session, keys)
         facts = PlannedKeyFacts(
             keys,
@@ -241,7 +244,7 @@ class Remediation:
     def _filter_granted(
         self, host: NodeName, keys: Iterable[CryptoKeyId]
     ) -> frozenset[CryptoKeyId]:
-        """Those of ``keys`` that the host may be brought (C28)."""
+        """Those of ``keys`` that the host may get (C28)."""
         if self._node.knobs.believe_reports_of_other_clusters:
             return frozenset(keys)
         row = self._inventory.hosts.get(host)
@@ -250,7 +253,7 @@ class Remediation:
         return frozenset(key for key in keys if self._inventory.is_granted(row.cluster, key))
 
     async def hand_out_providers(self, session: HostSession) -> None:
-        """Have the host know the providers as they are now, for a task that needs one there."""
+        """Send the host the present list of providers, for a task that needs one there."""
         async with self._alone(session.host):
             await self._hand_out_providers(session)
 
@@ -266,9 +269,10 @@ class Remediation:
     async def make_safe(
         self, session: HostSession, *, fallback: ProviderId
     ) -> KeyUnavailableReason | None:
-        """HEM-01: make this host safe for a task; None, or why its host key cannot be had.
+        """HEM-01: make this host safe for a task; returns None, or why its host key is not
+        available.
 
-        ``fallback`` makes the very first host key where there is no default provider.
+        ``fallback`` makes the very first host key if there is no default provider.
         """
         async with self._alone(session.host):
             return await self._host_keys.make_safe(
@@ -276,7 +280,8 @@ class Remediation:
             )
 
     async def disable(self, session: HostSession) -> None:
-        """Turn the host's mode off, and do not turn it on by itself (HEM-02, HEM-03)."""
+        """Disable the host's mode, and do not enable it again without a request (HEM-02,
+        HEM-03)."""
         async with self._alone(session.host):
             row = self._inventory.hosts.get(session.host)
             before = row is not None and row.kept_off
@@ -288,7 +293,7 @@ class Remediation:
                 raise
 
     def forget(self, host: NodeName) -> None:
-        """The host left the inventory; a pass that is under way ends by itself."""
+        """The host left the inventory; a pass in progress ends by itself."""
         self._working.pop(host, None)
 
     def _alone(self, host: NodeName) -> asyncio.Lock:
@@ -299,7 +304,7 @@ class Remediation:
     async def _look(
         self, session: HostSession, *, look: bool, asked: bool
     ) -> PlannedHostFacts | None:
-        """What the pass decides upon; None when the host has left the inventory."""
+        """The facts for the plan; None when the host has left the inventory."""
         summary = None if look or not session.view.is_current else session.summary
         if summary is None:
             summary = await session.look()
@@ -317,7 +322,7 @@ class Remediation:
         )
 
     async def _look_for_keys(self, session: HostSession, *, removing: bool) -> PlannedKeyFacts:
-        """What the pass decides upon about the keys of the host's cluster."""
+        """The facts for the plan of the keys of the host's cluster."""
         row, knobs = self._inventory.hosts.get(session.host), self._node.knobs
         keys = () if row is None else self._inventory.keys_of(row.cluster)
         absent = await self._delivery.absent(session, keys)
@@ -351,9 +356,10 @@ class Remediation:
         *,
         fresh: bool,
     ) -> None:
-        """Do it in order, in the session of that name, and note in ``result`` what came of it.
+        """Execute the actions in order, in the session of that name, and note the outcome in
+        ``result``.
 
-        Raises only when the host does not answer, or is connected anew.
+        Raises only when the host does not answer, or has a new session.
         """
         for action in actions:
             self._check_session(session, name)
@@ -380,17 +386,18 @@ class Remediation:
         self._check_session(session, name)
 
     def _check_session(self, session: HostSession, name: str) -> None:
-        """``HostUnreachable`` when the pass's session is over: what it saw is of another life."""
+        """``HostUnreachable`` when the session of the pass is over: the facts are of an earlier
+        life."""
         if not name or session.name != name:
             raise HostUnreachable(f"{session.host} is not connected as when its pass began")
 
     async def _set_providers(
         self, session: HostSession, providers: tuple[ProviderRef, ...]
     ) -> ProductError | None:
-        """STD-10; a host that does not take the list gets its keys all the same.
+        """STD-10; a host that refuses the list gets its keys all the same.
 
-        When the list is not answered and the host is seen all the same, its pass goes on and ends
-        in what is returned: a KDK that does not reach it vCenter cannot supply (LOCK-01).
+        When the answer is lost but the host can be seen, its pass continues and ends in the
+        returned error: vCenter cannot supply a KDK that does not reach it (LOCK-01).
         """
         try:
             await self._delivery.set_providers(session, providers)
@@ -405,7 +412,7 @@ class Remediation:
                 "providers.refused", level="warning", host=session.host, reason=str(error)
             )
             return None
-        await session.look()  # what it can derive has changed
+        await session.look()  # the keys that it can derive have changed
         return None
 
     async def _note_recovery_key(self, host: NodeName, recovery_id: str) -> None:
@@ -418,7 +425,7 @@ class Remediation:
     async def _reach_mode(
         self, session: HostSession, wish: ReachMode, result: PassResult, *, fresh: bool
     ) -> None:
-        """As ``HostKeys.make_safe``; a host that refuses does not end the pass."""
+        """As ``HostKeys.make_safe``; a refusal of the host does not end the pass."""
         try:
             result.unsafe = await self._host_keys.make_safe(
                 session, needed=wish.needed, asked=wish.asked, fresh=fresh
@@ -433,27 +440,26 @@ class Remediation:
             result.unsafe = KeyUnavailableReason.MISSING_IN_CACHE
 
 
-# ---- self served ---------------------------------------------------------------------------------
-# Keys that hosts get by themselves, and what a pass does about trusted hosts.
+# ---- trusted hosts -------------------------------------------------------------------------------
 
 
 class HostTrust(Protocol):
-    """What a pass does for trusted hosts (``services.vcenter.trust``)."""
+    """The part of a pass for trusted hosts (``services.vcenter.trust``)."""
 
     async def see(self, session: HostSession) -> None:
-        """Tell what is new of the host, and bring it up to date."""
+        """Report what is new about the host, and update it."""
         ...
 
     def reason(self, session: HostSession, key: CryptoKeyId) -> KeyUnavailableReason:
-        """Why the host has not the key of a trusted provider."""
+        """Why the host does not have the key of a trusted provider."""
         ...
 
 
 def not_had(
     session: HostSession, inventory: Inventory, trust: HostTrust
 ) -> dict[CryptoKeyId, KeyUnavailableReason]:
-    """Keys that hosts derive or fetch, of deleted providers too, that VMs need there and the host
-    says it lacks; each with the reason."""
+    """Keys that hosts derive or fetch (also of deleted providers), that VMs need there and the host
+    reports as missing; each with the reason."""
     types, summary = inventory.lock_types(), session.summary
     found: dict[CryptoKeyId, KeyUnavailableReason] = {}
     for key in [key for vm in (() if summary is None else summary.vms) for key in vm.missing]:
@@ -469,17 +475,15 @@ def not_had(
     return found
 
 
-# ---- telling -------------------------------------------------------------------------------------
-# Commits the outcome of a pass: marks on VMs and their events, each pair in one transaction.
+# ---- outcome of a pass ---------------------------------------------------------------------------
 
 
 @dataclass
 class PassResult:
-    """What came of a pass. ``unsafe``: why the host key cannot be had. ``denied``: keys that the
-    host lacks and cannot be given; ``withheld``: those of them that no task gave to its cluster
-    (C28). ``not_available``: what it needed is not built. ``unanswered``: why it is not known
-    whether the host took the list of providers.
-    """
+    """The outcome of a pass. ``unsafe``: why the host key is not available. ``denied``: keys that
+    the host lacks and cannot be given; ``withheld``: those of them that no task granted to its
+    cluster (C28). ``not_available``: a needed feature is not built. ``unanswered``: why it is
+    unknown whether the host took the list of providers."""
 
     unsafe: KeyUnavailableReason | None = None
     denied: dict[CryptoKeyId, KeyUnavailableReason] = field(default_factory=dict)
@@ -488,24 +492,24 @@ class PassResult:
     unanswered: ProductError | None = None
 
     def refuse(self, keys: Iterable[CryptoKeyId]) -> None:
-        """The host's mode does not let it take these."""
+        """The host's mode does not accept these keys."""
         self.denied.update(dict.fromkeys(keys, KeyUnavailableReason.MISSING_IN_CACHE))
 
     def withhold(self, keys: tuple[CryptoKeyId, ...]) -> None:
-        """No task gave these to the host's cluster."""
+        """No task granted these keys to the host's cluster."""
         self.refuse(keys)
         self.withheld = keys
 
 
 class PassTelling:
-    """Commits what a pass has to tell."""
+    """Commits the outcome of a pass."""
 
     def __init__(self, node: VcenterNode, inventory: Inventory, once: OncePerBoot) -> None:
         self._node, self._inventory, self._once = node, inventory, once
 
     async def report_denied(self, session: HostSession, result: PassResult) -> None:
-        """``SendKeyError``, once per boot of the host, provider and cause; of keys that are
-        withheld, once for each VM of the host."""
+        """Post ``SendKeyError``, once per boot of the host, provider and cause; for withheld keys,
+        once for each VM of the host."""
         here = {key for row in self._inventory.vms_on(session.host) for key in row.keys}
         drafts = [
             draft
@@ -534,7 +538,7 @@ class PassTelling:
         *,
         may_unlock: bool,
     ) -> None:
-        """Marks and events of one host's VMs, in one transaction."""
+        """Commit marks and events of one host's VMs, in one transaction."""
         changes = mark_changes(
             session.host,
             rows,

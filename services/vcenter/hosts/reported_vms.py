@@ -1,14 +1,13 @@
-"""What a host's report of its VMs changes in the inventory. Pure.
+"""The changes that a host's report of its VMs makes in the inventory. Pure.
 
-A VM the inventory does not know is taken in: it was made on the host, or by a task of an
-earlier life of vCenter that did not come to its end. On which host a VM is that several hosts
-list, is decided in ``whereabouts``.
+An unknown VM is added: it was created on the host, or by an unfinished task of an earlier life of
+vCenter. ``whereabouts`` decides on which host a VM is that several hosts list.
 
-Which keys a VM needs stands in its configuration on the datastore, and its host reports that
-(ADR 80). A report that differs from the inventory is right: a task that changes a VM's keys
-commands the VM's host, and no report is believed that a command may have overtaken
-(``HostReport``). The inventory may be old because it was restored from a backup, or because the
-configuration was changed at the host itself.
+The keys that a VM needs are in its configuration on the datastore, and its host reports them (ADR
+80). A report that differs from the inventory is right: a task that changes a VM's keys commands the
+VM's host, and a report that a command may have overtaken is not believed (``HostReport``). The
+inventory may be old because it was restored from a backup, or because the configuration was changed
+at the host itself.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ def edits_of_report(
     reported: Iterable[VmSummary],
     place_of: Callable[[VmName], VmPlace | None],
 ) -> list[Edit]:
-    """Edits that carry ``reported`` by ``host`` into the inventory; none when nothing is new.
+    """Edits that bring ``reported`` by ``host`` into the inventory; none when nothing is new.
 
-    ``place_of``: where a VM is by all that hosts said, this report included.
+    ``place_of``: the place of a VM by all hosts' reports, this one included.
     """
     edits: list[Edit] = []
     for vm in reported:
@@ -63,10 +62,10 @@ def edits_of_report(
 
 
 def _keys_of(row: VmRow, vm: VmSummary, hosts: Mapping[NodeName, HostRow]) -> tuple[Edit, ...]:
-    """Take over the keys that a VM is under.
+    """Take over the keys of a VM.
 
-    The keys it was under leave the hosts if a task was changing them. A host's word alone takes no
-    key away: it grants none either (C28), and may be a lie.
+    Its earlier keys are released if a task was changing them. A host's report alone removes no key;
+    it grants none either (C28), and may be a lie.
     """
     edits = (change_vm(vm.vm, keys=vm.keys, recrypting=False), *cancel_releases(vm.keys))
     if not row.recrypting:
@@ -82,7 +81,7 @@ def is_unreadable(vm: VmSummary) -> bool:
 
 
 def row_of(vm: VmSummary, host: NodeName, cluster: ClusterName) -> VmRow:
-    """The row of a VM that comes into the inventory as its host has it."""
+    """The row of a VM that is added to the inventory as its host reports it."""
     return VmRow(
         name=vm.vm,
         cluster=cluster,
@@ -95,7 +94,7 @@ def row_of(vm: VmSummary, host: NodeName, cluster: ClusterName) -> VmRow:
 
 
 def copies_of(vm: VmSummary) -> dict[str, Any]:
-    """What its host alone decides of a VM: a report that is late is made good by the next."""
+    """The fields of a VM that its host alone decides: the next report corrects a late one."""
     return {
         "snapshots": () if vm.snapshots is msgspec.UNSET else vm.snapshots,
         "with_memory": () if vm.with_memory is msgspec.UNSET else vm.with_memory,

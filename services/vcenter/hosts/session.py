@@ -1,12 +1,12 @@
 """vCenter's session with one host: connecting, numbered commands, heartbeat, back-off.
 
-Connecting is HostChanged (or vCenter's own try) -> OpenSession -> step B8. Every
-``heartbeat_s``, and soon after the host rings, the host is asked for its view; three misses in
-a row make it notResponding and end the session. A host that booted, or holds another session, is
-connected anew at once.
+Connecting is HostChanged (or vCenter's own try), then OpenSession, then step B8. The host's view is
+requested every ``heartbeat_s``, and soon after the host rings; three misses in a row make the host
+notResponding and end the session. A host that booted, or holds another session, is reconnected at
+once.
 
-Commands name a wanted state, so an answer that did not come is asked for again under a new
-number; the host refuses the old one if it arrives later than the new.
+Commands name a wanted state, so a command without an answer is repeated under a new number; the
+host refuses the old one if it arrives later than the new one.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ UNANSWERED = (
     Refused,
     TimedOut,
 )
-"""Errors that say nothing about what was asked: the host did not come to judge it."""
+"""Errors that say nothing about the request: the host did not execute it."""
 
 MISSES = 3  # heartbeats without an answer until a host is notResponding
-TRIES = 3  # sends of one command while its number was overtaken or its answer lost
+TRIES = 3  # sends of one command whose number was overtaken or whose answer was lost
 
 
 class SessionOwner(Protocol):
@@ -85,24 +85,24 @@ class SessionOwner(Protocol):
         ...
 
     async def took_view(self, session: HostSession) -> None:
-        """``session.view`` has just been received from the host."""
+        """``session.view`` was just received from the host."""
         ...
 
     def handle_vm_answer(self, session: HostSession, vm: VmSummary, asked: int) -> None:
-        """The host said this of a VM of its own, to a command given at the moment ``asked``."""
+        """The host's answer about one of its VMs, to a command given at the moment ``asked``."""
         ...
 
     def handle_session_opened(self, session: HostSession) -> None:
-        """The session is in force, and the host's view came with it: time for step B8."""
+        """The session is in force, with the host's view: time for step B8."""
         ...
 
     def handle_heartbeat(self, session: HostSession, *, rang: bool) -> None:
-        """A heartbeat was answered; ``rang``: the host itself had asked to be looked at."""
+        """A heartbeat was answered; ``rang``: the host itself had asked for a look."""
         ...
 
 
 class HostSession:
-    """One host as vCenter is connected to it; all of its fields are changed here only."""
+    """vCenter's connection to one host; only this class changes its fields."""
 
     def __init__(self, host: NodeName, owner: SessionOwner) -> None:
         self.host = host
@@ -118,7 +118,7 @@ class HostSession:
         self._opening = asyncio.Lock()
         self._knock = Knock(host, owner.clock)
         self.opened_at = 0  # the moment at which the session came into force
-        self._boot_believed = 0  # the latest next life of which a ring was believed
+        self._boot_believed = 0  # the latest next life whose ring was believed
         self._rings, self._rings_answered = 0, 0
         self._misses = 0
         self._failures = 0
@@ -139,17 +139,18 @@ class HostSession:
 
     @property
     def name(self) -> str:
-        """The name of the session in force; empty without one. Another name: connected anew."""
+        """The name of the session in force; empty without one. A new name means a new
+        connection."""
         return "" if self._commands is None else self._commands.session
 
     @property
     def summary(self) -> HostSummary | None:
-        """The host's last word about itself; None when it has not spoken in this life."""
+        """The host's last view; None when there was none in this life."""
         return self.view.summary
 
     @property
     def boot(self) -> int:
-        """The host's life as it last said; 0 when it has not spoken."""
+        """The boot number in the host's last view; 0 when there was none."""
         return self.view.boot
 
     @property
@@ -160,9 +161,9 @@ class HostSession:
     # ---- life -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Keep connected from now on; the first attempt is made at once.
+        """Stay connected from now on; the first attempt is made at once.
 
-        Until it answers it is notResponding; a host is disconnected only on request.
+        Until it answers the host is notResponding; a host is disconnected only on request.
         """
         if not self.connected and not self._let_alone:
             self._state = HostConnectionState.NOT_RESPONDING
@@ -170,7 +171,7 @@ class HostSession:
         self._node.background(f"{self.host}:connection", self._keep())
 
     def remove(self) -> None:
-        """The host left the inventory: its session ends for good."""
+        """The host left the inventory: end its session for good."""
         self._removed = True
         self._commands, self._state = None, HostConnectionState.DISCONNECTED
         self._owner.heartbeats.leave(self._heartbeat)
@@ -181,7 +182,7 @@ class HostSession:
         self._commands, self._state = None, HostConnectionState.DISCONNECTED
 
     async def reconnect(self) -> None:
-        """Connect now; a host that was disconnected stays so when this fails."""
+        """Connect now; a disconnected host stays so when this fails."""
         was, self._let_alone = self._let_alone, False
         try:
             await self.connect()
@@ -191,7 +192,7 @@ class HostSession:
             raise
 
     async def _keep(self) -> None:
-        if self.connected:  # by AddHost, before the host was in the inventory
+        if self.connected:  # connected by AddHost, before the host was in the inventory
             await self._owner.took_view(self)
             self._owner.handle_session_opened(self)
             await self._heartbeat.next()
@@ -205,9 +206,9 @@ class HostSession:
     # ---- connecting -------------------------------------------------------------------------
 
     async def connect(self, *, own: bool = False) -> None:
-        """Open a session; no change when there is one. Raises what the bus says.
+        """Open a session; no change when there is one. Raises the errors of the bus.
 
-        Step B8 works on the view in the answer. ``own``: given up when the host rings.
+        Step B8 works on the view in the answer. ``own``: give up when the host rings.
         """
         async with self._opening:
             if self.connected:
@@ -244,10 +245,9 @@ class HostSession:
     def rang(self, boot: int) -> None:
         """HostChanged: connect if the host has booted since, else look at it soon.
 
-        A ring is a reason to look and no evidence. Of the life that follows the known one it is
-        believed once, which saves the look; any other is looked into, and the host's own answer
-        says whether it must be connected anew. So neither a late ring nor a false one shuts out
-        a host.
+        A ring is a reason to look, not evidence. A ring of the life after the known one is believed
+        once, which saves the look. For any other, vCenter looks, and the host's answer decides
+        whether it must be reconnected. So neither a late nor a forged ring locks out a host.
         """
         self._rings += 1
         self._knock.rang(boot)
@@ -261,7 +261,7 @@ class HostSession:
             self._heartbeat.tick_now()
 
     def _end(self, reason: str) -> None:
-        """The session is over; connect anew at once."""
+        """The session is over; reconnect at once."""
         if self.connected:
             self._node.record("host.lost", level="warning", host=self.host, reason=reason)
         self._commands = None
@@ -284,11 +284,11 @@ class HostSession:
             self._owner.handle_heartbeat(self, rang=rang)
 
     async def look(self, tries: int = TRIES) -> HostSummary:
-        """Ask for the host's view, at most ``tries`` times, and return what is known then.
+        """Request the host's view, at most ``tries`` times, and return what is known then.
 
-        An answer is believed only if no command was on its way meanwhile: it may have been
-        written before the command and be read after it. ``HostUnreachable`` when the session is
-        not, or no longer, in force.
+        An answer is believed only if no command was in flight meanwhile: it may have been written
+        before the command and read after it. ``HostUnreachable`` when the session is not, or no
+        longer, in force.
         """
         commands = self._commands
         for _ in range(tries):
@@ -308,7 +308,7 @@ class HostSession:
         return self.view.summary
 
     async def mode_now(self) -> HostCryptoState:
-        """The host's encryption mode in its own words, asked for now; it is noted in the view.
+        """The host's encryption mode, requested now; it is noted in the view.
 
         ``HostUnreachable`` when the session is not, or no longer, in force.
         """
@@ -320,8 +320,8 @@ class HostSession:
         return summary.crypto_state
 
     async def _check_for_updates(self) -> ReportedView:
-        """The host's view as it is now; the host sends it only if it is another than the last."""
-        known = self.view.told  # taken now: another look may hear of a newer one meanwhile
+        """The host's present view; the host sends it only if it differs from the last one."""
+        known = self.view.told  # read now: another look may receive a newer one meanwhile
         update = await self.ask(CheckForUpdates(version="" if known is None else known.version))
         if update.summary is not None:
             return ReportedView(await whole_view(update.summary, self._next_page), update.version)
@@ -333,7 +333,7 @@ class HostSession:
         return (await self.ask(QueryHost(after=after))).summary
 
     async def _take_view(self, told: ReportedView, asked: int) -> None:
-        """The host's view as it came from it just now, asked for at that moment."""
+        """Take the host's view, which just arrived and was requested at that moment."""
         self._seen_at = self._clock.now()
         self.view.take(told, asked)
         await self._owner.took_view(self)
@@ -349,19 +349,20 @@ class HostSession:
     # ---- messages ---------------------------------------------------------------------------
 
     async def ask(self, message: Request[R], *, within_s: float | None = None) -> R:
-        """A question; it needs no session. ``within_s``: for one that takes its time."""
+        """Send a query; it needs no session. ``within_s``: for one that takes long."""
         limit_s = self._within_s if within_s is None else within_s
         return await self._bus.request(self.host, message, within_s=limit_s)
 
     async def command(self, command: Command[R], *, within_s: float | None = None) -> R:
-        """A command of the session in force.
+        """Send a command in the session in force.
 
         ``HostUnreachable``: there is no session, nothing happened. ``TimedOut`` and
-        ``Disconnected``: one of the tries may have had its effect, whatever came of the others;
-        the same command may be given again. ``within_s``: for one that takes its time.
+        ``Disconnected``: one of the tries may have had its effect, whatever the others returned;
+        the same command may be given again. ``within_s``: for one that takes long.
         """
         failure: ProductError = HostUnreachable(f"vCenter has no session to {self.host}")
-        unsure: ProductError | None = None  # the first that may have had its effect
+        # The first error after which the command may have had its effect.
+        unsure: ProductError | None = None
         for _ in range(TRIES):
             commands = self._commands
             if commands is None:
@@ -380,7 +381,7 @@ class HostSession:
         raise unsure or failure
 
     async def command_vm(self, command: Command[VmState]) -> VmSummary:
-        """As ``command``; what the host answers of the VM counts as its latest word about it."""
+        """As ``command``; the host's answer about the VM counts as its latest report of it."""
         asked = self._owner.moment()
         summary = (await self.command(command)).summary
         self._owner.handle_vm_answer(self, summary, asked)
@@ -392,14 +393,15 @@ class HostSession:
             return await self._bus.request(self.host, command, within_s=limit_s)
 
 
-# ---- back off ------------------------------------------------------------------------------------
+# ---- back-off ------------------------------------------------------------------------------------
 # How long vCenter waits between two tries to connect a host. Pure.
 
 LONGEST_PAUSE_HEARTBEATS = 3.0  # heartbeats between two tries to connect, at most
 
 
 def pause_s_after(failures: int, heartbeat_s: float) -> float:
-    """Lab seconds until the next try to connect, after so many that failed; before its spread."""
+    """Lab seconds until the next try to connect, after so many failed ones, without the random
+    spread."""
     return float(min(LONGEST_PAUSE_HEARTBEATS, 0.1 * 2.0 ** min(failures, 10)) * heartbeat_s)
 
 
@@ -414,71 +416,72 @@ def pause_s_after(failures: int, heartbeat_s: float) -> float:
 
 
 class ReportedView(NamedTuple):
-    """A host's view as it came; ``version`` is empty when the host has not said which it is."""
+    """A host's view as received; ``version`` is empty when the host did not send one."""
 
     summary: HostSummary
     version: str = ""
 
 
 class HostReport:
-    """The last word of one host; ``moment`` tells moments that only grow."""
+    """The last report of one host; ``moment`` returns growing moments."""
 
     def __init__(self, moment: Callable[[], int]) -> None:
         self._moment = moment
         self._told: ReportedView | None = None
-        self._summary: HostSummary | None = None  # with what commands have changed
+        self._summary: HostSummary | None = None  # with the changes made by commands
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
-        self._activity_seen = -1  # the count when the latest view came
+        self._activity_seen = -1  # the count when the latest view arrived
         self._times = (0, 0)
 
     @property
     def summary(self) -> HostSummary | None:
-        """The host's last word, with what commands are known to have changed; None before it."""
+        """The host's last view, with changes that commands are known to have made; None before
+        it."""
         return self._summary
 
     @property
     def told(self) -> ReportedView | None:
-        """The host's last word as it came, whatever was changed since; None before it."""
+        """The host's last view as received, without later changes; None before it."""
         return self._told
 
     @property
     def boot(self) -> int:
-        """The host's life as it last said; 0 when it has not spoken."""
+        """The boot number in the host's last view; 0 when there was none."""
         return 0 if self._summary is None else self._summary.boot
 
     @property
     def times(self) -> tuple[int, int]:
-        """The moments at which the latest view was asked for, and heard."""
+        """The moments at which the latest view was requested and received."""
         return self._times
 
     @property
     def is_current(self) -> bool:
-        """Whether no command was sent, or answered, since the host's last word."""
+        """Whether no command was sent, or answered, since the host's last view."""
         return self._activity_seen == self._activity
 
     def apply(self, **changes: object) -> None:
-        """Note what a command has just changed, until the host is asked again."""
+        """Note the change that a command has just made, until the host is asked again."""
         if self._summary is not None:
             self._summary = msgspec.structs.replace(self._summary, **changes)
 
     def take(self, told: ReportedView, asked: int) -> None:
-        """The host's word as it came just now, asked for at the moment ``asked``."""
+        """Take the host's view, which just arrived and was requested at the moment ``asked``."""
         self._told, self._summary = told, told.summary
         self._times = (asked, self._moment())
         self._activity_seen = self._activity
 
     def quiet_since(self) -> Callable[[], bool]:
-        """Asked later: whether no command was on its way at any time between this call and then.
+        """A function for later: whether no command was in flight between this call and that one.
 
-        An answer that came in between was then neither written before a command nor read after it.
+        An answer received in between was then neither written before a command nor read after it.
         """
         quiet, activity = self._flying == 0, self._activity
         return lambda: quiet and activity == self._activity
 
     @contextmanager
     def command_under_way(self) -> Iterator[None]:
-        """While a command is sent and its answer is waited for."""
+        """A context for the time from sending a command to its answer."""
         self._flying += 1
         self._activity += 1
         try:
@@ -504,10 +507,10 @@ class Knock:
     def __init__(self, host: NodeName, clock: Clock) -> None:
         self._host, self._clock = host, clock
         self._end_at: Callable[[float], None] | None = None  # of the wait
-        self._boot = 0  # whose ring ended a wait
+        self._boot = 0  # the life whose ring ended a wait
 
     async def answer(self, asked: Awaitable[R], within_s: float) -> R:
-        """What is answered within so many lab seconds; ``TimedOut`` when the host rings first."""
+        """The answer within so many lab seconds; ``TimedOut`` when the host rings first."""
         try:
             async with self._clock.timeout(within_s) as wait:
                 self._end_at = wait.reschedule
@@ -521,7 +524,7 @@ class Knock:
         """The host rings in this life."""
         if self._end_at is not None and boot != self._boot:
             self._boot = boot
-            self._end_at(0.0)  # a time that has passed: now
+            self._end_at(0.0)  # a time in the past: now
 
 
 # ---- time for a command --------------------------------------------------------------------------
@@ -531,11 +534,11 @@ class Knock:
 def time_for(
     command: Command[Any], summary: HostSummary | None, knobs: VcenterKnobs, clock: Clock
 ) -> float:
-    """Lab seconds that a host has to answer ``command``; ``summary``: its last word about itself.
+    """Lab seconds that a host has to answer ``command``; ``summary``: its last view.
 
-    A trusted host that seeks keys may have to ask an Attestation Service, and then a Key Provider
-    Service, on each machine of the Trust Authority in turn, and wait for each that is silent
-    (KPS-06). Each of these waits is a limit of its own, which the clock may raise.
+    A trusted host that needs keys may have to ask an Attestation Service, and then a Key Provider
+    Service, on each machine of the Trust Authority in turn, and wait for each silent one (KPS-06).
+    Each of these waits is a limit of its own, which the clock may raise.
     """
     trusted = None if summary is None else summary.trusted
     if not command.seeks_keys or not isinstance(trusted, TrustView):
@@ -552,9 +555,9 @@ def time_for(
 async def whole_view(
     page: HostSummary, next_page: Callable[[VmName], Awaitable[HostSummary]]
 ) -> HostSummary:
-    """The view that begins with ``page``, with the VMs for which the message had no room.
+    """The view that begins with ``page``, with the VMs that did not fit into the message.
 
-    ``next_page`` asks for the VMs after one. What is not of VMs is as the last page says.
+    ``next_page`` requests the VMs after one. Everything but VMs is from the last page.
     ``NotConnected`` when the host booted, or got another session, between two pages: they are of
     two lives.
     """

@@ -1,7 +1,7 @@
-"""The sessions with all hosts of the inventory, and what follows from what hosts say there.
+"""The sessions with all hosts of the inventory, and the effects of what hosts report in them.
 
-A host's VMs are carried into the inventory at each view; a pass of step B8 is asked for when a
-session was opened, and when a look shows that there is something to do.
+Each view updates the host's VMs in the inventory. A pass of step B8 is requested when a session was
+opened, and when a look shows that there is something to do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from services.vcenter.trust.judgement import attestation_news, view_of
 
 
 class HostSessions:
-    """All hosts of the inventory, by name in order of adding."""
+    """All hosts of the inventory, by name, in the order in which they were added."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class HostSessions:
     # ---- finding ----------------------------------------------------------------------------
 
     def add(self, host: NodeName) -> HostSession:
-        """The session of that host; made when there is none, and then not started."""
+        """The session of that host; a new one, not started, when there is none."""
         session = self._sessions.get(host)
         if session is None:
             session = self._sessions[host] = HostSession(host, self)
@@ -77,7 +77,7 @@ class HostSessions:
             session.remove()
 
     def list_connected(self) -> list[HostSession]:
-        """Those that are in force now."""
+        """The sessions in force."""
         return [session for session in self._sessions.values() if session.connected]
 
     def find_connected(self, host: NodeName) -> HostSession | None:
@@ -97,11 +97,11 @@ class HostSessions:
         return session
 
     def lists(self, host: NodeName, vm: VmName) -> bool:
-        """Whether that host is connected and listed the VM when it last spoke."""
+        """Whether that host is connected and listed the VM in its last report."""
         return self.find_connected(host) is not None and self._registrations.lists(host, vm)
 
     def listing(self, vm: VmName) -> list[HostSession]:
-        """The connected hosts whose word on the VM counts, and that listed it in their last one."""
+        """The connected hosts whose report of the VM counts, and that listed it in the last one."""
         found = (self.find_connected(word.host) for word in self._words(vm))
         return [session for session in found if session is not None]
 
@@ -110,7 +110,7 @@ class HostSessions:
         self._registrations.forget_vm(host, vm)
 
     def _words(self, vm: VmName) -> list[Word]:
-        """What connected hosts said of the VM, as far as it counts."""
+        """The reports of connected hosts about the VM that count."""
         row = self._inventory.vms.get(vm)
         return [
             word
@@ -120,7 +120,7 @@ class HostSessions:
         ]
 
     def _place_of(self, vm: VmName) -> VmPlace | None:
-        """Where the VM is by what the connected hosts say of it."""
+        """The place of the VM by the reports of connected hosts."""
         words = self._words(vm)
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
         away = {host for host in holders if host and self.find_connected(host) is None}
@@ -130,7 +130,7 @@ class HostSessions:
     async def take_in(
         self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[EventDraft] = ()
     ) -> None:
-        """Carry what a host says of its VMs into the inventory, with the events ``told`` of it."""
+        """Update the inventory from a host's report of its VMs, with the events ``told`` of it."""
         row = self._inventory.hosts.get(host)
         if row is None:
             return
@@ -165,7 +165,7 @@ class HostSessions:
     def _note_other_keys(
         self, host: NodeName, vms: Sequence[VmSummary], changed: Collection[str]
     ) -> None:
-        """A line about each VM that comes under other keys by its host's word alone."""
+        """Record each VM whose keys change by its host's report alone."""
         for vm in vms if changed else ():
             row = self._inventory.vms.get(vm.vm)
             if row is None or vm.vm not in changed or row.recrypting:
@@ -179,8 +179,8 @@ class HostSessions:
     async def check_believed(
         self, host: NodeName, vm: VmName, keys: tuple[CryptoKeyId, ...]
     ) -> None:
-        """``InvalidState``, with an event, when the host names keys of others for a VM that
-        somebody registers or unlocks (C28)."""
+        """``InvalidState``, with an event, when the host names keys of others for a VM that a user
+        registers or unlocks (C28)."""
         row = self._inventory.hosts.get(host)
         if row is None or self.node.knobs.believe_reports_of_other_clusters:
             return
@@ -190,15 +190,15 @@ class HostSessions:
             raise InvalidState(f"{host} is not believed: {why.why}")
 
     def _counts(self, host: NodeName, cluster: ClusterName) -> bool:
-        """Whether what that host says of a VM of the cluster counts (C28)."""
+        """Whether that host's reports of a VM of the cluster count (C28)."""
         row = self._inventory.hosts.get(host)
         of_it = row is not None and row.cluster == cluster
         return of_it or self.node.knobs.believe_reports_of_other_clusters
 
-    # ---- what sessions tell (``SessionOwner``) ----------------------------------------------
+    # ---- calls of sessions (``SessionOwner``) -----------------------------------------------
 
     def next_session(self) -> str:
-        """Never given twice, also not by an earlier life: the boot is in it."""
+        """A new name; never used twice, even by an earlier life: it includes the boot."""
         self._sessions_opened += 1
         return f"{self.node.name}/{self.node.boot}/{self._sessions_opened}"
 
@@ -213,13 +213,14 @@ class HostSessions:
         try:
             await self.take_in(session.host, vms)
             await self._tell_problems(session.host, session.summary)
-        except SaveFailed as error:  # vCenter's own trouble, not the host's: the next view tells
+        # VCenter's own failure, not the host's: the next view repeats it.
+        except SaveFailed as error:
             self.node.record(
                 "inventory.save_failed", level="warning", host=session.host, reason=str(error)
             )
 
     async def _tell_problems(self, host: NodeName, summary: HostSummary) -> None:
-        """An event for each problem of the host that none has told of."""
+        """Post an event for each new problem of the host."""
         row = self._inventory.hosts.get(host)
         if row is not None and (untold := problems_untold(row, summary)):
             await self._inventory.commit(
@@ -238,7 +239,8 @@ class HostSessions:
             self._attestations.want(session.host, looked=True)
 
     def _trust_is_news(self, session: HostSession) -> bool:
-        """Whether what Attestation Services made of the host is not what was told (ATT-05)."""
+        """Whether the Attestation Services' result for the host differs from the reported one
+        (ATT-05)."""
         row, view = self._inventory.hosts.get(session.host), view_of(session.summary)
         return row is not None and attestation_news(row.name, view, row.trust_told) is not None
 
@@ -248,7 +250,7 @@ class HostSessions:
         if self._attestations.unfinished(session.host):
             self._attestations.want(session.host, looked=True)
         if rang and not session.view.is_current:
-            self._passes.want(session.host)  # commands hid the view in which it would be seen why
+            self._passes.want(session.host)  # commands hid the view that would show the reason
         elif (
             self._passes.unfinished(session.host)
             or needs_pass(

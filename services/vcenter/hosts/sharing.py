@@ -1,17 +1,18 @@
-"""New keys on their way to the other hosts of a cluster (STD-12), gathered for each host.
+"""New keys for the other hosts of a cluster (STD-12), gathered for each host.
 
-A key and a host are not a message: a cluster of n hosts that encrypts n VMs would send n². The
-first key for a host begins a wait of ``key_gather_s``, which ends early when a message is full
-(``config.keys_at_once``); what comes meanwhile, and until a sender is free, goes along in one
-``AddKeys``, which the host saves once. Nobody waits for it, and nothing is promised: what does not
-arrive is made up for by the host's next pass of step B8.
+A message for each key and host would be n² messages in a cluster of n hosts that encrypts n VMs. So
+the first key for a host begins a wait of ``key_gather_s``, which ends early when a message is full
+(``config.keys_at_once``). Keys that arrive meanwhile, and until a sender is free, share one
+``AddKeys``, which the host saves once. No task waits for it, and nothing is guaranteed: the host's
+next pass of step B8 delivers what does not arrive.
 
-Between its making and its sending a key may lose its right to be sent: its VM left (STD-17), it was
-removed by force (SC-16), its provider was deleted (DEL-02). One that still waits is not sent then.
-One that has been sent, and may be sent again because no answer came, is taken away afterwards.
+Between its creation and its delivery a key may lose its right to be sent: its VM was removed
+(STD-17), it was removed by force (SC-16), its provider was deleted (DEL-02). A key that still waits
+is not sent then. A key that was sent, and may be sent again because the answer is missing, is
+removed afterwards.
 
-The values of these keys, and of no others, are in vCenter's memory between their making and their
-sending (STD-15).
+The values of these keys, and of no others, are in vCenter's memory between creation and delivery
+(STD-15).
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.removals import not_wanted_there
 
 SILENT_S: Final = 1.0
-"""Lab seconds after which a host that has not answered gives its place to another: many that fall
-silent together would keep the rest of their cluster waiting, a call's length for each place."""
+"""Lab seconds after which a host that has not answered gives its place to another one. Many hosts
+that fall silent together would delay the rest of their cluster by a call's length for each
+place."""
 
 
 @dataclass
 class _Gathered:
-    """What is on its way to one host; ``due`` in lab seconds of the monotonic clock.
+    """The keys for one host; ``due`` in lab seconds of the monotonic clock.
 
-    ``values``: what may be sent, in ``held_keys`` until then. ``sent``: what was given to the
-    wire. ``late``: of these, what nobody should have any more.
+    ``values``: keys that may be sent, in ``held_keys`` until then. ``sent``: keys passed to the
+    bus. ``late``: of these, those that no host should have any more.
     """
 
     session: HostSession
@@ -62,7 +64,8 @@ class _Gathered:
 
 
 class KeySharing:
-    """Gathers and sends; ``config.shares_at_once`` hosts at a time, and silent ones beside."""
+    """Gathers and sends keys to ``config.shares_at_once`` hosts at a time, not counting silent
+    ones."""
 
     def __init__(
         self,
@@ -80,21 +83,22 @@ class KeySharing:
         self._waiting: dict[NodeName, _Gathered] = {}  # in order of ``due``
         self._ready: dict[NodeName, _Gathered] = {}
         self._sending: dict[NodeName, _Gathered] = {}
-        self._placed: set[NodeName] = set()  # of these, those that have a place
+        self._placed: set[NodeName] = set()  # the hosts among these that have a place
         self._begun, self._change = asyncio.Event(), asyncio.Event()
 
     def start(self) -> None:
-        """Send what is given, from now on."""
+        """Send keys from now on."""
         self._node.background("sharing", self._gather())
         self._node.background("sharing:hosts", self._serve())
 
     def give(
         self, session: HostSession, key: CryptoKeyId, material: KeyMaterial, *, takes_keys: bool
     ) -> None:
-        """A new key for one more host; it is sent soon, and nobody waits.
+        """Give a new key for one more host; it is sent soon, without a wait.
 
-        Not one whose provider was deleted since it was made. ``takes_keys``: the host is safe; else
-        its next pass, which the caller asks for, makes it so and brings the key.
+        Keys whose provider was deleted since their creation are dropped. ``takes_keys``: the host
+        is safe; otherwise its next pass, which the caller requests, makes it so and delivers the
+        key.
         """
         if key.provider_id not in self._inventory.providers:
             return
@@ -112,7 +116,7 @@ class KeySharing:
             self._enough(host)
 
     def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
-        """Nobody should have these any more; see the module's text."""
+        """No host may get these keys any more; see the module."""
         gone = tuple(keys)
         self._held.withdraw(gone)
         for key in gone:
@@ -127,17 +131,17 @@ class KeySharing:
         self.withdraw(key for key in keys if key.provider_id == provider)
 
     def forget(self, host: NodeName) -> None:
-        """The host left the inventory; what waits for it is dropped."""
+        """The host left the inventory; keys that wait for it are dropped."""
         self._drop(host)
 
     def _drop(self, host: NodeName) -> None:
-        """What is not being sent yet."""
+        """Drop keys that are not being sent yet."""
         self._waiting.pop(host, None)
         self._ready.pop(host, None)
         self._held.take_all(host)
 
     def _enough(self, host: NodeName) -> None:
-        """Do not wait for more."""
+        """End the wait."""
         self._ready[host] = self._waiting.pop(host)
         self._change.set()
 
@@ -164,8 +168,8 @@ class KeySharing:
         silent = self._clock.alarm(SILENT_S, lambda: self._give_place(host))
         await self._send(host)
         silent.cancel()
-        del self._sending[host]  # and with it the values
-        self._give_place(host)  # more may have come for it meanwhile
+        del self._sending[host]  # with the values
+        self._give_place(host)  # more keys may have arrived for it meanwhile
 
     def _give_place(self, host: NodeName) -> None:
         self._placed.discard(host)
@@ -184,7 +188,7 @@ class KeySharing:
             await self._change.wait()
 
     async def _send(self, host: NodeName) -> None:
-        """What is there for this host now, in one message, or in as many as it needs."""
+        """Send the present keys for this host, in one message or as many as needed."""
         gathered = self._sending[host]
         most = self._config.keys_at_once
         try:
@@ -194,18 +198,18 @@ class KeySharing:
                 if values and await self._delivery.deliver(gathered.session, values):
                     self._passes.want(host)
         except ProductError:
-            self._drop(host)  # its pass brings these too
+            self._drop(host)  # its pass delivers these too
             self._passes.cut_short(host)
         if gathered.late:
             await self._take_back(host, tuple(gathered.late))
 
     async def _take_back(self, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> None:
-        """They may have arrived after they were taken away: that is done once more."""
+        """The keys may have arrived after their removal: remove them again."""
         while host in self._inventory.hosts:
             edits = not_wanted_there(keys, host, self._inventory.deleted)
             try:
                 await self._inventory.commit(*edits)
-            except SaveFailed:  # no room on the disk: no key is made meanwhile either
+            except SaveFailed:  # no room on the disk: no key is created meanwhile either
                 await self._clock.sleep(self._node.knobs.heartbeat_s)
                 continue
             self._passes.want(host, removing=True)

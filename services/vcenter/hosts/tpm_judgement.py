@@ -54,7 +54,7 @@ class TpmEvidence:
 
 @dataclass(frozen=True)
 class Judgement:
-    """``flaw``: why the TPM is not accepted, empty when it is; ``event`` tells of it.
+    """``flaw``: why the TPM is not accepted, empty when it is; ``event`` reports it.
 
     ``record``: what vCenter knows of the TPM from now on.
     """
@@ -93,7 +93,7 @@ def examine(report: TpmAttestationReport, nonce: bytes) -> TpmEvidence | str:
 
 
 def judge(known: TpmRecord | None, seen: TpmEvidence) -> Judgement:
-    """Compare with what is known of the host's TPM; the table above says how."""
+    """Compare with the record of the host's TPM, by the table above."""
     if known is not None and known.ek != seen.ek:
         text = "its TPM has another endorsement key than the one recorded: the board was replaced"
         return Judgement(text, MISMATCH, known)
@@ -121,19 +121,20 @@ def judge(known: TpmRecord | None, seen: TpmEvidence) -> Judgement:
 
 
 def failure_judgement(known: TpmRecord | None, why: str) -> Judgement:
-    """There is nothing to compare; what is known stays known."""
+    """There is nothing to compare; the record does not change."""
     return Judgement(why, FAILED, known)
 
 
 def is_news(before: AttestationRow | None, judgement: Judgement) -> bool:
-    """Whether an event tells of it: a flaw is told once, until it is gone or another one."""
+    """Whether an event reports it: a flaw is reported once, until it is gone or another one
+    appears."""
     if not judgement.flaw:
         return False
     return before is None or before.message != judgement.flaw
 
 
 def attestation_of(judgement: Judgement, at: float) -> AttestationRow:
-    """The judgement as it is kept with the host; ``at`` in Unix seconds."""
+    """The judgement as stored with the host; ``at`` in Unix seconds."""
     accepted = not judgement.flaw
     status = AttestationStatus.ACCEPTED if accepted else AttestationStatus.NOT_ACCEPTED
     return AttestationRow(at=at, status=status, message=judgement.flaw, event=judgement.event)

@@ -1,20 +1,20 @@
-"""On which host a VM is, from what hosts say of it. Pure.
+"""The host of a VM, from the reports of hosts. Pure.
 
 A VM may be registered on several hosts: one restarted it while another, which had it before, was
-away and came back. Only the words of connected hosts count, the latest of each.
+away and came back. Only the latest report of each connected host counts.
 
-| what they say                                    | the VM is on |
+| the reports say                                   | the VM is on |
 |---|---|
-| a host runs it                                   | that host: who runs it holds its lock |
-| several say that they run it                     | the one with the later word, see below |
-| nobody, but its lock is held by a host that is away | that host, which runs it out of sight |
-| nobody runs it                                   | where it was, if that host lists it |
-| nor does that host list it                       | the host with the newest session |
-| nobody lists it                                  | where it was |
+| one host runs it                                  | that host: it holds its lock |
+| several hosts run it                              | the one with the later report, see below |
+| no host runs it, but a host that is away holds its lock | that host, which runs it unseen |
+| no host runs it                                   | where it was, if that host lists it |
+| nor does that host list it                        | the host with the newest session |
+| no host lists it                                  | where it was |
 
-The lock on the datastore has one holder, so of two hosts that say they run the VM one speaks of
-the past. A word is later than another if vCenter asked for it after it had heard the other. Where
-the two overlap, because an answer came late, the newer session decides, until the next look.
+The lock on the datastore has one holder, so of two hosts that report to run the VM one report is
+outdated. A report is later than another if vCenter requested it after it had received the other.
+Where the two overlap, because an answer came late, the newer session decides, until the next look.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from protocol.terms import NodeName, PowerState
 
 
 class Word(msgspec.Struct, frozen=True):
-    """What one host last said of one VM that it lists.
+    """The last report of one host about one VM that it lists.
 
     ``locked_by``: another host that holds the VM's lock, as this one sees it. ``session``,
     ``asked`` and ``heard`` are moments of one counter: when its session came into force, when
-    vCenter asked, when the answer came.
+    vCenter sent the request, when the answer arrived.
     """
 
     host: NodeName
@@ -43,7 +43,7 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class VmPlace(msgspec.Struct, frozen=True):
-    """Where a VM is, and its power there."""
+    """The host of a VM, and its power there."""
 
     host: NodeName
     power: PowerState
@@ -52,10 +52,10 @@ class VmPlace(msgspec.Struct, frozen=True):
 def place_of(
     words: Sequence[Word], away: Collection[NodeName], was: NodeName | None
 ) -> VmPlace | None:
-    """Where a VM with these words is, by the table; None: nobody lists it.
+    """The place of a VM with these reports, by the table; None: no host lists it.
 
-    ``away``: hosts of the inventory that are not connected. ``was``: where the inventory has it; a
-    host that comes back with a registration of the past gets no VM that is off.
+    ``away``: hosts of the inventory that are not connected. ``was``: its host in the inventory. A
+    host that comes back with an outdated registration does not get a powered-off VM.
     """
     running = [word for word in words if word.running]
     if running:
@@ -72,7 +72,7 @@ def place_of(
 
 
 def _latest(words: Sequence[Word]) -> Word:
-    """The word that no other one is later than; of several, that of the newest session."""
+    """The report than which no other is later; of several, that of the newest session."""
     if len(words) == 1:
         return words[0]
     last_asked = max(word.asked for word in words)

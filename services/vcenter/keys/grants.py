@@ -45,9 +45,9 @@ def end_grants(vm: VmName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
 def keys_from_vcenter(
     keys: Iterable[CryptoKeyId], types: Mapping[ProviderId, ManagementType]
 ) -> tuple[CryptoKeyId, ...]:
-    """Those of ``keys`` that need a grant: vCenter brings their values to hosts.
+    """Those of ``keys`` that need a grant: vCenter delivers their values to hosts.
 
-    A key of a provider that is not there is one of them: the provider may come back.
+    Keys of a missing provider are among them: the provider may come back.
     """
     return tuple(key for key in keys if not of_provider(types, key.provider_id).self_served)
 

@@ -1,8 +1,8 @@
-"""The integrity check at each start of vCenter: whether what it keeps encrypted still opens.
+"""The integrity check at each start of vCenter: whether its encrypted secrets still open.
 
 Key derivation keys of native providers, private keys for key servers and passwords of users there
-lie in the inventory under vCenter's own key (``providers.symkey``). A check is one event: passed,
-or failed for each provider of which something does not open. Without any such secret there is none.
+are in the inventory under vCenter's own key (``providers.symkey``). A check is one event: passed,
+or failed for each provider with a secret that does not open. Without any secret there is no event.
 
 The product has both events and does not document when it raises them; this is the lab's reading.
 """
@@ -49,7 +49,7 @@ def integrity_check(rows: Iterable[ProviderRow], providers: ProviderRegistry) ->
 
 @contextmanager
 def _collect_failures(found: list[str]) -> Iterator[None]:
-    """Adds why something does not open."""
+    """Collects the reasons why secrets do not open."""
     try:
         yield
     except InvalidState as error:

@@ -1,8 +1,8 @@
-"""QueryCryptoKeyStatus (STD-20): really asks the provider, and lists who uses each key.
+"""QueryCryptoKeyStatus (STD-20): asks the provider, and lists the users of each key.
 
-A provider whose keys vCenter does not manage is not asked: each of its keys has the reason that
-says who does. Each key is answered for on its own. A key that vCenter was told to forget is
-missing in its cache, whatever its key server says.
+A provider whose keys vCenter does not manage is not asked: the status of its keys names their
+manager as the reason. Each key has its own result. A key that vCenter was told to forget is missing
+in its cache, whatever its key server answers.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from services.vcenter.ordered import Rest
 from services.vcenter.vcenter import VCenter
 
 STATUS_BYTES: Final = 256
-"""What the status of one key weighs beyond its id, with a VM and a host that use it."""
+"""Bytes of one key's status beyond its id, with one VM and one host that use it."""
 
 
 async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
-    """One entry per key asked, in that order; all known keys when none are named; in pages."""
+    """One entry per requested key, in order; all known keys when none are named; in pages."""
     left = _remaining_keys(vc.inventory, message)
     rest, asked = len(left), first_page(left, extra=STATUS_BYTES)
     answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
@@ -47,7 +47,7 @@ async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> Crypto
 
 
 def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest[CryptoKeyId]:
-    """The keys that the question is about, those before and with its cursor left out."""
+    """The requested keys after the cursor."""
     if not message.keys:
         return inventory.index.known_keys.after(message.after)
     asked = list(dict.fromkeys(message.keys))
@@ -61,7 +61,7 @@ def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest
 async def _ask(
     vc: VCenter, provider: ProviderId, ids: list[KeyId]
 ) -> Mapping[KeyId, KeyUnavailableReason | None]:
-    """By who answers for keys of that provider: the provider itself, or the table alone."""
+    """The statuses from the provider itself, or from the table of types alone."""
     fixed = vc.providers.capability(provider).fixed_status
     if fixed is KeyUnavailableReason.MANAGED_BY_NKP and not has(vc.release, Feature.KEY_REASONS):
         return dict.fromkeys(ids, None)

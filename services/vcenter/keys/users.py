@@ -1,4 +1,4 @@
-"""Who uses a key."""
+"""The users of a key."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from services.vcenter.tables import CryptoKeyRow, DatabaseTable
 
 
 def vms_of(inventory: Inventory, key: CryptoKeyId) -> tuple[VmName, ...]:
-    """VMs that are encrypted with it."""
+    """VMs that are encrypted under it."""
     return tuple(inventory.index.vms_with.names(key))
 
 
 def hosts_of(inventory: Inventory, key: CryptoKeyId) -> tuple[NodeName, ...]:
-    """Hosts whose host key it is, their own or that of their cluster; and those whose encrypted
-    vSAN has it, as the KEK of one of their disk groups or of all."""
+    """Hosts whose host key it is, their own or their cluster's, and hosts whose encrypted vSAN uses
+    it as the KEK of one disk group or of all."""
     index = inventory.index
     own = index.hosts_with.names(key)
     shared = [
@@ -45,7 +45,7 @@ def _with_vsan_key(
 
 
 def note_key(key: CryptoKeyId, **fields: object) -> Edit:
-    """Set these fields of what is remembered of a key."""
+    """Set these fields of the key's row."""
 
     def change(row: CryptoKeyRow | None) -> CryptoKeyRow:
         return msgspec.structs.replace(row or CryptoKeyRow(name=str(key), key=key), **fields)

@@ -1,9 +1,9 @@
-"""Keys in use that their key server does not give any more: told once, when a check finds it.
+"""Keys in use that their key server does not give any more: reported once, when a check finds it.
 
-Hosts that have such a key go on, and hear nothing of it (STD-19, STD-21); without this look a
-person would learn of a revoked, expired or destroyed key when a host boots next. It is part of the
-health check of a provider, and asks for states, never for values. What was told stands in the
-key's row, so that neither a restart of vCenter nor the next check tells it again.
+Hosts that have such a key continue, and do not learn of it (STD-19, STD-21). Without this check a
+revoked, expired or destroyed key would only be noticed when a host boots. It is part of the health
+check of a provider, and asks for states, never for values. The key's row records what was reported,
+so that neither a restart of vCenter nor the next check reports it again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _TROUBLES = (KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED, KeyUnavailableReason.MI
 
 @dataclass(frozen=True)
 class KeyStatusFinding:
-    """What changed: ``edits`` of rows, and the keys that are news, by their trouble."""
+    """A change: ``edits`` of rows, and the newly affected keys by their trouble."""
 
     edits: tuple[Edit, ...]
     news: Mapping[KeyUnavailableReason, tuple[CryptoKeyId, ...]]
 
 
 async def look_at_keys(inventory: Inventory, name: ProviderId, provider: KeyProvider) -> None:
-    """Ask for the states of this provider's keys in use; commit what is new, with its event."""
+    """Query the states of this provider's keys in use; commit changes, with their events."""
     keys = inventory.index.keys_in_use(name)
     if not keys:
         return
@@ -50,9 +50,10 @@ async def look_at_keys(inventory: Inventory, name: ProviderId, provider: KeyProv
 def compare(
     rows: Mapping[str, CryptoKeyRow], keys: Sequence[CryptoKeyId], statuses: Statuses
 ) -> KeyStatusFinding:
-    """A trouble that is not in the key's row is news; one that is over is forgotten.
+    """Compare with the rows: a trouble that the key's row does not have is new; one that is over is
+    removed.
 
-    A provider that does not answer says nothing of its keys.
+    A provider that does not answer says nothing about its keys.
     """
     edits: list[Edit] = []
     news: dict[KeyUnavailableReason, list[CryptoKeyId]] = {}

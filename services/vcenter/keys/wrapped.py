@@ -1,4 +1,4 @@
-"""What rows of the inventory have wrapped in them, under vCenter's own key (``symkey``)."""
+"""Secrets in rows of the inventory, wrapped under vCenter's own key (``symkey``)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A native provider: its KDK ``wrapped`` (``providers.native``), which has the id ``key_id``.
+    """A native provider: its KDK ``wrapped`` (``providers.native``), with the id ``key_id``.
 
-    ``revision``: another one each time that a KDK is given. ``backed_up``: it was downloaded, or
-    came from a backup; ``updated``: its id has changed since. ``told_at``: when it was last told
-    that no backup is as it is now (Unix seconds).
+    ``revision`` changes each time that a KDK is set. ``backed_up``: it was downloaded, or came from
+    a backup; ``updated``: its id has changed since. ``told_at``: the last event that there is no
+    current backup (Unix seconds).
     """
 
     key_id: str
@@ -23,9 +23,9 @@ class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """What vCenter shows the KMIP servers of a provider: its certificate (DER), those above it, and
-    its private key ``wrapped`` (``providers.client_certificates``); empty when that is lost.
-    ``request``: what was made for somebody to sign (PKCS#10 DER); empty: nothing was."""
+    """The certificate (DER) that vCenter presents to the KMIP servers of a provider, the issuing
+    ones, and its private key ``wrapped`` (``providers.client_certificates``); empty when that is
+    lost. ``request``: a signing request (PKCS#10 DER); empty: there is none."""
 
     chain: tuple[bytes, ...]
     wrapped: bytes

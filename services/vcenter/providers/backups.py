@@ -1,6 +1,6 @@
-"""Native providers that are not backed up: told again 24 hours after they were told of (NKP-05).
+"""Reminders of native providers without a current backup, every 24 hours (NKP-05).
 
-When that was stands in the provider's row, so that a vCenter that was away goes on where it was.
+The provider's row has the time of the last one, so that a restarted vCenter continues the interval.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LEAST_S: Final = 1.0
 
 
 class BackupReminders:
-    """Tells of them from ``start`` on."""
+    """Posts reminders from ``start`` on."""
 
     def __init__(self, node: VcenterNode, clock: Clock, inventory: Inventory) -> None:
         self._node, self._clock, self._inventory = node, clock, inventory
 
     def start(self) -> None:
-        """In the background for the rest of the node's life."""
+        """Run in the background for the rest of the node's life."""
         self._node.background("backups", self._remind())
 
     async def _remind(self) -> None:
@@ -56,7 +56,8 @@ class BackupReminders:
         return [(row, native) for row, native in found if not is_backed_up(native)]
 
     def _next_in_s(self) -> float:
-        """Until the first of them is due; one that comes meanwhile is not due before a period."""
+        """Lab seconds until the first reminder is due; a provider added meanwhile is not due before
+        one period."""
         now = self._clock.now()
         return max(
             _LEAST_S,
@@ -65,5 +66,5 @@ class BackupReminders:
 
 
 def _due(native: NativeConfig, now: float) -> float:
-    """Seconds until it is to be told of again."""
+    """Seconds until the next reminder."""
     return native.told_at + PERIOD_S - now

@@ -26,7 +26,7 @@ from protocol.terms import KeyUnavailableReason, ManagementType, ProviderId
 
 
 class KeyMaker(StrEnum):
-    """Who makes a key of the provider."""
+    """The node that makes a key of the provider."""
 
     VCENTER = "vCenter, at the key server"
     KEY_PROVIDER_SERVICE = "the host, at a Key Provider Service"
@@ -35,7 +35,7 @@ class KeyMaker(StrEnum):
 
 
 class ValueBringer(StrEnum):
-    """Who brings the value of a key to a host that needs it."""
+    """The node that delivers the value of a key to a host that needs it."""
 
     VCENTER = "vCenter, by push"
     HOST_FETCHES = "the host, from a Key Provider Service"
@@ -44,7 +44,7 @@ class ValueBringer(StrEnum):
 
 
 class HealthSource(StrEnum):
-    """Who says whether the provider is well."""
+    """The source of the provider's health."""
 
     KEY_SERVERS = "its key servers, asked by vCenter"
     HOSTS = "the hosts, of their Trust Authority"
@@ -54,11 +54,11 @@ class HealthSource(StrEnum):
 
 @dataclass(frozen=True)
 class LockEvents:
-    """The events that say why a VM is locked, by what is wrong with its key.
+    """The events with the reason why a VM is locked, by the state of its key.
 
-    ``missing_on_host``: the host has no key and takes none. ``missing_at_provider``: the provider
-    answers that it has no usable key. ``provider_unusable``: the provider does not answer, or
-    there is none of that name.
+    ``missing_on_host``: the host has no key and accepts none. ``missing_at_provider``: the provider
+    answers that it has no usable key. ``provider_unusable``: the provider does not answer, or there
+    is none of that name.
     """
 
     missing_on_host: EventTypeId
@@ -68,11 +68,11 @@ class LockEvents:
 
 @dataclass(frozen=True)
 class Capability:
-    """What one management type means.
+    """The capabilities of one management type.
 
-    ``fixed_status``: the reason that vCenter gives for every key of it (STD-20); None when it asks
-    the provider. ``created_by``: the message that creates such a provider; None when vCenter cannot
-    create one. ``vsan``: whether vSAN encryption can use its keys.
+    ``fixed_status``: the reason that vCenter reports for every key of it (STD-20); None when it
+    asks the provider. ``created_by``: the message that creates such a provider; None when vCenter
+    cannot create one. ``vsan``: whether vSAN encryption can use its keys.
     """
 
     key_made_by: KeyMaker
@@ -85,27 +85,27 @@ class Capability:
 
     @property
     def has_key_servers(self) -> bool:
-        """Whether vCenter knows key servers of the provider, and asks them."""
+        """Whether vCenter knows key servers of the provider and asks them."""
         return self.health_from is HealthSource.KEY_SERVERS
 
     @property
     def pushed(self) -> bool:
-        """Whether vCenter itself has to bring values to hosts (STD-12)."""
+        """Whether vCenter has to deliver values to hosts (STD-12)."""
         return self.values_brought_by is ValueBringer.VCENTER
 
     @property
     def derived(self) -> bool:
-        """Whether hosts derive values, of a key that vCenter brings them (NKP-02, NKP-11)."""
+        """Whether hosts derive values, from a key that vCenter delivers (NKP-02, NKP-11)."""
         return self.values_brought_by is ValueBringer.HOST_DERIVES
 
     @property
     def fetched(self) -> bool:
-        """Whether hosts fetch values by themselves, of nothing that vCenter brings (KPS-02)."""
+        """Whether hosts fetch values by themselves, without anything from vCenter (KPS-02)."""
         return self.values_brought_by is ValueBringer.HOST_FETCHES
 
     @property
     def self_served(self) -> bool:
-        """Whether hosts get values by themselves, and vCenter has nothing to bring (KPS-02)."""
+        """Whether hosts get values by themselves, and vCenter has nothing to deliver (KPS-02)."""
         return self.values_brought_by in (ValueBringer.HOST_FETCHES, ValueBringer.HOST_DERIVES)
 
 
@@ -114,7 +114,7 @@ _NATIVE_LOCKS = LockEvents(
     missing_at_provider=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
     provider_unusable=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
 )
-"""There is no key server that could be asked: a key is derivable on its host, or it is missing."""
+"""There is no key server to ask: a key is derivable on its host, or missing."""
 
 _STANDARD_LOCKS = LockEvents(
     missing_on_host=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
@@ -166,17 +166,17 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
 }
 
 NO_PROVIDER: Final = CAPABILITIES[ManagementType.UNKNOWN]
-"""What a name means under which no provider is registered (any more)."""
+"""The capabilities of a name without a registered provider."""
 
 
 def of_provider(types: Mapping[ProviderId, ManagementType], provider: ProviderId) -> Capability:
-    """What the provider of that name can do; ``NO_PROVIDER`` when there is none."""
+    """The capabilities of the provider of that name; ``NO_PROVIDER`` when there is none."""
     kind = types.get(provider)
     return NO_PROVIDER if kind is None else CAPABILITIES[kind]
 
 
 def not_asked(provider: ProviderId, kind: ManagementType) -> NotAvailable:
-    """What a task says that would need vCenter to do what this type does not let it do."""
+    """The error of a task that needs something of vCenter that this type does not allow."""
     maker = CAPABILITIES[kind].key_made_by.value
     return NotAvailable(
         f"key provider {provider}: vCenter makes and fetches no keys of a provider of management "

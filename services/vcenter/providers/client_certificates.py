@@ -1,8 +1,9 @@
-"""What vCenter shows KMIP servers: a certificate and its key for each provider (STD-04).
+"""The certificates that vCenter presents to KMIP servers, with their keys, for each provider
+(STD-04).
 
-The key lies in the inventory wrapped under vCenter's own key (``symkey``), bound to its provider
-and certificate. Making another certificate replaces the earlier one at once: the servers refuse
-vCenter until they are told to trust the new one.
+A key is in the inventory, wrapped under vCenter's own key (``symkey``), bound to its provider and
+certificate. A new certificate replaces the earlier one at once: the servers refuse vCenter until
+they trust the new one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from services.vcenter.tables import ProviderRow
 
 
 class ClientCertificates:
-    """Makes and opens them. ``name``: of the vCenter, their common name; ``days``: for how long
-    one is good that vCenter has signed itself."""
+    """Creates and opens them. ``name``: of the vCenter, their common name; ``days``: the validity
+    of self-signed ones."""
 
     def __init__(self, symkey: Symkey, rng: Rng, clock: Clock, name: str, days: int) -> None:
         self._symkey, self._rng, self._clock = symkey, rng, clock
@@ -34,8 +35,8 @@ class ClientCertificates:
     async def create_self_signed(
         self, provider: ProviderId, good_for_s: float | None = None
     ) -> ClientCertificate:
-        """A new key with a certificate that it has signed itself; ``SaveFailed``, and
-        ``InvalidArgument`` for a time that no certificate is good for."""
+        """A new key with a self-signed certificate; ``SaveFailed``, and ``InvalidArgument`` for an
+        impossible validity."""
         own = create_own_certificate(
             self._rng,
             self._clock,
@@ -49,9 +50,9 @@ class ClientCertificates:
     async def wrap_certificate(
         self, provider: ProviderId, chain: tuple[bytes, ...], key: KeyMaterial
     ) -> ClientCertificate:
-        """A chain, own certificate first, and its key as they lie in the inventory.
+        """A chain, own certificate first, with its key, in the form of the inventory.
 
-        ``InvalidArgument`` when they do not belong together or are none, ``SaveFailed``.
+        ``InvalidArgument`` when they are invalid or do not belong together, ``SaveFailed``.
         """
         for certificate in chain:
             certificates.load(certificate)
@@ -61,8 +62,8 @@ class ClientCertificates:
         return ClientCertificate(chain=chain, wrapped=wrapped)
 
     async def create_signing_request(self, provider: ProviderId) -> ClientCertificate:
-        """A new key, with a request that somebody certifies it, and until then a certificate that
-        it has signed itself; ``SaveFailed``."""
+        """A new key with a signing request, and a self-signed certificate until that is answered;
+        ``SaveFailed``."""
         own = create_own_certificate(
             self._rng, self._clock, self._name, self._days, earlier_s=EARLIER_S
         )
@@ -73,7 +74,7 @@ class ClientCertificates:
     async def accept_signed_chain(
         self, row: ProviderRow, chain: tuple[bytes, ...]
     ) -> ClientCertificate:
-        """The key of now under a certificate that somebody has issued for its request.
+        """The present key with a certificate that was issued for its request.
 
         ``NotFound`` without a request, ``InvalidArgument`` for a certificate of another key.
         """
@@ -88,9 +89,9 @@ class ClientCertificates:
         return replace(await self.wrap_certificate(row.name, chain, key), request=request)
 
     def identity(self, row: ProviderRow) -> TlsIdentity:
-        """What is shown to the servers of that provider, and what is believed of theirs.
+        """The identity for the servers of that provider, and the certificates trusted for them.
 
-        ``InvalidState`` when there is nothing to show, or its key cannot be opened any more.
+        ``InvalidState`` when there is no certificate, or its key cannot be opened any more.
         """
         client = row.client
         if client is None:
@@ -107,7 +108,7 @@ class ClientCertificates:
 
 
 def _digest(key: KeyMaterial) -> bytes:
-    """SHA-256 of the public key of a private one."""
+    """SHA-256 of the public key of a private key."""
     return hashlib.sha256(certificates.public_key(key)).digest()
 
 

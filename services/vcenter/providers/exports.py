@@ -17,7 +17,7 @@ from services.runtime.ports import Clock, Rng
 
 TOKEN_LIFETIME_S: Final = 600.0
 _TOKEN_SIZE: Final = 32
-_MOST: Final = 64  # that wait at the same time
+_MOST: Final = 64  # pending ones at the same time
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Export:
 
 
 class Exports:
-    """What was prepared and not yet fetched; the oldest give way to new ones."""
+    """Prepared exports and open transfers; the oldest give way to new ones."""
 
     def __init__(self, clock: Clock, rng: Rng) -> None:
         self._clock, self._rng = clock, rng
@@ -38,8 +38,8 @@ class Exports:
         self._transfers: dict[str, OneTimeKey] = {}
 
     def prepare(self, provider: ProviderId, password: KeyMaterial) -> tuple[str, float]:
-        """A token, and the Unix time of vCenter's clock at which it ends. ``Busy`` when too many
-        others wait."""
+        """A token, and when it expires (Unix time of vCenter's clock). ``Busy`` when too many
+        others are pending."""
         self._drop_old()
         if len(self._exports) >= _MOST:
             raise Busy(f"{_MOST} exports wait for their download already")
@@ -49,7 +49,7 @@ class Exports:
         return token, self._clock.now() + TOKEN_LIFETIME_S
 
     def take(self, token: str) -> Export:
-        """The export of that token, which is used up; ``NoPermission`` when it is not good."""
+        """Take the export of that token, once; ``NoPermission`` for an invalid token."""
         self._drop_old()
         found = self._exports.pop(token, None)
         if found is None:
@@ -57,7 +57,7 @@ class Exports:
         return found
 
     def open_transfer(self) -> tuple[str, bytes]:
-        """The name of a transfer, and the public key to seal to."""
+        """The name of a new transfer, and the public key to seal to."""
         name, key = self._rng.token(16).hex(), OneTimeKey()
         self._transfers[name] = key
         while len(self._transfers) > _MOST:
@@ -65,7 +65,7 @@ class Exports:
         return name, key.public
 
     def transfer(self, name: str) -> OneTimeKey:
-        """The key of that transfer, which ends now; ``InvalidArgument`` when there is none."""
+        """Take the key of that transfer, which ends now; ``InvalidArgument`` when there is none."""
         key = self._transfers.pop(name, None)
         if key is None:
             raise InvalidArgument("transfer: there is none of that name (any more)")

@@ -1,8 +1,8 @@
-"""Values of standard keys that vCenter keeps for a while, when the knob says so (C15, STD-15).
+"""Values of standard keys that vCenter keeps for a while, if the knob asks for it (C15, STD-15).
 
-At the default, 0, nothing is ever kept. Else a value stays ``vc_key_cache_s`` from when it was made
-or fetched, in memory only, and is dropped at that time whether or not anybody asks. Asking for a
-kept value does not lengthen its stay.
+At the default, 0, nothing is ever kept. Otherwise a value stays for ``vc_key_cache_s`` after it was
+created or fetched, in memory only, and is dropped then. Using a kept value does not prolong its
+stay.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from services.runtime.ports import Clock
 
 
 class KeptValues:
-    """By key, each with the end of its stay on the monotonic clock, in lab seconds."""
+    """The kept values by key, each with its end on the monotonic clock, in lab seconds."""
 
     def __init__(self, clock: Clock, for_s: float) -> None:
         self._clock, self._for_s = clock, for_s
         self._kept: dict[CryptoKeyId, tuple[float, KeyMaterial]] = {}
 
     def keep(self, values: Iterable[tuple[CryptoKeyId, KeyMaterial]]) -> None:
-        """Keep these from now on; nothing at the default of the knob."""
+        """Keep these values from now on; no change at the default of the knob."""
         if not self._for_s:
             return
         until, was_empty = self._clock.monotonic() + self._for_s, not self._kept
@@ -40,16 +40,16 @@ class KeptValues:
         return {key: self._kept[key][1] for key in keys if key in self._kept}
 
     def forget(self, keys: Iterable[CryptoKeyId]) -> None:
-        """vCenter was told to forget these."""
+        """vCenter was told to forget these keys."""
         for key in keys:
             self._kept.pop(key, None)
 
     def forget_all_of(self, provider: ProviderId) -> None:
-        """The provider is gone, or has other servers."""
+        """The provider was deleted, or has other servers."""
         self.forget([key for key in self._kept if key.provider_id == provider])
 
     def _drop(self) -> None:
-        """What has stayed its time."""
+        """Drop the values whose time is over."""
         now = self._clock.monotonic()
         for key in [key for key, (until, _) in self._kept.items() if until <= now]:
             del self._kept[key]

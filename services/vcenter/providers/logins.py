@@ -1,4 +1,4 @@
-"""User names and passwords of KMIP servers' entries (STD-01), as they lie in the inventory.
+"""User names and passwords in entries of KMIP servers (STD-01), as stored in the inventory.
 
 A password is wrapped under vCenter's own key (``symkey``), bound to its provider, server, address
 and user name: in the row of another server it does not open.
@@ -18,11 +18,11 @@ from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ProviderRow
 
 PASSWORD_LIMIT: Final = 1024
-"""Bytes."""
+"""Longest password in bytes."""
 
 
 class Logins:
-    """Keeps passwords and opens them."""
+    """Wraps passwords and opens them."""
 
     def __init__(self, symkey: Symkey) -> None:
         self._symkey = symkey
@@ -30,8 +30,8 @@ class Logins:
     async def wrap_password(
         self, provider: ProviderId, server: KmipServer, key: OneTimeKey, box: bytes
     ) -> bytes:
-        """A password that came sealed to ``key``, wrapped. ``InvalidArgument`` for one that does
-        not open, is empty or too long, or no text; ``SaveFailed``."""
+        """Wrap a password that was sealed to ``key``. ``InvalidArgument`` when it does not open, is
+        empty or too long, or is not text; ``SaveFailed``."""
         try:
             password = key.open_box(box, "password")
         except CryptographicFailure as error:
@@ -41,7 +41,7 @@ class Logins:
         return await self._symkey.wrap(password, _aad(provider, server))
 
     def login(self, row: ProviderRow, server: KmipServer) -> Login | None:
-        """What this server is told; None without a user name.
+        """The login at this server; None without a user name.
 
         ``InvalidState`` when the password cannot be opened any more.
         """
@@ -57,7 +57,7 @@ class Logins:
 
 
 def same_user(one: KmipServer, other: KmipServer) -> bool:
-    """Whether a password of the one is good for the other."""
+    """Whether a password of one entry is valid for the other."""
     return _place(one) == _place(other)
 
 

@@ -1,8 +1,8 @@
-"""Native providers in vCenter: their key derivation keys at rest, and what hosts are told of them.
+"""Native providers in vCenter: their stored key derivation keys, and what hosts learn of them.
 
-A KDK lies in the inventory wrapped under vCenter's own key (``symkey``), bound to its provider and
-revision. It is opened to be pushed, exported, or to say the check value of a host key, and
-forgotten with that.
+A KDK is in the inventory, wrapped under vCenter's own key (``symkey``), bound to its provider and
+revision. It is opened to be pushed, exported, or to compute the check value of a host key, and
+dropped afterwards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOT_ON_ALL_HOSTS: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotOnAllHos
 
 
 class NativeKeys:
-    """Opens and closes KDKs."""
+    """Wraps and opens KDKs."""
 
     def __init__(self, symkey: Symkey, rng: Rng) -> None:
         self._symkey, self._rng = symkey, rng
@@ -41,9 +41,9 @@ class NativeKeys:
     async def wrap_kdk(
         self, provider: ProviderId, key_id: str, kdk: KeyMaterial, *, tpm_required: bool
     ) -> NativeConfig:
-        """A row's part about this KDK, under a revision of its own.
+        """The part of a row for this KDK, with a new revision.
 
-        ``SaveFailed`` when the disk refuses the key that it is to lie under.
+        ``SaveFailed`` when the disk refuses vCenter's own key.
         """
         revision = self._rng.token(_REVISION_SIZE).hex()
         return NativeConfig(
@@ -54,7 +54,7 @@ class NativeKeys:
         )
 
     def new_kdk(self) -> tuple[str, KeyMaterial]:
-        """A fresh KDK under a fresh id (UUID)."""
+        """A new KDK with a new id (UUID)."""
         key_id = str(uuid.UUID(bytes=self._rng.token(16), version=4))
         return key_id, KeyMaterial(self._rng.token(KDK_SIZE))
 
@@ -70,7 +70,7 @@ class NativeKeys:
             ) from None
 
     def opens(self, row: ProviderRow) -> bool:
-        """Whether its KDK can be had."""
+        """Whether its KDK can be opened."""
         try:
             self.kdk(row)
         except InvalidState:
@@ -78,7 +78,7 @@ class NativeKeys:
         return True
 
     def new_key(self, row: ProviderRow) -> CryptoKeyId:
-        """A key that hosts will derive: an id that nothing else has (NKP-14).
+        """A key that hosts will derive: an unused id (NKP-14).
 
         ``InvalidState`` before the first backup (NKP-05).
         """
@@ -91,7 +91,7 @@ class NativeKeys:
 
 
 def is_backed_up(native: NativeConfig) -> bool:
-    """Whether a backup is as the provider is now."""
+    """Whether there is a backup of the provider in its present state."""
     return native.backed_up and not native.updated
 
 
@@ -104,26 +104,26 @@ def check_backed_up(row: ProviderRow) -> None:
 
 
 def is_known_on(row: ProviderRow, summary: HostSummary) -> bool:
-    """Whether the host of that view is told of the provider: a host before 7.0 U2 knows no native
-    ones."""
+    """Whether the host of that view gets the provider in its list: a host before 7.0 U2 knows no
+    native ones."""
     return row.native is None or has(release_of(summary.version), Feature.NATIVE_ON_HOST)
 
 
 def references(rows: Iterable[ProviderRow], summary: HostSummary) -> tuple[ProviderRef, ...]:
-    """The whole list of providers as the host of that view is told of it."""
+    """The whole list of providers for the host of that view."""
     return tuple(reference(row) for row in rows if is_known_on(row, summary))
 
 
 def takes_kdk(row: ProviderRow, summary: HostSummary) -> bool:
-    """Whether the host of that view is given a KDK of this provider (NKP-12)."""
+    """Whether the host of that view gets a KDK of this provider (NKP-12)."""
     if row.native is None or not is_known_on(row, summary):
         return False
     return summary.tpm_present or not row.native.tpm_required
 
 
 def is_on(summary: HostSummary, row: ProviderRow) -> bool:
-    """Whether the host of that view has the native provider as it is now, with the KDK if it is
-    to have it."""
+    """Whether the host of that view has the native provider in its present state, with the KDK if
+    it should have it."""
     if row.native is None or not is_known_on(row, summary):
         return True
     listed = reference(row) in summary.providers
@@ -131,7 +131,7 @@ def is_on(summary: HostSummary, row: ProviderRow) -> bool:
 
 
 def reference(row: ProviderRow) -> ProviderRef:
-    """What hosts are told of a provider, without its KDK."""
+    """A provider in the list for hosts, without its KDK."""
     native = row.native
     if native is None:
         return ProviderRef(provider_id=row.name, management_type=row.management_type)
@@ -147,8 +147,8 @@ def reference(row: ProviderRow) -> ProviderRef:
 def health(
     row: ProviderRow, *, opens: bool, everywhere: bool
 ) -> tuple[ProviderHealth, tuple[str, ...]]:
-    """Health and detail ids (NKP-01). ``opens``: vCenter can read its KDK; ``everywhere``: every
-    host that is connected has it. Pure."""
+    """Health and detail ids (NKP-01). ``opens``: vCenter can open its KDK; ``everywhere``: every
+    connected host has it. Pure."""
     native = row.native
     if native is None:
         return ProviderHealth.NONE, ()

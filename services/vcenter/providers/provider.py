@@ -1,6 +1,6 @@
-"""The protocol of a provider whose key servers vCenter asks itself, and what it hands back.
+"""The protocol of a provider whose key servers vCenter asks itself, and its results.
 
-Only types whose ``Capability`` names vCenter as maker and bringer of keys have such an object.
+Only types whose ``Capability`` has vCenter as maker and bringer of keys have such an object.
 ``CreatedKey`` and ``FetchedKeys`` hold key values and live as long as one delivery.
 """
 
@@ -17,7 +17,7 @@ from protocol.terms import KeyId, KeyUnavailableReason
 
 @dataclass(frozen=True)
 class CreatedKey:
-    """A key just made, with its value for the host in charge."""
+    """A key just created, with its value for the host in charge."""
 
     key_id: KeyId
     material: KeyMaterial
@@ -25,17 +25,17 @@ class CreatedKey:
 
 @dataclass(frozen=True)
 class FetchedKeys:
-    """Each id asked is in one of the two: its value, or the reason why it cannot be had."""
+    """Each requested id is in one of the two: its value, or the reason why it is not available."""
 
     material: Mapping[KeyId, KeyMaterial]
     missing: Mapping[KeyId, KeyUnavailableReason]
 
 
 def reason_of(error: ProductError) -> KeyUnavailableReason:
-    """What is said of a key that cannot be made when its server answers with this error (STD-20).
+    """The reason for a key that cannot be created when its server answers with this error (STD-20).
 
-    Such a server is as good as one that cannot be used: the product has no other reason for it,
-    and its provider is there, so it is not invalid.
+    Such a server counts as unusable: the product has no other reason for it, and its provider
+    exists, so it is not invalid.
     """
     if isinstance(error, WrongKeyLifecycleState):
         return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
@@ -48,32 +48,32 @@ ESXI_SERVER: Final = "ESXi Server"
 
 @dataclass(frozen=True)
 class KeyUse:
-    """What a new key is for, as key servers are told: one of the two above, and which."""
+    """The purpose of a new key, as key servers learn it: one of the two above, and its name."""
 
     component: str
     name: str
 
 
 class KeyProvider(Protocol):
-    """What vCenter asks of such a provider."""
+    """The requests of vCenter to such a provider."""
 
     async def create_key(self, operation_id: str, use: KeyUse | None = None) -> CreatedKey:
-        """A new, active key; the same one at each repeat of ``operation_id``, unless its server is
-        asked by KMIP, which has no such ids.
+        """A new, active key. Repeats of ``operation_id`` return the same key, except at a KMIP
+        server, which has no such ids.
 
-        ``KeyProviderUnreachable`` when no server of it answers, else what a server answered.
+        ``KeyProviderUnreachable`` when no server of it answers, otherwise the server's error.
         """
         ...
 
     async def generate_key(self, operation_id: str) -> KeyId:
-        """A new key that is not used yet: Pre-Active; the same one at each repeat.
+        """A new, unused key: Pre-Active; repeats return the same key.
 
         Raises as ``create_key``.
         """
         ...
 
     async def make_key(self, operation_id: str) -> KeyId:
-        """A new, active key whose value stays at its server; the same one at each repeat.
+        """A new, active key whose value stays at its server; repeats return the same key.
 
         Raises as ``create_key``.
         """
@@ -87,24 +87,26 @@ class KeyProvider(Protocol):
         ...
 
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
-        """Values of up to 256 keys, for one delivery, and why the others cannot be had.
+        """Values of up to 256 keys, for one delivery, and the reasons for the others.
 
-        Each key is judged on its own. ``KeyProviderUnreachable`` when no server answers.
+        Keys are independent. ``KeyProviderUnreachable`` when no server answers.
         """
         ...
 
     async def health(self) -> Mapping[str, tuple[str, ...]]:
-        """Ask every server one harmless question; versions of those that answered, by name."""
+        """Send every server one harmless request; returns the versions of those that answered, by
+        name."""
         ...
 
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
-        """Why each key is not available, None when it is (STD-20); never raises for lack of it."""
+        """Why each key is not available, None when it is (STD-20); never raises for a missing
+        key."""
         ...
 
     def retire(self) -> None:
         """The provider was deleted, or has other servers.
 
-        No further server is asked, calls that are under way end with ``KeyProviderUnreachable``
-        when the server of the moment has answered, and no contact is noted any more.
+        No further server is asked. Calls in progress end with ``KeyProviderUnreachable`` when the
+        present server has answered, and contacts are not recorded any more.
         """
         ...

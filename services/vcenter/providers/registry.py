@@ -1,4 +1,4 @@
-"""The providers of one vCenter: found by name, asked for values of keys for one delivery."""
+"""The providers of one vCenter: found by name, and asked for values of keys for one delivery."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class KeyBundle:
 
 
 class _Made(NamedTuple):
-    """A provider that was made of ``row``, and how its servers are asked."""
+    """A provider object built from ``row``, and the client of its servers."""
 
     row: ProviderRow
     keyservers: KeyServers
@@ -55,7 +55,7 @@ class _Made(NamedTuple):
 
 
 class ProviderRegistry:
-    """Finds a provider by name; one object per provider, made anew when its servers change."""
+    """Finds a provider by name; one object per provider, rebuilt when its servers change."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ProviderRegistry:
         self._made: dict[ProviderId, _Made] = {}
 
     def capability(self, provider: ProviderId) -> Capability:
-        """What that provider can do; ``NO_PROVIDER`` when there is none of that name."""
+        """The capabilities of that provider; ``NO_PROVIDER`` when there is none of that name."""
         return of_provider(self._inventory.management_types(), provider)
 
     def derives(self, provider: ProviderId) -> ProviderRow | None:
@@ -85,7 +85,7 @@ class ProviderRegistry:
         return None if row is None or row.native is None else row
 
     def lacks_kdk(self, summary: HostSummary) -> bool:
-        """Whether the host of that view has not every KDK that it can be given now."""
+        """Whether the host of that view lacks a KDK that it can be given now."""
         return any(
             row.name not in summary.kdks and self.native.opens(row)
             for row in self._inventory.providers.values()
@@ -93,9 +93,9 @@ class ProviderRegistry:
         )
 
     def kdks_for(self, summary: HostSummary) -> dict[ProviderId, KeyMaterial]:
-        """The KDKs that the host of that view is given (NKP-02, NKP-12).
+        """The KDKs for the host of that view (NKP-02, NKP-12).
 
-        One that cannot be opened here is left out: hosts keep what they have of it.
+        A KDK that cannot be opened here is left out: hosts keep what they have of it.
         """
         found = {}
         for row in self._inventory.providers.values():
@@ -105,7 +105,7 @@ class ProviderRegistry:
         return found
 
     def require_provider(self, provider: ProviderId) -> KeyProvider:
-        """The provider as vCenter asks it for keys.
+        """The provider object for requests of keys.
 
         ``NotFound`` when there is none of that name, ``NotAvailable`` when vCenter has nothing to
         ask of providers of its type.
@@ -127,7 +127,7 @@ class ProviderRegistry:
         return made.provider
 
     def forget(self, provider: ProviderId) -> None:
-        """The provider was deleted, or has other servers: nothing of it stays in memory."""
+        """The provider was deleted, or has other servers: drop everything of it from memory."""
         made = self._made.pop(provider, None)
         if made is not None:
             made.provider.retire()
@@ -135,7 +135,7 @@ class ProviderRegistry:
         self._kept.forget_all_of(provider)
 
     def _row(self, provider: ProviderId) -> ProviderRow:
-        """The row of now, for a connection that is made long after it was decided on.
+        """The present row, for a connection that is opened long after the request.
 
         ``InvalidState`` when the provider was deleted meanwhile.
         """
@@ -145,8 +145,8 @@ class ProviderRegistry:
         return row
 
     def _is_current(self, provider: ProviderId, asked: KeyProvider) -> bool:
-        """Whether ``asked`` is what ``asked(provider)`` gives now: not once the provider was
-        deleted, or has other servers."""
+        """Whether ``asked`` is still the object of the provider: not after it was deleted, or got
+        other servers."""
         made, row = self._made.get(provider), self._inventory.providers.get(provider)
         return (
             made is not None
@@ -168,7 +168,8 @@ class ProviderRegistry:
         )
 
     async def ask_server(self, provider: ProviderId, to: Address, message: Request[R]) -> R:
-        """Ask one server of a provider, whose health does not hear of it; see ``KeyServers``."""
+        """Send a request to one server of a provider, without effect on its health; see
+        ``KeyServers``."""
         within_s = self._knobs.request_timeout_s
         keyservers = self._keyservers(provider)
         try:
@@ -177,12 +178,12 @@ class ProviderRegistry:
             keyservers.close()
 
     async def server_certificate(self, provider: ProviderId, to: Kmip) -> bytes:
-        """What a server shows (DER); raises as ``KeyServers.request``."""
+        """The certificate (DER) of a server; raises as ``KeyServers.request``."""
         within_s = self._knobs.request_timeout_s
         return await self._keyservers(provider).certificate(to, within_s=within_s)
 
     def _keyservers(self, provider: ProviderId) -> KeyServers:
-        """How its servers are asked; what they are shown is the row's of that moment."""
+        """The client of its servers; it presents the row's present identity."""
         ports = self._ports
         return KeyServers(
             ports.bus,
@@ -195,7 +196,8 @@ class ProviderRegistry:
     async def create_key(
         self, provider: ProviderId, operation_id: str, use: KeyUse | None = None
     ) -> CreatedKey:
-        """A new key of that provider, with its value; see ``asked`` and ``KeyProvider``."""
+        """A new key of that provider, with its value; see ``require_provider`` and
+        ``KeyProvider``."""
         asked = self.require_provider(provider)
         made = await asked.create_key(operation_id, use)
         if self._is_current(provider, asked):
@@ -203,8 +205,8 @@ class ProviderRegistry:
         return made
 
     async def grant(self, keys: Iterable[CryptoKeyId], scope: str) -> None:
-        """Let another scope of their key servers get these keys, as far as the servers allow it:
-        whoever needs them there finds out."""
+        """Let another scope of their key servers get these keys, as far as the servers allow it.
+        Errors show when the keys are needed there."""
         for key in keys_from_vcenter(keys, self._inventory.lock_types()):
             try:
                 await self.require_provider(key.provider_id).grant_key(key.key_id, scope)
@@ -216,13 +218,13 @@ class ProviderRegistry:
     async def fetch(
         self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
     ) -> KeyBundle:
-        """Values of ``keys`` (one provider's, at most 256); never raises for lack of them.
+        """Values of ``keys`` (one provider's, at most 256); never raises for missing ones.
 
-        ``fresh``: ask in any case. Without it a provider that has just been silent on all its
-        servers is not asked again so soon. What vCenter keeps (``vc_key_cache_s``) is not asked
-        for, nor is a key that vCenter was told to forget. A provider that was deleted while its
-        servers were asked, or has other ones now, is looked up again. ``NotAvailable`` when
-        vCenter has no values of providers of that type.
+        ``fresh``: ask in any case. Otherwise a provider that has just been silent on all its
+        servers is not asked again so soon. Kept values (``vc_key_cache_s``) are not requested, nor
+        are keys that vCenter was told to forget. A provider that was deleted during the request, or
+        has other servers now, is looked up again. ``NotAvailable`` when vCenter has no values of
+        providers of that type.
         """
         forgotten = [key for key in keys if self._inventory.is_forgotten(key)]
         self._kept.forget(forgotten)
@@ -249,7 +251,7 @@ class ProviderRegistry:
     async def _ask(
         self, found: KeyProvider, keys: Sequence[CryptoKeyId], *, fresh: bool
     ) -> KeyBundle:
-        """Of the key servers themselves; ``keys`` are of one provider."""
+        """Ask the key servers; ``keys`` are of one provider."""
         if not keys:
             return KeyBundle((), {})
         provider = keys[0].provider_id
@@ -279,7 +281,7 @@ class ProviderRegistry:
 
 
 def _credentials_of(row: ProviderRow) -> tuple[object, ...]:
-    """What servers are shown and told of this end, and what it believes of theirs."""
+    """The client's credentials for the servers, and the certificates trusted for them."""
     return row.client, row.trusted, row.passwords
 
 

@@ -1,9 +1,9 @@
 """The standard key provider: a named group of key servers that vCenter asks itself (STD-01).
 
-STD-08: requests go round robin over the servers, and on to the next until one answers; the
-provider is down only when all are. A server that answers with an error has answered, but for
-refused identities: those look as if it were down. An id one server does not know is
-asked of the others only when ``failover_on_missing`` says so.
+STD-08: requests rotate over the servers, and go on to the next one until one answers; the provider
+is down only when all are. A server that answers with an error has answered, except for refused
+identities, which look as if it were down. An id that one server does not know is requested from the
+others only when ``failover_on_missing`` says so.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ NO_ANSWER = (
 )
 
 OF_ONE_KEY = (CryptographicFailure, WrongKeyLifecycleState)
-"""What a server says of a key of a message, and says nothing of the others by it."""
+"""Errors about one key of a message, which say nothing about the others."""
 
 
 DEFAULT_TIMEOUT: Final = -1
@@ -84,9 +84,9 @@ DEFAULT_TIMEOUT: Final = -1
 
 
 class StandardProvider:
-    """See ``KeyProvider``. ``within_s``: lab seconds that a server gets for an answer, unless its
-    entry says how many; ``login``: what it is told beside the certificate, ``InvalidState`` when
-    its password is lost."""
+    """See ``KeyProvider``. ``within_s``: lab seconds that a server has for an answer, unless its
+    entry sets them. ``login``: user name and password beside the certificate; ``InvalidState`` when
+    the password is lost."""
 
     def __init__(
         self,
@@ -155,11 +155,11 @@ class StandardProvider:
         material: dict[KeyId, KeyMaterial],
         missing: dict[KeyId, KeyUnavailableReason],
     ) -> None:
-        """Usable values into ``material``, reasons for the others into ``missing``.
+        """Put usable values into ``material``, and reasons for the others into ``missing``.
 
-        A server that fails at one key of many fails at the message: each half is asked for by
-        itself, so that one key decides nothing for the others. A server that answers with another
-        error gives no keys, as one that cannot be used.
+        A server that fails at one key of many fails at the message: each half is then requested by
+        itself, so that one key does not affect the others. A server that answers with another error
+        counts as unusable and gives no keys.
         """
         try:
             reply, server = await self._ask(GetKeys(key_ids=key_ids))
@@ -187,7 +187,8 @@ class StandardProvider:
         material: dict[KeyId, KeyMaterial],
         missing: dict[KeyId, KeyUnavailableReason],
     ) -> None:
-        """Ask for ids that ``server`` does not know, of each of the others until one does."""
+        """Request ids that ``server`` does not know from each of the others until one knows
+        them."""
         for other in self._servers:
             unknown = tuple(
                 k for k in key_ids if missing.get(k) is KeyUnavailableReason.MISSING_IN_KMS
@@ -206,7 +207,7 @@ class StandardProvider:
     async def _sort(
         self, reply: KeyValues, server: KmipServer, material: dict[KeyId, KeyMaterial]
     ) -> dict[KeyId, KeyUnavailableReason]:
-        """Usable values into ``material``; the reasons for the others."""
+        """Put usable values into ``material``; returns the reasons for the others."""
         missing: dict[KeyId, KeyUnavailableReason] = {}
         for value in reply.values:
             reason = _unusable(value)
@@ -219,7 +220,7 @@ class StandardProvider:
         return missing
 
     async def _activate(self, server: KmipServer, key_id: KeyId) -> KeyUnavailableReason | None:
-        """STD-18: a Pre-Active key is activated by vSphere before it is used."""
+        """STD-18: vSphere activates a Pre-Active key before it is used."""
         try:
             await self._ask_one(server, Activate(key_id=key_id))
         except NO_ANSWER:
@@ -250,7 +251,8 @@ class StandardProvider:
     async def _look(
         self, key_ids: tuple[KeyId, ...], found: dict[KeyId, KeyUnavailableReason | None]
     ) -> None:
-        """What is ``found`` of a page of keys; one that fails decides nothing for the others."""
+        """Put the statuses of a page of keys into ``found``; a failing key does not affect the
+        others."""
         try:
             reply, _ = await self._ask(GetAttributes(key_ids=key_ids))
         except ProductError as error:
@@ -321,7 +323,7 @@ class StandardProvider:
         return float(server.timeout)
 
     def _find_login(self, server: KmipServer) -> Login | None:
-        """What is wrong at this end is no answer of the server: ``NotSent``."""
+        """An error at this end is not an answer of the server: ``NotSent``."""
         try:
             return self._login(server)
         except InvalidState as error:
@@ -329,16 +331,16 @@ class StandardProvider:
 
 
 def address_of(server: KmipServer) -> Address:
-    """How vCenter reaches it; ``InvalidArgument`` when that is no address."""
+    """The address by which vCenter reaches it; ``InvalidArgument`` for an invalid one."""
     return written(server.node, server.address)
 
 
 def _not_given(error: ProductError) -> KeyUnavailableReason:
-    """What is said of a key that is not released, or not told of.
+    """The reason for a key that a server does not release or describe.
 
-    A server that answers, and cannot open the key, or whose hardware module refuses to (SC-09), is
-    not cured by waiting: the key has to be recovered there by hand, as one that is missing. The
-    provider is unreachable when no server answers (STD-20), or none believes who asks.
+    A server that answers but cannot open the key, or whose hardware module refuses to (SC-09), is
+    not repaired by waiting: the key has to be recovered there by hand, like a missing one. The
+    provider is unreachable when no server answers (STD-20), or none accepts vCenter's identity.
     """
     if isinstance(error, KeyProviderUnreachable | WrongKeyLifecycleState):
         return reason_of(error)
@@ -348,7 +350,7 @@ def _not_given(error: ProductError) -> KeyUnavailableReason:
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:
     """Why this key must not be used, by its state (STD-18, STD-19); None when it may be.
 
-    One that is Pre-Active and has come without its value could not be activated.
+    A Pre-Active key without its value could not be activated.
     """
     if value.state is None:
         return KeyUnavailableReason.MISSING_IN_KMS
@@ -358,7 +360,7 @@ def _unusable(value: KeyValue) -> KeyUnavailableReason | None:
 
 
 def _status(state: KmipState) -> KeyUnavailableReason | None:
-    """STD-20: a Pre-Active key is not active *yet*; it becomes so when it is first used."""
+    """STD-20: a Pre-Active key is not active *yet*; it is activated at its first use."""
     if state is KmipState.PRE_ACTIVE:
         return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
     return _state_reason(state)
@@ -375,9 +377,8 @@ def _state_reason(state: KmipState) -> KeyUnavailableReason | None:
 
 
 # ---- tags ----------------------------------------------------------------------------------------
-# What vCenter tells a KMIP server of a new key: two batches of custom attributes (STD-05).
-#
-# The first says what made the key, the second what it is for.
+# The attributes that vCenter adds to a new key at a KMIP server: two batches of custom attributes
+# (STD-05). The first names the maker of the key, the second its purpose.
 
 _BUILDS: Final = {
     Release(7, 0, 0): 15952498,
@@ -389,13 +390,14 @@ _BUILDS: Final = {
     Release(8, 0, 2): 22385739,
     Release(8, 0, 3): 24022515,
 }
-"""The build of vCenter Server with which each release came out."""
+"""The build of vCenter Server in each release."""
 
 
 def tags_of(release: Release, use: KeyUse | None) -> Tagging:
-    """The batches; the second one only of a key whose ``use`` is known.
+    """The batches; the second one only for a key whose ``use`` is known.
 
-    vSphere names a VM or a host by its UUID too; here that is made of its name, which is as unique.
+    vSphere names a VM or a host by its UUID too; here that is derived from its name, which is as
+    unique.
     """
     version = f"{release.major}.{release.minor}.{release.update} build-{_BUILDS[release]}"
     product = tuple(zip(PRODUCT, (version, "VMware, Inc.", "VMware vSphere"), strict=True))

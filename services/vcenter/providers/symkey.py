@@ -1,6 +1,6 @@
-"""The key of one vCenter, under which it keeps secrets of its own in the inventory.
+"""The key of one vCenter, under which it stores secrets in the inventory.
 
-It is made from the file ``symkey.dat`` on vCenter's disk. Access to the disk, or to a backup of
+It is derived from the file ``symkey.dat`` on vCenter's disk. Access to the disk, or to a backup of
 its files, gives both (NKP-08); the database alone is not enough.
 """
 
@@ -19,15 +19,16 @@ SYMKEY: Final = "symkey.dat"
 
 
 class Symkey:
-    """Wraps secrets and opens them. ``start`` first."""
+    """Wraps secrets and opens them. Call ``start`` first."""
 
     def __init__(self, disk: Disk, rng: Rng) -> None:
         self._disk, self._rng = disk, rng
         self._key: KeyMaterial | None = None
-        self._owed: bytes | None = None  # what the file holds, until this life has made it durable
+        # The content of the file, until this life has made it durable.
+        self._owed: bytes | None = None
 
     async def start(self) -> None:
-        """Read the file; it is made when the first secret is kept."""
+        """Read the file; it is created when the first secret is wrapped."""
         try:
             raw = await self._disk.read(SYMKEY)
         except FileNotFoundError:
@@ -36,23 +37,23 @@ class Symkey:
             self._key, self._owed = _from_material(raw), raw
 
     async def wrap(self, secret: KeyMaterial, aad: bytes) -> bytes:
-        """``secret`` as it may be kept, bound to ``aad``.
+        """``secret`` wrapped for storage, bound to ``aad``.
 
-        ``SaveFailed`` when the disk refuses the key that it is to lie under.
+        ``SaveFailed`` when the disk refuses this vCenter's key.
         """
         cipher = Wrapping(await self._durable_key())
         return cipher.wrap(secret, aad, self._rng.token(NONCE_SIZE))
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
-        """What was kept; ``CryptographicFailure`` when it does not open any more."""
+        """The secret; ``CryptographicFailure`` when it does not open any more."""
         if self._key is None:
             raise CryptographicFailure(f"{SYMKEY} is gone")
         return Wrapping(self._key).unwrap(wrapped, aad)
 
     async def _durable_key(self) -> KeyMaterial:
-        """The key that a secret may be kept under: durable before the row that needs it is.
+        """The key, durable before any row that needs it.
 
-        A file that an earlier life has made, and died over, may be there and not be synced.
+        A file that an earlier life has written may not be synced.
         """
         if self._key is None or self._owed is not None:
             material = self._owed or self._rng.token(KEK_SIZE)

@@ -1,10 +1,9 @@
-"""A VM that comes from another vCenter (MOB-07), as the vCenter tells it that is to have it;
-``relocate`` is the other end.
+"""A VM that arrives from another vCenter (MOB-07), at the receiving vCenter; ``relocate`` is the
+other end.
 
-Judged before anything of the move has begun: the user's privileges here, the name, the key
-provider by its name, its keys, the host's mode, and that the host opens the VM with these keys
-(KEY-01). Then the VM is *expected*: what hosts say of it is no news as long as it does not run
-here.
+Checked before anything of the move begins: the user's privileges here, the name, the key provider
+by its name, its keys, the host's mode, and that the host opens the VM with these keys (KEY-01).
+Then the VM is *expected*: reports of hosts about it are ignored as long as it does not run here.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _NO_SUCH_KEY: Final = KeyUnavailableReason.MISSING_IN_KMS
 async def prepare(
     vc: VCenter, message: PrepareRelocation, caller: TaskCaller, peer: NodeName
 ) -> RelocationPrepared:
-    """See the module's text. A refusal leaves nothing here. Runs in the VM's turn."""
+    """See the module. A refusal leaves nothing here. Runs in the VM's turn."""
     before = vc.inventory.relocations.get(message.vm)
     if before is not None and before.migration == message.migration:
         return RelocationPrepared()
@@ -89,8 +88,8 @@ async def prepare(
 
 
 async def _expect_no_more(vc: VCenter, before: RelocationRow) -> None:
-    """Another move is to take the place of this one, whose end nobody told: its host has been
-    waiting for the VM. ``HostUnreachable``: it does not say; ``AlreadyExists``: it runs there."""
+    """Another move replaces this one, which has no known end: its host has been waiting for the VM.
+    ``HostUnreachable``: the host does not answer; ``AlreadyExists``: the VM runs there."""
     if before.host not in vc.inventory.hosts:
         return
     session = vc.sessions.usable(before.host)
@@ -118,8 +117,9 @@ async def _have_host_prepared(
 
 
 async def _check_providers(vc: VCenter, message: PrepareRelocation) -> None:
-    """KEY-01: a name leads to the same keys here. A host that has the key by chance is not enough;
-    one that cannot be asked for now is judged by whether it opens the VM (MOB-04)."""
+    """KEY-01: the name must lead to the same keys here. A host that happens to have the key is not
+    enough. If the provider cannot be asked now, it is decided by whether the host opens the VM
+    (MOB-04)."""
     unknown = [key for key in message.keys if key.provider_id not in vc.inventory.providers]
     if unknown:
         names = ", ".join(dict.fromkeys(str(key.provider_id) for key in unknown))
@@ -143,16 +143,16 @@ async def _check_providers(vc: VCenter, message: PrepareRelocation) -> None:
 
 
 async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> RelocationEnded:
-    """Whether it has come; see ``EndRelocation``. Runs in the VM's turn.
+    """Whether the VM has arrived; see ``EndRelocation``. Runs in the VM's turn.
 
-    ``HostUnreachable`` and the like: its host here does not say; nothing is decided.
+    ``HostUnreachable`` and the like: its host here does not answer; nothing is decided.
     """
     row = vc.inventory.relocations.get(message.vm)
     if row is not None and row.has_come(peer, message.migration):
         return _arrival_reply(vc, row)
     if row is None or (row.migration, row.peer) != (message.migration, peer):
         return RelocationEnded(arrived=False)
-    if row.name in vc.inventory.vms:  # somebody has registered it here meanwhile
+    if row.name in vc.inventory.vms:  # a user has registered it here meanwhile
         come = message.departed is not False
         await vc.inventory.commit(
             put(DatabaseTable.RELOCATION, row.name, mark_arrived(row)) if come else undone(row)
@@ -175,13 +175,13 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
 
 
 async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
-    """Registered, with the power command that was accepted last: one that ran when its host fell
-    starts again at the next boot, here. ``DatastoreFault``: another host runs it."""
+    """Register it, with its last accepted power command: a VM that ran when its host failed starts
+    at the next boot, here. ``DatastoreFault``: another host runs it."""
     return await session.command_vm(HostRegisterVm(vm=row.name))
 
 
 def _arrival_reply(vc: VCenter, row: RelocationRow) -> RelocationEnded:
-    """It has come; every host of its cluster gets its keys soon (STD-12)."""
+    """The VM has arrived; every host of its cluster gets its keys soon (STD-12)."""
     here = vc.inventory.vms.get(row.name)
     if here is not None and here.keys:
         for host in vc.inventory.hosts_of(here.cluster):
@@ -192,7 +192,7 @@ def _arrival_reply(vc: VCenter, row: RelocationRow) -> RelocationEnded:
 async def _as_the_host_has_it(
     vc: VCenter, session: HostSession, row: RelocationRow
 ) -> VmSummary | None:
-    """A VM that was waited for, and has not come, does not come any more."""
+    """An expected VM that has not arrived does not arrive any more."""
     if not row.running:
         return None
     asked = vc.sessions.moment()
@@ -207,8 +207,8 @@ async def _as_the_host_has_it(
 async def _is_off(
     vc: VCenter, session: HostSession, row: RelocationRow, summary: VmSummary | None
 ) -> bool:
-    """Take the registration back that it got to wait there, or by a try to take it in; False: it
-    runs there by now."""
+    """Remove the registration of an expected VM, or of a try to take it in; False: it runs there by
+    now."""
     if summary is None and row.running:
         return True
     try:
@@ -222,12 +222,12 @@ async def _is_off(
 async def _take_in(
     vc: VCenter, session: HostSession, row: RelocationRow, summary: VmSummary
 ) -> None:
-    """The VM is of this inventory, in one transaction with the end of its move."""
+    """Add the VM to the inventory, in one transaction with the end of its move."""
     came = row_of(summary, session.host, vc.host(session.host).cluster)
     made = msgspec.structs.replace(came, migrate_encryption=row.migrate_encryption)
     now = vc.inventory.relocations.get(row.name)
     if now is not None and now.state is Relocation.ARRIVED:
-        return  # its host has told of it meanwhile
+        return  # its host has reported it meanwhile
     await vc.inventory.commit(
         new_vm(made),
         put(DatabaseTable.RELOCATION, row.name, mark_arrived(row)),

@@ -1,14 +1,15 @@
-"""Cloning a VM (CLN-01): a whole copy, made by the host that it shall be on, or, of a source that
-runs, by the host that it runs on, which alone has its lock.
+"""Cloning a VM (CLN-01): a whole copy. The clone's own host makes it or, for a running source, the
+source's host, which holds its lock.
 
-1. the host takes VMs   2. it is made safe and gets the source's keys, if it has not all of them
-(SC-13), and so does the one that makes the clone   3. a new key, when one is asked for, is made and
-given as in ``encrypt``   4. the host makes the clone, which fails whole   5. the clone is recorded,
-and VMCA certifies a virtual TPM that is new (VTPM-07)   6. one that was made elsewhere than it
-shall be is registered there, and not where it was made any more
+1. check that the host accepts VMs
+2. make the host safe and bring it the source's keys (SC-13), and also the host that makes the clone
+3. if a new key is requested, create and deliver it as in ``encrypt``
+4. the host makes the clone; a failure leaves nothing
+5. record the clone; VMCA certifies a new virtual TPM (VTPM-07)
+6. if it was made on another host, register it on its own host and unregister it there
 
-A repeat of the operation goes to the host that was chosen the first time, under the key that was
-made then, and on with 6 if that has not come to its end.
+A repeat of the operation uses the host and the key that were chosen the first time, and continues
+with step 6 if that did not finish.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def clone_vm(vc: VCenter, message: CloneVm, caller: TaskCaller) -> VmCloned:
-    """See the module's text. Runs in the clone's turn."""
+    """See the module. Runs in the clone's turn."""
     _policy(vc, message)
     names.VM.check(message.vm)
     before = await find_operation(vc, message.operation_id, OperationKind.CLONE_VM, message.vm)
@@ -61,7 +62,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: TaskCaller) -> VmClone
         return VmCloned(vm=vc.vm_info(message.vm))
     vc.check_not_expected(message.vm)
     source = _source(vc, message)
-    await check_valid(vc, source.name)  # which a repeat has not been asked for yet
+    await check_valid(vc, source.name)  # not checked yet for a repeat
     if message.recrypt:
         caller.check((Privilege.RECRYPT,), "a clone with new keys")
     if before is not None and before.host in vc.inventory.hosts:
@@ -81,7 +82,8 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: TaskCaller) -> VmClone
 
 
 def _policy(vc: VCenter, message: CloneVm) -> TpmProvisionPolicy:
-    """What the clone has for a virtual TPM; before 8.0 no other, or it is ``NotAvailable``."""
+    """The clone's virtual TPM policy; before 8.0 only a copy is possible, otherwise
+    ``NotAvailable``."""
     if message.tpm is None and not has(vc.release, Feature.VTPM_REPLACE):
         return TpmProvisionPolicy.COPY
     wanted = message.tpm or TpmProvisionPolicy(vc.node.knobs.clone_tpm_provision_policy)
@@ -91,7 +93,7 @@ def _policy(vc: VCenter, message: CloneVm) -> TpmProvisionPolicy:
 
 
 def _source(vc: VCenter, message: CloneVm) -> VmRow:
-    """Step 1: what may be cloned, judged before a key is made."""
+    """Step 1: check that the source may be cloned, before a key is created."""
     row = vc.vm(message.source)
     if message.provider is not None and not message.recrypt:
         raise InvalidArgument("provider: a clone has the keys of its source, unless recrypted")
@@ -127,7 +129,7 @@ async def _make(
         if error.definite and given.key is not None:
             await give_up(vc, cluster, (given.key,), vm=message.vm)
         raise
-    if vm.keys and host not in vc.inventory.hosts:  # it was removed, and the clone with it
+    if vm.keys and host not in vc.inventory.hosts:  # the host was removed, and the clone with it
         new = tuple(key for key in vm.keys if key not in source.keys)
         await give_up(vc, cluster, new, vm=None)
     made = row_of(vm, host, cluster)
@@ -159,7 +161,7 @@ def _keys_in_common(vc: VCenter, source: VmRow, clone: VmSummary) -> list[Crypto
 
 
 async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: TaskCaller) -> None:
-    """Step 6. What fails leaves the clone where it was made, whole."""
+    """Step 6. A failure leaves the complete clone where it was made."""
     row, host = vc.vm(name), operation.host or NodeName("")
     if row.power is PowerState.OFF:
         try:
@@ -178,7 +180,7 @@ async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: T
 
 
 async def _certify(vc: VCenter, row: VmRow) -> None:
-    """A virtual TPM that came along has its certificate; one that is new gets its own."""
+    """A copied virtual TPM keeps its certificate; a new one gets its own."""
     if row.vtpm:
         session = vc.sessions.usable(row.host)
         await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))

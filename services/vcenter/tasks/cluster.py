@@ -15,7 +15,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def reconfigure(vc: VCenter, message: ReconfigureComputeResource) -> Done:
-    """See ``ReconfigureComputeResource``. What a repeat would change again is changed once."""
+    """See ``ReconfigureComputeResource``. A repeat changes nothing."""
     row = vc.inventory.clusters.get(message.cluster)
     if row is None:
         raise NotFound(f"there is no cluster {message.cluster}")
@@ -30,8 +30,9 @@ async def reconfigure(vc: VCenter, message: ReconfigureComputeResource) -> Done:
 
 
 async def _switch_ha(vc: VCenter, row: ClusterRow, *, on: bool) -> None:
-    """Recorded first; then each connected host is told, and a pass sees to those that did not
-    take it. Turned on anew it has another epoch: what agents wrote before counts no more."""
+    """Record the change first, then tell each connected host; a pass updates those that did not
+    take it. Enabling again starts a new epoch: the agents' earlier records do not count any
+    more."""
     if row.ha != on:
         epoch = row.ha_epoch + on
         await vc.inventory.commit(

@@ -1,4 +1,4 @@
-"""Hosts: let alone and connected again, and in maintenance mode."""
+"""Hosts: disconnected and reconnected, and in maintenance mode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_PASS_TIMEOUTS = 2.5  # request timeouts that a client waits for the first 
 
 
 async def first_pass(vc: VCenter, host: NodeName) -> None:
-    """Wait a moment for the pass that comes with the host's session."""
+    """Wait a moment for the pass of the host's new session."""
     try:
         async with vc.clock.timeout(FIRST_PASS_TIMEOUTS * vc.node.knobs.request_timeout_s):
             await vc.passes.whole(host)
@@ -29,7 +29,7 @@ async def first_pass(vc: VCenter, host: NodeName) -> None:
 
 
 async def disconnect_host(vc: VCenter, message: DisconnectHost) -> Done:
-    """Recorded first: a vCenter that restarts leaves the host alone too."""
+    """Recorded first: a restarted vCenter does not connect the host either."""
     row = vc.host(message.host)
     if not row.disconnected:
         await vc.inventory.commit(change_host(row.name, disconnected=True))
@@ -38,7 +38,7 @@ async def disconnect_host(vc: VCenter, message: DisconnectHost) -> Done:
 
 
 async def reconnect_host(vc: VCenter, message: ReconnectHost) -> HostReconnected:
-    """Recorded last: until the host has answered it stays disconnected."""
+    """Recorded last: the host stays disconnected until it has answered."""
     row = vc.host(message.host)
     try:
         await vc.sessions.add(row.name).reconnect()
@@ -51,8 +51,8 @@ async def reconnect_host(vc: VCenter, message: ReconnectHost) -> HostReconnected
 
 
 async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> Done:
-    """The host refuses while VMs run on it, which are moved first by request or by DRS; it keeps
-    the mode over its reboots."""
+    """The host refuses while VMs run on it, which are first moved on request or by DRS; it keeps
+    the mode over reboots."""
     session = vc.sessions.usable(vc.host(message.host).name)
     with vc.placement.emptying(session.host):
         if message.evacuate or empties_hosts(vc, session.host):
@@ -64,7 +64,7 @@ async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> 
 
 
 async def exit_maintenance_mode(vc: VCenter, message: ExitMaintenanceMode) -> Done:
-    """VMs may be placed there again."""
+    """VMs may be placed on the host again."""
     session = vc.sessions.usable(vc.host(message.host).name)
     await session.command(HostExitMaintenanceMode())
     session.view.apply(in_maintenance_mode=False)

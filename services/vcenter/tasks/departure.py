@@ -1,8 +1,8 @@
-"""How a move to another vCenter ends at the one that has the VM (MOB-07): it has left, it stays, or
-nobody knows yet; ``relocate`` is how it begins.
+"""The end of a move to another vCenter, at the vCenter that has the VM (MOB-07): it has left, it
+stays, or that is unknown yet. ``relocate`` begins the move.
 
-Who has the VM is decided by where it is registered. The host that it leaves is asked in the VM's
-turn, after all that it was told before, so that no command that is late can undo its answer.
+The VM belongs to the vCenter where it is registered. Its present host is asked in the VM's turn,
+after all earlier commands, so that no late command can undo its answer.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from services.vcenter.vcenter import VCenter
 
 R = TypeVar("R")
 
-REQUESTS: Final = 4  # that another vCenter may make one after another before it answers
+REQUESTS: Final = 4  # requests that another vCenter may make before it answers
 
 
 def carry_over(before: RelocationRow | None, row: RelocationRow) -> RelocationRow:
-    """That row as it takes the place of an earlier one."""
+    """That row, with what it takes over from an earlier one."""
     if before is None:
         return row
     came = dict(before.came)
@@ -47,7 +47,7 @@ def carry_over(before: RelocationRow | None, row: RelocationRow) -> RelocationRo
 
 
 def undone(row: RelocationRow) -> Edit:
-    """A move that comes to nothing leaves what was known before."""
+    """The row after a failed move: the one known before."""
     before = row.before
     return (
         drop(DatabaseTable.RELOCATION, row.name)
@@ -63,11 +63,11 @@ async def settle(
     departed: bool | None = None,
     failure: ProductError | None = None,
 ) -> RelocationEnded:
-    """Steps 4 and 5, or the VM stays, because of ``failure`` if that is known. ``departed``: that
-    is known already.
+    """Steps 4 and 5, or the VM stays, because of ``failure`` if that is known. ``departed``: known
+    already.
 
     ``TimedOut``, and the move is left open: the other vCenter, or the host that had the VM, does
-    not answer now. In the VM's turn.
+    not answer now. Runs in the VM's turn.
     """
     surely_here = False
     if departed is None:
@@ -75,7 +75,7 @@ async def settle(
     try:
         ended = await end_at_peer(vc, leaving, departed=departed)
     except ProductError as error:
-        # What its host said before the other one was waited for is of the past.
+        # The host's report from before the other vCenter was asked is outdated.
         if not surely_here or not (await _has_departed(vc, leaving))[1]:
             raise TimedOut(
                 f"{leaving.peer} does not say whether it has {leaving.name}: {error}"
@@ -99,9 +99,9 @@ async def _stay(
     departed: bool = False,
     told: bool = True,
 ) -> None:
-    """It has not gone. One that was let go of, and that the other vCenter knows nothing of, is
-    registered where it was, before the move counts as over: a host that refuses leaves it
-    orphaned. ``told``: the other vCenter has heard of it, which else remains to be done."""
+    """The VM has not left. If it was released, and the other vCenter does not know it, it is
+    registered where it was before the move counts as over; a host that refuses leaves it orphaned.
+    ``told``: the other vCenter knows; otherwise that remains to be done."""
     state: VmSummary | None = None
     if departed:
         try:
@@ -128,10 +128,10 @@ async def _stay(
 
 
 async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
-    """The other vCenter shall not wait for the VM any more. It may have it by now: its host, which
-    waited for the VM, has started it when the one here had fallen. Then it has left after all.
+    """Tell the other vCenter not to expect the VM any more. It may have it by now: the expecting
+    host has started it when the host here had failed. Then the VM has left after all.
 
-    ``InvalidState``: it has it, and it runs here, where it was started anew since.
+    ``InvalidState``: it has it, and it also runs here, where it was started since.
     """
     ended = await end_at_peer(vc, stayed, departed=False)
     if not ended.arrived:
@@ -144,8 +144,8 @@ async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
 
 
 async def _has_departed(vc: VCenter, leaving: RelocationRow) -> tuple[bool | None, bool]:
-    """Whether no host of this vCenter has the VM any more; None while that cannot be known. And
-    whether it is sure, without the other vCenter's word, that the VM has not left."""
+    """Whether no host of this vCenter has the VM any more; None while that is unknown. And whether
+    it is certain, without the other vCenter, that the VM has not left."""
     session = vc.sessions.find_connected(leaving.host)
     told: VmSummary | None = None
     if session is not None:
@@ -165,7 +165,7 @@ async def _has_departed(vc: VCenter, leaving: RelocationRow) -> tuple[bool | Non
 
 
 async def _word_of(vc: VCenter, session: HostSession, leaving: RelocationRow) -> VmSummary | None:
-    """The VM as its source has it after all that it was told; None: it is not registered there."""
+    """The VM as its source reports it after all earlier commands; None: not registered there."""
     asked = vc.sessions.moment()
     ended = await session.command(HostEndMigration(vm=leaving.name, migration=leaving.migration))
     if ended.summary is None:
@@ -176,7 +176,7 @@ async def _word_of(vc: VCenter, session: HostSession, leaving: RelocationRow) ->
 
 
 async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
-    """The other vCenter has it. Hosts that list it still drop it, those that are away when they
+    """The other vCenter has the VM. Hosts that still list it drop it, those that are away when they
     are back.
 
     The VM's row, its keys and the event are one transaction.
@@ -210,7 +210,7 @@ async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
 
 
 async def clear_registrations(vc: VCenter, left: RelocationRow) -> None:
-    """Hosts that may list a VM which has left shall not any more; those away are told later."""
+    """Unregister the departed VM from hosts that may list it; hosts that are away follow later."""
     waiting = []
     for host in left.listed_by:
         session = vc.sessions.find_connected(host)
@@ -234,13 +234,13 @@ async def _is_cleared(vc: VCenter, session: HostSession, left: RelocationRow) ->
 async def end_at_peer(
     vc: VCenter, row: RelocationRow, *, departed: bool | None = True
 ) -> RelocationEnded:
-    """The other vCenter's word on whether the VM has come."""
+    """The other vCenter's answer on whether the VM has arrived."""
     message = EndRelocation(vm=row.name, migration=row.migration, departed=departed)
     return await ask_peer(vc, row, message)
 
 
 async def ask_peer(vc: VCenter, row: RelocationRow, message: Request[R]) -> R:
-    """Its answer, which may take it requests of its own."""
+    """The other vCenter's answer, for which it may need requests of its own."""
     within_s = REQUESTS * vc.node.knobs.request_timeout_s
     return await vc.bus.request(row.peer, message, within_s=within_s)
 

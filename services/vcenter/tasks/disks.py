@@ -1,11 +1,11 @@
-"""Disks of a VM that come and go, the VM powered off.
+"""Adding and removing disks of a powered-off VM.
 
-A disk comes: 1. a key of its own is made and brought to the host, when one is asked for, as in
-``encrypt``  2. the host makes the disk  3. the VM's keys are known, and a warning is told if they
-are several (KEY-04). A repeat after a crash finds the recorded key, and the host finds the disk by
-the operation's id; an operation that has ended is only told again.
+Adding: 1. if requested, a key for the disk is created and delivered to the host, as in ``encrypt``
+2. the host adds the disk  3. the VM's keys are recorded, with a warning if there are several
+(KEY-04). A repeat after a crash finds the recorded key, and the host finds the disk by the
+operation's id; a completed operation only returns its result.
 
-A disk goes: 1. the host takes it away  2. a key that only it used is released (STD-17), and a VM
+Removing: 1. the host removes the disk  2. a key that only it used is released (STD-17), and a VM
 that was locked for it is unlocked (LOCK-03).
 """
 
@@ -30,7 +30,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def add_disk(vc: VCenter, message: AddDisk, caller: TaskCaller) -> VmDisks:
-    """See the module's text. Runs in the VM's turn."""
+    """See the module. Runs in the VM's turn."""
     before = await find_operation(vc, message.operation_id, OperationKind.ADD_DISK, message.vm)
     row = vc.vm(message.vm)
     if before is not None and before.disk:
@@ -88,7 +88,7 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: TaskCaller) -> VmDisks
 
 
 async def remove_disk(vc: VCenter, message: RemoveDisk) -> VmDisks:
-    """See the module's text. Runs in the VM's turn."""
+    """See the module. Runs in the VM's turn."""
     row = vc.vm(message.vm)
     session = await _ready(vc, row)
     await vc.inventory.commit(change_vm(row.name, recrypting=True))
@@ -115,7 +115,7 @@ async def remove_disk(vc: VCenter, message: RemoveDisk) -> VmDisks:
 
 
 async def _ready(vc: VCenter, row: VmRow) -> HostSession:
-    """The session of the VM's host, which has the VM's keys as far as they can be had."""
+    """The session of the VM's host, with the VM's keys delivered as far as possible."""
     if row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off first")
     session = vc.sessions.usable(row.host)
@@ -126,7 +126,7 @@ async def _ready(vc: VCenter, row: VmRow) -> HostSession:
 
 
 async def _command(vc: VCenter, session: HostSession, command: Command[DisksOfVm]) -> DisksOfVm:
-    """As ``HostSession.command_vm``, and all disks with it."""
+    """As ``HostSession.command_vm``; the answer has all disks."""
     asked = vc.sessions.moment()
     answer = await session.command(command)
     vc.sessions.handle_vm_answer(session, answer.summary, asked)

@@ -60,7 +60,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: TaskCaller) -> VmEncrypted:
-    """See the module's text. Runs in the VM's turn.
+    """See the module. Runs in the VM's turn.
 
     ``NotAvailable`` when the provider's type needs something that is not built.
     """
@@ -96,7 +96,8 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: TaskCaller) -> VmE
 async def _encrypt_disks(
     vc: VCenter, row: VmRow, message: EncryptVm, before: OperationRow | None
 ) -> VmEncrypted:
-    """Of a VM whose home is encrypted for its virtual TPM, the disks follow, under its key."""
+    """For a VM whose home is encrypted for its virtual TPM: encrypt the disks under the same
+    key."""
     session, key = vc.sessions.usable(row.host), row.keys[0]
     config = await session.ask(QueryVmConfig(vm=row.name)) if row.vtpm else None
     if config is None or not config.disks_in_clear:
@@ -123,7 +124,7 @@ async def _encrypt_disks(
 
 
 def _is_of(before: OperationRow, keys: tuple[CryptoKeyId, ...]) -> bool:
-    """Whether these keys are what that operation was to bring about."""
+    """Whether these keys are the result of that operation."""
     if before.key is not None:
         return before.key in keys
     return keys[0].provider_id == before.provider
@@ -132,7 +133,7 @@ def _is_of(before: OperationRow, keys: tuple[CryptoKeyId, ...]) -> bool:
 async def find_operation(
     vc: VCenter, operation_id: str, kind: OperationKind, subject: str
 ) -> OperationRow | None:
-    """The operation of that id, if it came before; ``InvalidArgument`` if it was another one."""
+    """The earlier operation of that id; ``InvalidArgument`` if it was another kind of operation."""
     if not operation_id:
         raise InvalidArgument("operation_id: it is empty")
     before = await vc.inventory.operation(operation_id)
@@ -146,10 +147,10 @@ async def find_operation(
 async def make_host_safe(
     vc: VCenter, session: HostSession, provider: ProviderId, *, caller: TaskCaller
 ) -> None:
-    """HEM-01: the first encryption task on a host turns its encryption mode on.
+    """HEM-01: the first encryption task on a host enables its encryption mode.
 
-    The host itself says how it stands: what vCenter has seen of it may be old, and no key is made
-    for a host that cannot use it. ``NotAvailable`` for keys that no host of its release has.
+    The host itself is asked: vCenter's view may be old, and no key is created for a host that
+    cannot use it. ``NotAvailable`` for keys that no host of its release has.
     """
     if session.summary is not None and vc.providers.derives(provider) is not None:
         check(session.host, release_of(session.summary.version), Feature.NATIVE_ON_HOST)
@@ -173,11 +174,11 @@ async def make_host_safe(
 
 @dataclass(frozen=True)
 class GivenKey:
-    """The key that a VM is to be encrypted under: ``key`` is on its host now.
+    """The key for encrypting a VM: ``key`` is on its host now.
 
-    ``maker``: the provider with which the host makes the key itself, instead (KEY-02). ``later``:
-    hosts of the cluster that are to be made safe afterwards. ``at``: the moment of the choice, a
-    host that was connected later had no part in it, and nothing to learn yet from its pass.
+    ``maker``: instead, the provider with which the host makes the key itself (KEY-02). ``later``:
+    hosts of the cluster that are to be made safe afterwards. ``at``: the moment of the choice; a
+    host that was connected later has its own pass.
     """
 
     key: CryptoKeyId | None
@@ -186,7 +187,7 @@ class GivenKey:
     at: int
 
     def keys_of(self, vm: VmSummary) -> tuple[CryptoKeyId, ...]:
-        """The keys of the encrypted VM: the one that was given, else those that its host made.
+        """The keys of the encrypted VM: the given one, else those that its host made.
 
         ``InvalidState`` when the host names none that it made.
         """
@@ -197,8 +198,8 @@ class GivenKey:
         return vm.keys
 
     def look_after_the_others(self, vc: VCenter, session: HostSession) -> None:
-        """HEM-02, STD-12: with an encrypted VM all hosts of the cluster are made safe, and have
-        its key. ``session``: that of its own host."""
+        """HEM-02, STD-12: with an encrypted VM all hosts of the cluster are made safe and get its
+        key. ``session``: that of its own host."""
         for other in _others(vc, session):
             if other in self.later or other.opened_at > self.at:
                 vc.gathered.want(other.host)
@@ -207,7 +208,7 @@ class GivenKey:
 def modes_afterwards(vc: VCenter, session: HostSession, *, caller: TaskCaller) -> list[Edit]:
     """HEM-02: an encrypted VM in the cluster makes its other hosts safe too.
 
-    Unless the user may not register hosts: then those that are off stay off, and get no key.
+    Unless the user may not register hosts: then hosts whose mode is off stay so, and get no key.
     """
     cluster = vc.host(session.host).cluster
     if caller.may(Privilege.REGISTER_HOST):
@@ -226,8 +227,8 @@ def modes_afterwards(vc: VCenter, session: HostSession, *, caller: TaskCaller) -
 async def give_key_of_new_vm(
     vc: VCenter, session: HostSession, operation: OperationRow, *, caller: TaskCaller
 ) -> GivenKey:
-    """As ``give_key``; none for an operation that names no provider. The key that an earlier try
-    has made is in use again."""
+    """As ``give_key``; none for an operation without a provider. The key of an earlier try is used
+    again."""
     if operation.key is not None:
         await vc.inventory.commit(*cancel_releases((operation.key,)))
     if operation.provider is None:
@@ -240,8 +241,8 @@ async def give_key(
 ) -> GivenKey:
     """Steps 2 and 3 for the operation, which names its provider: the host is safe and has the key.
 
-    With a key in it, an earlier try of the operation has made that one. ``NotAvailable`` when the
-    provider's type needs something that is not built.
+    If the operation has a key, an earlier try has created it. ``NotAvailable`` when the provider's
+    type needs something that is not built.
     """
     provider = operation.provider
     if provider is None:
@@ -272,16 +273,16 @@ async def give_key(
 
 
 def _vm_of(operation: OperationRow) -> VmName:
-    """The VM that the operation makes or changes."""
+    """The VM that the operation creates or changes."""
     return VmName(operation.subject)
 
 
 async def _new_key(
     vc: VCenter, operation: OperationRow, provider: ProviderId, cluster: ClusterName
 ) -> tuple[CryptoKeyId, KeyMaterial]:
-    """Step 2: made at the provider, recorded by id before any host hears of it, and granted to the
-    cluster of its VM (C28)."""
-    vc.providers.require_provider(provider)  # it makes keys for vCenter, or raises
+    """Step 2: create the key at the provider, record its id before any host gets it, and grant it
+    to the cluster of its VM (C28)."""
+    vc.providers.require_provider(provider)  # raises unless it makes keys for vCenter
     try:
         made = await vc.providers.create_key(
             provider,
@@ -300,7 +301,7 @@ async def _new_key(
 
 
 async def _value_of(vc: VCenter, key: CryptoKeyId) -> KeyMaterial:
-    """The value of a key that an earlier try made."""
+    """The value of a key that an earlier try created."""
     bundle = await vc.providers.fetch(key.provider_id, (key,), fresh=True)
     if bundle.values:
         return bundle.values[0][1]
@@ -313,13 +314,13 @@ async def _value_of(vc: VCenter, key: CryptoKeyId) -> KeyMaterial:
 async def _give(
     vc: VCenter, session: HostSession, key: CryptoKeyId, material: KeyMaterial
 ) -> tuple[HostSession, ...]:
-    """Step 3: the host in charge, and the others soon afterwards (STD-12).
+    """Step 3: deliver the key to the host in charge, and to the others soon afterwards (STD-12).
 
-    Returns those that are not safe yet: they get host key and keys by a pass of their own.
+    Returns the hosts that are not safe yet: they get host key and keys by a pass of their own.
     """
     try:
         added = await session.command(AddKeys(keys=(key,), material=Sealed.of(material)))
-    except InvalidState:  # it was able to take keys when it was asked, and is not any more
+    except InvalidState:  # it accepted keys when it was asked, but does not any more
         await vc.inventory.commit(events=[events.host_refused(session.host)])
         raise
     for result in added.results:
@@ -344,10 +345,10 @@ async def _give(
 async def give_up(
     vc: VCenter, cluster: ClusterName, keys: tuple[CryptoKeyId, ...], *, vm: VmName | None
 ) -> None:
-    """There is no VM under these keys, so the cluster's hosts need not keep them (STD-17).
+    """There is no VM under these keys: the cluster's hosts need not keep them (STD-17).
 
-    ``vm``: for which they were made, so that the cluster may not have them any more (C28); None: it
-    has left the inventory with its host, and comes back with it.
+    ``vm``: the VM for which they were made, whose grant ends (C28); None: it has left the inventory
+    with its host, and may come back with it.
     """
     vc.sharing.withdraw(keys)
     hosts = [other.name for other in vc.inventory.hosts_of(cluster)]

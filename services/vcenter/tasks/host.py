@@ -55,7 +55,7 @@ from services.vcenter.vsan.changes import APPLY_S
 async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
     """Connect; record; push providers, host key and keys (B8). Runs in the host's turn.
 
-    What cannot be pushed in time is pushed later: the host is in the inventory all the same.
+    Whatever cannot be pushed in time is pushed later: the host is in the inventory all the same.
     """
     names.NODE.check(message.host)
     names.CLUSTER.check(message.cluster)
@@ -77,12 +77,12 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
             ensure_cluster(message.cluster), put(DatabaseTable.HOST, message.host, row)
         )
         session.start()
-        vc.moves.follow()  # it may list what moved on without it
+        vc.moves.follow()  # it may list VMs that moved on without it
         await first_pass(vc, message.host)
         await _share_keys_of(vc, row)
         if vc.inventory.clusters[row.cluster].ha_epoch:
             for other in vc.inventory.hosts_of(row.cluster):
-                vc.passes.want(other.name)  # whom it protects is another list now
+                vc.passes.want(other.name)  # its list of protected hosts has changed
     return HostAdded(host=vc.host_info(vc.host(message.host)))
 
 
@@ -109,7 +109,7 @@ async def _share_keys_of(vc: VCenter, row: HostRow) -> None:
 
 
 async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
-    """Take a host and its VMs out of the inventory; refused while VMs run on it, and while it is
+    """Remove a host and its VMs from the inventory; refused while VMs run on it, and while it is
     connected but does not answer.
 
     Nothing is deleted on the host, on the datastore or at key servers (KEY-03).
@@ -155,7 +155,7 @@ async def prepare_crypto(vc: VCenter, message: PrepareCrypto) -> Done:
 async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done:
     """Make the host safe, with this host key if one is named; send VM keys, unlock (LOCK-05).
 
-    A key that is named is the host's own from now on, whatever key its cluster has.
+    A named key is the host's own from now on, whatever key its cluster has.
     """
     row = vc.host(message.host)
     session = vc.sessions.usable(row.name)
@@ -184,9 +184,9 @@ def _has_encrypted_vsan(vc: VCenter, row: HostRow) -> bool:
 
 
 async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
-    """A key that cannot be had now is no host key: nothing has changed yet.
+    """A key that is not available now cannot be a host key: nothing has changed yet.
 
-    Returns the check value of one that hosts derive.
+    Returns the check value of a derived key.
     """
     native = vc.providers.derives(key.provider_id)
     if native is not None:
@@ -201,7 +201,7 @@ async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
 
 
 async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:
-    """HEM-03: pendingIncapable until the reboot; vCenter does not turn it on again by itself.
+    """HEM-03: pendingIncapable until the reboot; vCenter does not enable it again by itself.
 
     Refused on a host of an encrypted vSAN (HEM-04).
     """
@@ -216,7 +216,7 @@ async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:
 
 
 async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
-    """HEM-05: which hosts of the cluster are kept safe; they are looked at soon."""
+    """HEM-05: which hosts of the cluster are kept safe; a pass over them follows soon."""
     if message.cluster not in vc.inventory.clusters:
         raise NotFound(f"there is no cluster {message.cluster}")
     policy = CryptoModePolicy() if message.policy is None else message.policy
@@ -230,7 +230,7 @@ async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
 
 
 async def _check_policy(vc: VCenter, policy: CryptoModePolicy) -> dict[str, object]:
-    """What else of the cluster it changes: a key that it names is the cluster's host key."""
+    """The further changes of the cluster: a key in the policy becomes the cluster's host key."""
     vc.check_can(Feature.CRYPTO_POLICY)
     if policy.key is None:
         if policy.provider not in vc.inventory.providers:
@@ -242,7 +242,8 @@ async def _check_policy(vc: VCenter, policy: CryptoModePolicy) -> dict[str, obje
 
 
 async def acknowledge_alarm(vc: VCenter, message: AcknowledgeAlarm) -> Done:
-    """Of the recovery key that vCenter has seen last: one that is made meanwhile raises it anew."""
+    """Acknowledge the recovery key that vCenter has seen last: a later one raises the alarm
+    again."""
     row = vc.host(message.host)
     if row.recovery_acknowledged != row.recovery_id:
         await vc.inventory.commit(change_host(row.name, recovery_acknowledged=row.recovery_id))
@@ -250,7 +251,7 @@ async def acknowledge_alarm(vc: VCenter, message: AcknowledgeAlarm) -> Done:
 
 
 async def clear_tpm_record(vc: VCenter, message: ClearTpmRecord) -> Done:
-    """The alarm goes with the record; the TPM that is there now is looked at at once (SC-25)."""
+    """Clear the record with its alarm; the present TPM is attested at once (SC-25)."""
     row = vc.host(message.host)
     await vc.inventory.commit(change_host(row.name, tpm=None, attestation=None))
     vc.attestations.want(row.name, looked=True)

@@ -1,4 +1,4 @@
-"""Keys on request: made, added to what vCenter knows, removed from it, listed.
+"""Keys on request: created, added to those that vCenter knows, removed, listed.
 
 vCenter keeps ids only (STD-15), and nothing here changes a key at its key server (KEY-03).
 """
@@ -36,9 +36,10 @@ from services.vcenter.vcenter import VCenter
 
 
 async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
-    """A new key; what the provider says against it comes in the reply.
+    """Create a key; the provider's error is in the reply.
 
-    ``NotAvailable`` for a provider whose keys vCenter does not make: that is no failure of it.
+    ``NotAvailable`` for a provider whose keys vCenter does not make, which is not an error of the
+    provider.
     """
     before = await find_operation(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
     if before is not None and before.key is not None:
@@ -67,12 +68,12 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
 
 
 def _generates_derived(vc: VCenter) -> None:
-    """``NotAvailable`` of a vCenter that is too old for it (SC-40)."""
+    """``NotAvailable`` for a vCenter of an older release (SC-40)."""
     vc.check_can(Feature.NATIVE_GENERATE_KEY)
 
 
 async def add_key(vc: VCenter, message: AddKey) -> Done:
-    """Know a key that its key server has; what was forgotten is brought to hosts again."""
+    """Add a key that its key server has; a forgotten key is delivered to hosts again."""
     key = message.key
     if key in vc.inventory.index.known_keys:
         raise AlreadyExists(f"vCenter knows the key {key} already")
@@ -89,7 +90,7 @@ async def add_key(vc: VCenter, message: AddKey) -> Done:
 
 
 async def remove_key(vc: VCenter, message: RemoveKey) -> KeyRemoved:
-    """Forget a key; with force it leaves the hosts too, the connected ones before this ends
+    """Forget a key. With force it also leaves the hosts, the connected ones before this ends
     (SC-16)."""
     key = message.key
     if key not in vc.inventory.index.known_keys:
@@ -112,7 +113,7 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> KeyRemoved:
 
 
 def list_keys(vc: VCenter, message: ListKeys) -> KeyIdList:
-    """Ids that vCenter knows, by provider and id; in pages."""
+    """The ids that vCenter knows, by provider and id; in pages."""
     left = vc.inventory.index.known_keys.after(message.after)
     page = first_page(left)
     return KeyIdList(keys=page, more=len(page) < len(left))
@@ -124,7 +125,7 @@ def _look_at_hosts(vc: VCenter) -> None:
 
 
 def _users(vms: tuple[str, ...], hosts: tuple[str, ...]) -> str:
-    """The first of them, and how many more there are."""
+    """The first users, and how many more there are."""
     users = (*vms, *(f"host {name}" for name in hosts))
     more = f" and {len(users) - 3} more" if len(users) > 3 else ""
     return ", ".join(users[:3]) + more

@@ -1,4 +1,4 @@
-"""The entries of a provider's servers: what of them is built, and their passwords (STD-01)."""
+"""The entries of a provider's servers: which fields are supported, and their passwords (STD-01)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from services.vcenter.vcenter import VCenter
 
 LONGEST_S: Final = 3600
 USER_LIMIT: Final = 256
-"""Characters of a user name."""
+"""Longest user name in characters."""
 
 
 def check_entry(server: KmipServer) -> None:
-    """``InvalidArgument`` or ``NotAvailable`` unless vCenter can ask a server with that entry."""
+    """``InvalidArgument`` or ``NotAvailable`` unless vCenter supports a server with that entry."""
     if not server.node and not server.address:
         raise InvalidArgument(f"servers: {server.name} has no address")
     if server.proxy_address is not UNSET:
@@ -48,9 +48,10 @@ def check_entry(server: KmipServer) -> None:
 async def passwords(
     vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
 ) -> dict[str, bytes]:
-    """Those of the servers with user names, as the row keeps them: given now, or kept so far.
+    """The passwords of the servers with user names, wrapped for the row: new ones, or the kept
+    ones.
 
-    ``InvalidArgument`` for one that lacks, or that is for no user name; ``SaveFailed``.
+    ``InvalidArgument`` for a missing one, or one without a user name; ``SaveFailed``.
     """
     given = {} if message.passwords is UNSET else dict(message.passwords.passwords)
     transfer = "" if message.passwords is UNSET else message.passwords.transfer

@@ -1,7 +1,7 @@
 """Trust between vCenter and the KMIP servers of a provider (STD-03, STD-04).
 
 *Client trusts server*: its certificate leads to one that was uploaded here. *Server trusts client*:
-it takes the certificate that vCenter shows for the provider. Each is found out by doing.
+it accepts the certificate that vCenter presents for the provider. Both are found out by trying.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
 
 TRUSTED_LIMIT = 32
-"""So many certificates a provider trusts at most."""
+"""Certificates that a provider trusts, at most."""
 
 
 def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
-    """What vCenter shows the servers of the provider."""
+    """The certificate that vCenter presents to the servers of the provider."""
     client = _provider(vc, message.provider).client
     return ClientCert() if client is None else _build_client_cert(client)
 
 
 async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
-    """A new certificate takes the place of the earlier one at once."""
+    """Replace the certificate by a new one at once."""
     row = _provider(vc, message.provider)
     made = await vc.providers.certificates.create_self_signed(row.name, message.good_for_s)
     return await _show(vc, row, made)
 
 
 async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
-    """A certificate that somebody else has issued, with its key."""
+    """Replace the certificate by one that was issued elsewhere, with its key."""
     row = _provider(vc, message.provider)
     transfer = vc.exports.transfer(message.transfer)
     try:
@@ -81,7 +81,7 @@ async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
 
 
 async def generate_request(vc: VCenter, message: GenerateClientCsr) -> ClientCsr:
-    """Another key takes the place of the earlier one at once."""
+    """Replace the key by a new one at once, with a signing request."""
     row = _provider(vc, message.provider)
     made = await vc.providers.certificates.create_signing_request(row.name)
     await _show(vc, row, made)
@@ -89,7 +89,7 @@ async def generate_request(vc: VCenter, message: GenerateClientCsr) -> ClientCsr
 
 
 def retrieve_request(vc: VCenter, message: RetrieveClientCsr) -> ClientCsr:
-    """What was made for somebody to sign."""
+    """The pending signing request."""
     client = _provider(vc, message.provider).client
     if client is None or not client.request:
         raise NotFound(f"no signing request was made for key provider {message.provider}")
@@ -97,7 +97,7 @@ def retrieve_request(vc: VCenter, message: RetrieveClientCsr) -> ClientCsr:
 
 
 async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> ClientCert:
-    """What was issued for the request is shown from now on."""
+    """Present the certificate that was issued for the request from now on."""
     row = _provider(vc, message.provider)
     return await _show(
         vc, row, await vc.providers.certificates.accept_signed_chain(row, message.chain)
@@ -105,7 +105,7 @@ async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> C
 
 
 async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
-    """The certificate stays, and cannot be shown any more."""
+    """Lose the private key: the certificate stays, but cannot be presented any more."""
     row = _provider(vc, message.provider)
     if row.client is None:
         raise InvalidState(f"vCenter has no certificate for key provider {row.name}")
@@ -113,10 +113,10 @@ async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
 
 
 async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
-    """Trust it; a certificate that is trusted already changes nothing.
+    """Trust a server's certificate; no change when it is trusted already.
 
-    At the limit it takes the place of one that is of no use: the earliest of its own subject, which
-    a renewed server has shown before, else the earliest that has ended.
+    At the limit it replaces a useless one: the earliest with its own subject, which a renewed
+    server has presented before, else the earliest that has expired.
     """
     row = _provider(vc, message.provider)
     certificates.load(message.certificate)
@@ -131,13 +131,13 @@ async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
         kept = tuple([one for one in kept if one != useless])
     trusted = (*kept, message.certificate)
     await vc.inventory.commit(change_provider(row.name, trusted=trusted))
-    vc.vsan_ticker.tick_now()  # hosts of vSAN believe what vCenter does (STD-06)
+    vc.vsan_ticker.tick_now()  # hosts of vSAN trust the certificates that vCenter trusts (STD-06)
     await _look(vc, row.name)
     return Done()
 
 
 def _useless(trusted: Sequence[bytes], new: bytes, now: float) -> bytes | None:
-    """Which of them may go for ``new``; None: all are of use."""
+    """A certificate that ``new`` may replace; None: all are in use."""
     subject = certificates.load(new).subject
     earlier = [one for one in trusted if certificates.load(one).subject == subject]
     ended = [one for one in trusted if certificates.validity(one)[1] < now]
@@ -145,7 +145,7 @@ def _useless(trusted: Sequence[bytes], new: bytes, now: float) -> bytes | None:
 
 
 async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> ServerCert:
-    """Look at what the server shows, and at whether either trusts the other."""
+    """Fetch the server's certificate, and check whether each side trusts the other."""
     row = _provider(vc, message.provider)
     server = next((one for one in row.servers if one.name == message.server), None)
     if server is None:
@@ -161,7 +161,7 @@ async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> Serve
 
 
 def info(certificate: bytes) -> CertificateInfo:
-    """What people are told of a certificate (DER)."""
+    """A certificate (DER) for clients."""
     found = certificates.load(certificate)
     start, end = certificates.validity(certificate)
     return CertificateInfo(
@@ -185,7 +185,7 @@ def _build_client_cert(client: ClientCertificate) -> ClientCert:
 
 
 async def _look(vc: VCenter, provider: ProviderId) -> None:
-    """Whether its servers answer now is seen at once."""
+    """Check at once whether its servers answer now."""
     await vc.providers.require_provider(provider).health()
 
 

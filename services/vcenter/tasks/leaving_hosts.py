@@ -1,4 +1,4 @@
-"""Taking something away from hosts as a part of a task that an administrator waits for."""
+"""Waiting for removals from hosts that are part of an administrator's task."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from services.vcenter.vcenter import VCenter
 
 
 async def passes_over(vc: VCenter, hosts: tuple[NodeName, ...]) -> None:
-    """Return when a pass that takes away has ended at each of these hosts, whole or not, or after
-    ``request_timeout_s``. The turn of the task ends here: what follows in it need not wait."""
+    """Return when a removing pass has ended at each of these hosts, complete or not, or after
+    ``request_timeout_s``. The turn of the task ends here: the next task need not wait."""
     ends = [vc.passes.want(host, removing=True) for host in hosts]
     vc.node.end_turn()
     try:
@@ -16,4 +16,4 @@ async def passes_over(vc: VCenter, hosts: tuple[NodeName, ...]) -> None:
             for end in ends:
                 await end.wait()
     except TimeoutError:
-        pass  # who has not confirmed is named by the caller
+        pass  # the caller names the hosts that have not confirmed

@@ -1,12 +1,14 @@
 """vMotion, which vCenter orchestrates (MOB-03): without it no VM moves, encrypted or not.
 
-1. may the VM go there: same cluster, both hosts connected, the target takes VMs and is safe
-2. the VM's keys: what the target has is not pulled again; what it lacks is brought (MOB-04)
-3. a key for this one stream, given sealed to both hosts and to nobody else (MOB-01)
-4. the target prepares, the source sends and hands over   5. the target says how it went
+1. check that the VM may go there: same cluster, both hosts connected, the target accepts VMs and is
+   safe
+2. bring the target the VM's keys that it lacks (MOB-04)
+3. create a key for this one stream, sealed to the two hosts only (MOB-01)
+4. the target prepares, the source sends and hands over
+5. the target reports the outcome
 
-A refusal leaves the VM running on its source, and marks nothing: that a host lacks a key locks a
-VM of that host, and this one is not.
+A refusal leaves the VM running on its source, and marks nothing: a missing key locks only VMs of
+the host that lacks it.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def migrate_vm(vc: VCenter, message: MigrateVm, caller: TaskCaller) -> VmRelocated:
-    """See the module's text. Runs in the VM's turn."""
+    """See the module. Runs in the VM's turn."""
     row = vc.vm(message.vm)
     vc.check_settled(row.name)
     await vc.moves.settle(row.name)
@@ -65,7 +67,7 @@ async def migrate_vm(vc: VCenter, message: MigrateVm, caller: TaskCaller) -> VmR
 
 
 async def reconfigure(vc: VCenter, message: ReconfigVm) -> VmRelocated:
-    """MOB-02: kept by vCenter with the VM. It counts from the next migration on."""
+    """MOB-02: stored by vCenter with the VM, for later migrations."""
     row = vc.vm(message.vm)
     if row.keys and message.migrate_encryption is not MigrateEncryption.REQUIRED:
         raise InvalidState(f"{row.name} is encrypted: its memory always travels encrypted")
@@ -76,8 +78,8 @@ async def reconfigure(vc: VCenter, message: ReconfigVm) -> VmRelocated:
 async def bring_keys(
     vc: VCenter, session: HostSession, row: VmRow, *, caller: TaskCaller, vouched: bool = False
 ) -> None:
-    """Step 2; ``EncryptionKeyRequired`` names what cannot be had. ``vouched``: another vCenter
-    gives the keys to the host's cluster."""
+    """Step 2; ``EncryptionKeyRequired`` names keys that are not available. ``vouched``: another
+    vCenter gives the keys to the host's cluster."""
     await make_host_safe(vc, session, row.keys[0].provider_id, caller=caller)
     denied = await vc.remediation.provide(session, row.keys, vouched=vouched)
     if denied:
@@ -100,7 +102,7 @@ async def _move(
         vc.moves.follow()
         raise
     if done is None:
-        vc.moves.follow()  # whether its source lists it still
+        vc.moves.follow()  # its source may still list it
     return done
 
 
@@ -144,7 +146,7 @@ async def _hand_over_vm(
 
 
 def new_stream(vc: VCenter, row: VmRow) -> tuple[StreamKey | None, KeyMaterial | None]:
-    """Step 3: a key for this one migration; nothing where the VM's policy has its memory travel in
+    """Step 3: a key for this one migration; None where the VM's policy lets its memory travel in
     clear (MOB-02)."""
     if stream_policy(row) is MigrateEncryption.DISABLED:
         return None, None
@@ -153,7 +155,7 @@ def new_stream(vc: VCenter, row: VmRow) -> tuple[StreamKey | None, KeyMaterial |
 
 
 async def prepare_host(vc: VCenter, session: HostSession, command: HostPrepareMigration) -> None:
-    """Step 4. A KDK that vCenter takes the target to have may be what it lacks (NKP-15)."""
+    """Step 4. The target may lack a KDK that vCenter assumes it has (NKP-15)."""
     asked = vc.sessions.moment()
     try:
         prepared = await session.command(command)
@@ -168,12 +170,12 @@ async def prepare_host(vc: VCenter, session: HostSession, command: HostPrepareMi
 
 
 async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration: str) -> bool:
-    """The target's own word; a target that does not answer is looked at when it does."""
+    """The target's own report; a target that does not answer is asked again later."""
     asked = vc.sessions.moment()
     try:
         ended = await session.command(HostEndMigration(vm=row.name, migration=migration))
     except ProductError as error:
-        raise TimedOut(  # it may have arrived: no refusal
+        raise TimedOut(  # it may have arrived: this is not a refusal
             f"{session.host} does not say whether it runs {row.name}: {error}"
         ) from None
     if ended.summary is None:
@@ -187,9 +189,10 @@ async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration:
 
 
 async def evacuate(vc: VCenter, host: NodeName) -> None:
-    """Every VM that runs on the host moves to the emptiest other one of its cluster that takes VMs.
+    """Move every VM that runs on the host to the emptiest other host of its cluster that accepts
+    VMs.
 
-    The first that cannot go ends it; those that went stay where they are.
+    The first VM that cannot move ends it; those that moved stay where they are.
     """
     for row in list(vc.inventory.vms_on(host)):
         async with vc.node.turn(f"vm:{row.name}"):
@@ -203,6 +206,6 @@ async def evacuate(vc: VCenter, host: NodeName) -> None:
 
 
 def empties_hosts(vc: VCenter, host: NodeName) -> bool:
-    """Whether DRS of the host's cluster moves what runs there by itself (HA-03)."""
+    """Whether DRS of the host's cluster moves its running VMs by itself (HA-03)."""
     cluster = vc.inventory.clusters.get(vc.host(host).cluster)
     return cluster is not None and cluster.drs is DrsBehavior.FULLY_AUTOMATED

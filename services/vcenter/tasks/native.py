@@ -1,7 +1,7 @@
-"""Native providers: made, changed, exported, downloaded, imported (NKP-01 to NKP-05).
+"""Native providers: created, changed, exported, downloaded, imported (NKP-01 to NKP-05).
 
-All run in the turn of the list of providers. Hosts are told by the passes of the reconciliation,
-which is asked for at once.
+All run in the turn of the list of providers. Hosts get the changes by passes of the reconciliation,
+which is requested at once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def open_transfer(vc: VCenter) -> TransferOpened:
 
 
 async def create(vc: VCenter, message: CreateNativeProvider) -> ProviderState:
-    """See ``CreateNativeProvider``. It is of no use before it is backed up."""
+    """See ``CreateNativeProvider``. The provider is unusable before its first backup."""
     names.PROVIDER.check(message.provider)
     _check_new(vc, message.provider)
     key_id, kdk = vc.providers.native.new_kdk()
@@ -97,15 +97,15 @@ def export(vc: VCenter, message: ExportProvider) -> ExportLocation:
 
 
 def _by_name(vc: VCenter, authority: str) -> None:
-    """``InvalidArgument`` when vCenter was reached by something else: the address of the download
-    is made of its name, and a session holds for the name that it was opened by (NKP-03)."""
+    """``InvalidArgument`` when vCenter was reached by another name: the address of the download
+    contains its name, and a session is valid for the name that opened it (NKP-03)."""
     if authority != vc.node.name:
         text = f"authority: a backup is exported in a session by the name {vc.node.name}"
         raise InvalidArgument(f"{text}, not by {authority!r}")
 
 
 async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
-    """See ``DownloadExport``: durable as backed up before it is answered."""
+    """See ``DownloadExport``: durably backed up before it is answered."""
     prepared = vc.exports.take(message.token)
     row, native = _native(vc, prepared.provider)
     backup = BackupContent(
@@ -127,7 +127,7 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
 
 
 async def import_(vc: VCenter, message: ImportProvider) -> ProviderImported:
-    """See ``ImportProvider``; under the name of a deleted one it takes its place (LOCK-06)."""
+    """See ``ImportProvider``; under the name of a deleted provider it replaces that (LOCK-06)."""
     key = vc.exports.transfer(message.transfer)
     config = _open_box(key, message.config, "backup")
     password = _open_box(key, message.password, "password") if message.password else _NO_SECRET

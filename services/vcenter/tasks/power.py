@@ -1,9 +1,9 @@
 """Power and unlock of one VM. Each runs in the VM's turn.
 
-Power on: DRS chooses the host first, if the cluster has it do so, and the VM moves there while it
-is off. What the host lacks is fetched and pushed, if it can be had; then the host is asked, and
-its ``EncryptionKeyRequired`` is handed on as it is: no other host is tried, and the VM stays where
-DRS has placed it. Unlocking powers nothing on.
+Power on: if the cluster's DRS does so, it chooses the host first, and the powered-off VM moves
+there. Missing keys are fetched and pushed, as far as they are available. Then the host is asked,
+and its ``EncryptionKeyRequired`` is passed on unchanged: no other host is tried, and the VM stays
+where DRS has placed it. Unlocking powers nothing on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
-    """See the module's text; ``EncryptionKeyRequired`` names the keys that could not be had."""
+    """See the module; ``EncryptionKeyRequired`` names the keys that are not available."""
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
     if not _is_placed(vc, row):
@@ -48,7 +48,8 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
 
 
 async def _must_stay(vc: VCenter, row: VmRow) -> bool:
-    """Whether an earlier move of it is open, and cannot be ended now: it moves no further then."""
+    """Whether an earlier move of the VM is open and cannot be settled now: then it must not
+    move."""
     try:
         await vc.moves.settle(row.name)
     except ProductError:
@@ -59,7 +60,7 @@ async def _must_stay(vc: VCenter, row: VmRow) -> bool:
 
 
 def _is_placed(vc: VCenter, row: VmRow) -> bool:
-    """Whether DRS chooses its host: a VM that is off, which its host has (HA-03)."""
+    """Whether DRS chooses its host: a powered-off VM that its host lists (HA-03)."""
     cluster = vc.inventory.clusters.get(row.cluster)
     if cluster is None or cluster.drs in (None, DrsBehavior.MANUAL):
         return False
@@ -86,23 +87,24 @@ async def start(
     command: HostPowerOnVm | HostRevertToSnapshot,
     told: Sequence[EventDraft] = (),
 ) -> VmSummary:
-    """The host is asked to have the VM run, as it is or as it was; twice when a KDK was missing.
+    """Have the host run the VM, in its present or an earlier state; twice when a KDK was missing.
     ``told``: the events of that."""
     try:
         state = await session.command_vm(command)
     except EncryptionKeyRequired as error:
-        vc.passes.want(row.host)  # the host lacks what we thought it has: look again, and judge
+        # The host lacks something that vCenter assumed: look again, and judge.
+        vc.passes.want(row.host)
         if all(vc.providers.derives(key.provider_id) is None for key in error.keys):
             raise
         await session.look()
-        await vc.remediation.hand_out_providers(session)  # a KDK may be what it lacks (NKP-15)
+        await vc.remediation.hand_out_providers(session)  # it may lack a KDK (NKP-15)
         state = await session.command_vm(command)
     await vc.sessions.take_in(row.host, (state,), told)
     return state
 
 
 async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:
-    """Power the VM off; its keys are looked at afterwards."""
+    """Power the VM off; its keys are judged afterwards."""
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
     state = await session.command_vm(HostPowerOffVm(vm=row.name))
@@ -113,9 +115,9 @@ async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:
 
 
 async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
-    """LOCK-05; keys that its cluster was not given are granted by it (C28).
+    """LOCK-05; it also grants keys that the cluster was not given (C28).
 
-    Which keys the VM needs now, its host is asked first. ``InvalidState``: not encrypted, its
+    The host is first asked which keys the VM needs now. ``InvalidState``: not encrypted, its
     provider is not configured, or its host names keys of others. ``InvalidVmState``: still locked.
     """
     session = vc.sessions.usable(vc.vm(message.vm).host)
@@ -142,8 +144,8 @@ async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
 
 
 def _missing_there(session: HostSession, row: VmRow) -> tuple[CryptoKeyId, ...]:
-    """Keys that the VM lacks by its host's word, and that vCenter does not have for it: the host
-    was not believed when it named them."""
+    """Keys that the VM lacks by its host's report, and that vCenter has not recorded for it: the
+    host was not believed when it named them."""
     listed = () if session.summary is None else session.summary.vms
     said = next((vm for vm in listed if vm.vm == row.name), None)
     return () if said is None else tuple(key for key in said.missing if key not in row.keys)

@@ -1,7 +1,7 @@
-"""Key providers: making, changing, deleting, choosing the default of vCenter and of clusters.
+"""Key providers: created, changed, deleted, and chosen as default of vCenter and of clusters.
 
-All run in one turn, because the default is one for all. A provider is its
-name (KEY-01): one made again under the name of a deleted one takes its place (LOCK-06).
+All run in one turn, because there is one default for all. A provider is its name (KEY-01): one
+created again under the name of a deleted one replaces it (LOCK-06).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from services.vcenter.vsan.handed import users_of
 
 
 async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
-    """Make or change a provider; ask its servers once; repair the hosts (STD-10)."""
+    """Create or change a provider; ask its servers once; repair the hosts (STD-10)."""
     name = message.provider
     known = vc.inventory.providers.get(name)
     _check(message, known)
@@ -78,7 +78,8 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
 async def _client(
     vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
 ) -> ClientCertificate | None:
-    """What KMIP servers are shown: as before, or made now that there are some."""
+    """The certificate for KMIP servers: the present one, or a new one when the first server is
+    added."""
     before = None if known is None else known.client
     if before is None and any(isinstance(address_of(s), Kmip) for s in message.servers):
         return await vc.providers.certificates.create_self_signed(message.provider)
@@ -86,7 +87,7 @@ async def _client(
 
 
 def check_room(vc: VCenter) -> None:
-    """``InvalidState`` when there are as many providers as there may be (NKP-02)."""
+    """``InvalidState`` when the number of providers is at its limit (NKP-02)."""
     limit = vc.node.knobs.max_key_providers
     if len(vc.inventory.providers) >= limit:
         raise InvalidState(f"there are {limit} key providers already, which is the limit")
@@ -148,18 +149,18 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
 
 
 async def _wait_for_removal(vc: VCenter, gone: DeletedRow) -> KmsClusterUnregistered:
-    """NKP-02: its presence on hosts ends, which a standard provider does not have."""
+    """NKP-02: wait until hosts have dropped the provider; a standard provider is not on hosts."""
     if CAPABILITIES[gone.management_type].pushed:
         return KmsClusterUnregistered()
     await passes_over(vc, tuple(vc.inventory.hosts))
-    if gone.name in vc.inventory.providers:  # it was made again meanwhile
+    if gone.name in vc.inventory.providers:  # it was created again meanwhile
         return KmsClusterUnregistered()
     left = tuple(host for host in vc.inventory.hosts if not _has_dropped(vc, host, gone.name))
     return KmsClusterUnregistered(hosts=left)
 
 
 def _has_dropped(vc: VCenter, host: NodeName, provider: ProviderId) -> bool:
-    """Whether a connected host's last word is that it does not know the provider."""
+    """Whether the provider is missing in a connected host's last view."""
     session = vc.sessions.find_connected(host)
     view = None if session is None else session.summary
     if view is None:
@@ -186,7 +187,7 @@ async def mark_default(vc: VCenter, message: MarkDefault) -> ProviderState:
 
 
 def others_no_default(vc: VCenter, name: ProviderId) -> list[Edit]:
-    """No other provider than this one is the default."""
+    """Edits that make no other provider than this one the default."""
     return [
         change_provider(row.name, default=False)
         for row in vc.inventory.providers.values()
@@ -206,7 +207,7 @@ async def set_default(vc: VCenter, message: SetDefaultKmsCluster) -> Done:
 
 
 def get_default(vc: VCenter, message: GetDefaultKmsCluster) -> DefaultKmsCluster:
-    """The default in force, or the cluster's own alone."""
+    """The default in force, or only the cluster's own."""
     cluster = vc.inventory.clusters.get(message.entity) if message.entity is not None else None
     if message.entity is not None and cluster is None:
         raise NotFound(f"there is no cluster {message.entity}")

@@ -41,7 +41,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: TaskCaller) -> VmRecrypted:
-    """See the module's text. ``EncryptionKeyRequired`` of a locked VM (REK-05)."""
+    """See the module. ``EncryptionKeyRequired`` for a locked VM (REK-05)."""
     before = await find_operation(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
     row = vc.vm(message.vm)
     if before is not None and _is_done(row, before):
@@ -90,7 +90,7 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: TaskCaller) -> VmR
 
 
 def _is_done(row: VmRow, before: OperationRow) -> bool:
-    """Whether that operation has ended, or its host has told that the VM is under what it gives."""
+    """Whether that operation has ended, or the VM's host has reported its keys."""
     if before.ended:
         return bool(row.keys)
     if row.recrypting or row.keys == before.old:
@@ -101,7 +101,7 @@ def _is_done(row: VmRow, before: OperationRow) -> bool:
 
 
 def _key_of(row: VmRow, operation: OperationRow) -> CryptoKeyId:
-    """The key that the operation has brought the VM, or a disk of it, under; its first one if a
+    """The key under which the operation has brought the VM, or a disk of it; its first key if a
     later operation has replaced that."""
     if operation.key in row.keys:
         return operation.key
@@ -110,13 +110,13 @@ def _key_of(row: VmRow, operation: OperationRow) -> CryptoKeyId:
 
 
 def _end_operation(operation: OperationRow) -> tuple[Edit, ...]:
-    """A repeat of it is told what has come of it, whatever comes later."""
+    """Record the end: a repeat gets this outcome, whatever happens later."""
     done = msgspec.structs.replace(operation, ended=True)
     return () if operation.ended else (put(DatabaseTable.OPERATION, done.name, done),)
 
 
 async def decrypt_vm(vc: VCenter, message: DecryptVm) -> VmDecrypted:
-    """Without encryption its keys are nobody's any more; a repeat is no change."""
+    """The keys of the decrypted VM are released; a repeat is no change."""
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
     if row.keys or row.recrypting:
@@ -147,7 +147,7 @@ async def _check_disk(session: HostSession, row: VmRow, number: int) -> None:
 
 
 async def _with_its_keys(vc: VCenter, session: HostSession, row: VmRow) -> VmRow:
-    """Step 1; a VM that stays locked is refused, its keys named (REK-05)."""
+    """Step 1; a VM that stays locked is refused, with its keys named (REK-05)."""
     await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
     row = vc.vm(row.name)
     if row.lock_event is not None and row.power is PowerState.OFF:
@@ -165,8 +165,8 @@ async def _command_host(
     command: HostRecryptVm | HostDecryptVm,
     new: tuple[CryptoKeyId, ...],
 ) -> VmSummary:
-    """Step 4. What certainly did not happen is taken back; of what may have, the host's report of
-    its VM tells, or a repeat."""
+    """Step 4. A definite failure is undone; after an indefinite one the host's report of its VM, or
+    a repeat, decides."""
     try:
         return await session.command_vm(command)
     except ProductError as error:
@@ -209,13 +209,13 @@ def _recrypt_event(
 def _leaving(
     vc: VCenter, row: VmRow, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]
 ) -> tuple[Edit, ...]:
-    """Old keys leave the hosts of the cluster, but for one that another VM uses."""
+    """The old keys that leave the hosts of the cluster: those that no other VM uses."""
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
     gone = [key for key in old if key not in new]
     return (*release_keys(gone, hosts), *end_grants(row.name, gone))
 
 
 def _failure_event(row: VmRow, error: ProductError) -> events.EventDraft:
-    """REK-04: for want of room, or for another reason."""
+    """REK-04: for lack of space, or for another reason."""
     full = isinstance(error, DatastoreFault) and "space" in str(error).lower()
     return events.recrypt_failed(row.name, row.host, str(error), no_space=full)

@@ -1,11 +1,11 @@
-"""VMs that come into the inventory and leave it: registered, unregistered, destroyed.
+"""VMs that are added to the inventory and removed: registered, unregistered, destroyed.
 
-Somebody who registers a VM gives its keys to the cluster, whatever vCenter knew of them before,
-unless they belong to others (C28). Unregistering takes them back.
+A user who registers a VM gives its keys to the cluster, whatever vCenter knew of them before,
+unless they belong to others (C28). Unregistering ends that.
 
-Leaving: the hosts that list the VM first, then the inventory, with the release of its keys in the
-same transaction (STD-17). A crash in between leaves a VM that no host lists, which a repeat takes
-out. The keys leave the hosts soon afterwards, and a host that is away when it is back.
+Removing: the hosts that list the VM first, then the inventory, with the release of its keys in the
+same transaction (STD-17). A crash in between leaves a VM that no host lists, which a repeat
+removes. The keys leave the hosts soon afterwards; a host that is away loses them when it is back.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: TaskCaller) -> V
         vc.sessions.lists_no_more(session.host, vm.vm)
         raise
     row = row_of(vm, session.host, vc.host(session.host).cluster)
-    if known is not None and known.moving:  # hosts that are away may list it still
+    if known is not None and known.moving:  # hosts that are away may still list it
         hosts = tuple(dict.fromkeys((*known.moving, session.host)))
         row = msgspec.structs.replace(row, moving=hosts)
     await vc.inventory.commit(
@@ -71,7 +71,7 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: TaskCaller) -> V
 
 
 async def _register_listed(vc: VCenter, row: VmRow, caller: TaskCaller) -> None:
-    """A VM that a host lists and nobody has registered gets its keys by this (C28)."""
+    """A listed VM that no user has registered gets its keys by this (C28)."""
     if not vc.not_granted(row):
         return
     session = vc.sessions.usable(row.host)
@@ -82,18 +82,18 @@ async def _register_listed(vc: VCenter, row: VmRow, caller: TaskCaller) -> None:
 
 
 async def _bring_keys(vc: VCenter, session: HostSession, vm: VmName) -> None:
-    """Its own host now, the others of the cluster soon (STD-12)."""
+    """Deliver the keys to its own host now, to the others of the cluster soon (STD-12)."""
     try:
         await vc.remediation.restore(session, vm, may_unlock=vc.node.knobs.auto_unlock)
     except ProductError:
-        vc.passes.cut_short(session.host)  # its next pass brings them
+        vc.passes.cut_short(session.host)  # its next pass delivers them
     for host in vc.inventory.hosts_of(vc.host(session.host).cluster):
         if host.name != session.host:
             vc.gathered.want(host.name)
 
 
 async def unregister_vm(vc: VCenter, message: UnregisterVm) -> Done:
-    """The VM's files stay; a host that is away and lists it brings it back with it."""
+    """The VM's files stay; a host that is away and lists it adds it again when it is back."""
     row = vc.inventory.vms.get(message.vm)
     if row is None:
         return Done()
@@ -107,7 +107,7 @@ async def unregister_vm(vc: VCenter, message: UnregisterVm) -> Done:
 
 
 async def destroy_vm(vc: VCenter, message: DestroyVm) -> Done:
-    """``destroying`` tells a VM that is gone already from one that only its host gave up."""
+    """``destroying`` distinguishes a destroyed VM from one that only its host has dropped."""
     row = vc.inventory.vms.get(message.vm)
     if row is None:
         return Done()
@@ -131,7 +131,7 @@ def _check_off(row: VmRow) -> None:
 
 
 async def unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
-    """No host but its own lists it any more, of those that are connected, and may list it."""
+    """Unregister the VM from connected hosts other than its own that may still list it."""
     listing = [session.host for session in vc.sessions.listing(row.name)]
     for host in dict.fromkeys((*listing, *row.moving)):
         other = vc.sessions.find_connected(host)

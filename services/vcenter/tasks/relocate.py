@@ -1,16 +1,16 @@
-"""A VM that leaves for another vCenter (MOB-07), as the one tells it that has the VM; ``arrive`` is
-the other end, ``departure`` how it ends here.
+"""A VM that leaves for another vCenter (MOB-07), at the vCenter that has the VM; ``arrive`` is the
+other end, ``departure`` the end of the move here.
 
-1. that it may leave is recorded, durably; the key servers are told to let the other vCenter have
-its keys   2. the other vCenter judges the VM, brings keys to its
-host, records that the VM may come   3. a VM that runs goes from host to host as in ``migrate``; one
-that is off leaves the registrations of its host   4. the other vCenter takes it in   5. here it
-leaves the inventory, and its keys the hosts of its cluster (STD-17)
+1. record durably that the VM may leave; tell the key servers to let the other vCenter have its keys
+2. the other vCenter checks the VM, brings keys to its host, and records that the VM may arrive
+3. a running VM moves from host to host as in ``migrate``; a powered-off one is unregistered
+4. the other vCenter takes it in
+5. it leaves the inventory here, and its keys the hosts of its cluster (STD-17)
 
-Which of the two has the VM is decided by where it is registered, and by that alone: it stays as
-long as a host of this side lists it and it runs on none of the other; it has gone when none does.
-What is not known then, because somebody is away, is asked for again (``follow``): the VM may show
-as orphaned here meanwhile, and nobody else has it.
+The VM belongs to the vCenter where it is registered: it stays as long as a host of this side lists
+it and it does not run on the other side; it has left when none lists it. If that is unknown,
+because a node is away, it is asked again (``follow``): meanwhile the VM may appear as orphaned
+here, and no other vCenter has it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocated:
-    """See the module's text; ``user``: who gives the task. Runs in the VM's turn."""
+    """See the module; ``user``: the user of the task. Runs in the VM's turn."""
     peer = message.service.vcenter
     if peer == vc.node.name:
         raise InvalidArgument(f"service: {peer} has the VM; without a service it moves within it")
@@ -119,7 +119,8 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
 
 
 async def _find_earlier_move(vc: VCenter, message: RelocateVm) -> VmInfo | None:
-    """The VM at the other vCenter, if it has moved there by an earlier task, which is settled."""
+    """The VM at the other vCenter, if it has moved there by an earlier task; that move is
+    settled."""
     before = vc.inventory.relocations.get(message.vm)
     if before is None:
         return None
@@ -157,7 +158,7 @@ async def _have_it_prepared(
         if error.definite:
             await vc.inventory.commit(undone(leaving), events=[not_relocated(leaving, error)])
             raise
-        # It may have prepared itself: the VM has not left.
+        # It may be prepared all the same; the VM has not left.
         await settle(vc, leaving, failure=error)
         raise
 

@@ -1,6 +1,6 @@
-"""Snapshots and templates. Each runs in the VM's turn, and is done by the VM's host.
+"""Snapshots and templates. Each runs in the VM's turn; the VM's host executes it.
 
-What needs the key of an encrypted VM's home has it brought to the host first, if it can be had.
+If the key of an encrypted VM's home is needed, it is first delivered to the host, if available.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from services.vcenter.vcenter import VCenter
 
 
 def check_no_snapshots(row: VmRow, what: str) -> None:
-    """``InvalidState`` before a key is made for what the host would refuse (REK-02, CLN-02)."""
+    """``InvalidState`` before a key is created for something that the host would refuse (REK-02,
+    CLN-02)."""
     if row.snapshots:
         raise InvalidState(
             f"{row.name} has snapshots ({', '.join(row.snapshots[:5])}): remove them to {what}"
@@ -55,8 +56,8 @@ async def remove_snapshot(vc: VCenter, message: RemoveSnapshot) -> VmSnapshots:
 
 
 async def revert_to_snapshot(vc: VCenter, message: RevertToSnapshot) -> VmSnapshots:
-    """The host goes back at once, and leaves a VM that runs alone when it cannot. Its keys are
-    looked at when it is off afterwards, as after any power-off."""
+    """The host reverts at once, and leaves a running VM alone when it cannot. If it is off
+    afterwards, its keys are judged as after any power-off."""
     row, session = await _ready(vc, vc.vm(message.vm))
     command = HostRevertToSnapshot(
         vm=row.name, snapshot=message.snapshot, suppress_power_on=message.suppress_power_on
@@ -79,7 +80,7 @@ async def mark(vc: VCenter, message: MarkAsTemplate | MarkAsVirtualMachine) -> V
 
 
 async def _ready(vc: VCenter, row: VmRow) -> tuple[VmRow, HostSession]:
-    """The VM, and the session of its host, which has its keys as far as they can be had."""
+    """The VM, and the session of its host, with its keys delivered as far as possible."""
     session = vc.sessions.usable(row.host)
     if row.keys:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)

@@ -1,8 +1,7 @@
-"""LOCK-02: a VM that lacks the key of its home is invalid, and few tasks may be given about it.
+"""LOCK-02: a VM that lacks the key of its home is invalid, and few tasks are allowed on it.
 
-Which may is said in ``authorization.needs``. Every task on a VM comes through here before it
-begins, so that none has to think of it. As for a power-on, keys that can be had by now are brought
-to the VM's host first.
+``authorization.needs`` lists them. Every task on a VM is checked here before it begins. As for a
+power-on, keys that are available by now are first delivered to the VM's host.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from services.vcenter.vcenter import VCenter
 
 
 async def check_valid(vc: VCenter, name: VmName, *, operation: str = "") -> None:
-    """``InvalidVmState`` for a VM whose home key its host lacks and cannot be given.
+    """``InvalidVmState`` for a VM whose host lacks its home key and cannot be given it.
 
-    No change to a VM that is valid, runs (LOCK-04), or is not in the inventory. Nor is a repeat of
-    a recorded ``operation`` refused: it may be done already.
+    No error for a VM that is valid, runs (LOCK-04), or is not in the inventory, nor for a repeat of
+    a recorded ``operation``: it may be done already.
     """
     row = vc.inventory.vms.get(name)
     if row is None or not _lacks_home_key(row, vc.sessions.find_connected(row.host)):
@@ -40,7 +39,7 @@ async def check_valid(vc: VCenter, name: VmName, *, operation: str = "") -> None
 
 
 def _lacks_home_key(row: VmRow, session: HostSession | None) -> bool:
-    """By its mark, or by the word of its host where no pass has judged that yet."""
+    """By its mark, or by its host's report if no pass has judged that yet."""
     if not row.keys or row.power is PowerState.ON:
         return False
     if _is_marked_invalid(row):

@@ -1,8 +1,8 @@
-"""Creating a VM: choose the host, record the choice, have the host make it, record the VM.
+"""Creating a VM: choose the host, record the choice, have the host create it, record the VM.
 
-One that is encrypted gets its key first, as in ``encrypt``: the host makes the VM under it, so a
-task that fails leaves no VM in clear. A repeat goes to the host that was chosen the first time,
-where making it again is no change.
+An encrypted VM gets its key first, as in ``encrypt``: the host creates the VM under it, so a
+failing task leaves no VM in clear. A repeat goes to the host that was chosen the first time, where
+creating it again is no change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from services.vcenter.vcenter import VCenter
 
 
 async def create_vm(vc: VCenter, message: CreateVm, caller: TaskCaller) -> VmCreated:
-    """See the module's text. Runs in the VM's turn."""
+    """See the module. Runs in the VM's turn."""
     names.VM.check(message.vm)
     before = await find_operation(vc, message.operation_id, OperationKind.CREATE_VM, message.vm)
     if message.vm in vc.inventory.vms:
@@ -75,7 +75,7 @@ async def _make(
         raise
     encrypted = operation.provider is not None
     keys = given.keys_of(vm) if encrypted else ()
-    if keys and host not in vc.inventory.hosts:  # it was removed, and the VM with it
+    if keys and host not in vc.inventory.hosts:  # the host was removed, and the VM with it
         await give_up(vc, cluster, keys, vm=None)
     made = VmRow(
         name=message.vm, cluster=vc.host(host).cluster, host=host, power=vm.power, keys=keys

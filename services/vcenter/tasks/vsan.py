@@ -1,6 +1,6 @@
 """vSAN encryption of a cluster on request: configured, rekeyed, objects and disks.
 
-All changes of one cluster run in one turn, and a repeat of the same operation goes on with it.
+All changes of one cluster run in one turn, and a repeat of an operation continues it.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
 
 
 async def _check_room(vc: VCenter, message: RekeyEncryptedCluster, row: VsanRow) -> None:
-    """Each object does without any one host. A group with data is evacuated to another one of its
-    host, unless redundancy may suffer."""
+    """Each object must be accessible without any one host. A group with data is evacuated to
+    another one of its host, unless reduced redundancy is allowed."""
     there = await states(vc, message.cluster)
     groups = {host: state.groups for host, state in there.items()}
     for host in there:
@@ -141,7 +141,7 @@ async def _check_room(vc: VCenter, message: RekeyEncryptedCluster, row: VsanRow)
 
 
 async def _is_repeat(vc: VCenter, row: ClusterRow, operation: str) -> bool:
-    """Whether this operation was begun before; it goes on to its end then."""
+    """Whether this operation was begun before; it is then completed."""
     if row.vsan is None or row.vsan.operation != operation:
         return False
     await carry_on(vc, row.name)
@@ -152,10 +152,10 @@ async def _is_repeat(vc: VCenter, row: ClusterRow, operation: str) -> bool:
 
 
 async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
-    """Two replicas and a witness; where they lie is durable before they are made.
+    """Two replicas and a witness; their places are durable before they are created.
 
-    One that was made once is made ``again``: guests may have written since, also to an object that
-    is not made to its end. Those that never were come first: the others ask them.
+    A component that existed before is created ``again``: guests may have written since, even to an
+    object that is not complete. New components are created first: the others ask them.
     """
     row = cluster_row(vc, message.cluster)
     names.VSAN_OBJECT.check(message.object)
@@ -190,10 +190,10 @@ async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
 async def _check_components(
     vc: VCenter, message: CreateVsanObject, placed: Sequence[VsanPlacement]
 ) -> None:
-    """The replicas that there are of the object have the size that is asked for.
+    """The existing replicas of the object must have the requested size.
 
-    Who does not know whether a component is left somewhere must not begin a new one: its hosts
-    answer, and no disk group of theirs hides one.
+    A new component must not be begun while one may still exist somewhere: its hosts must answer,
+    and have no unmounted disk group.
     """
     there = await states(vc, message.cluster)
     for host in (place.host for place in placed):
@@ -210,7 +210,7 @@ async def _check_components(
 
 
 async def _places(vc: VCenter, cluster: ClusterName) -> tuple[VsanPlacement, ...]:
-    """Three hosts whose groups are mounted, those with the fewest components first."""
+    """Three hosts with mounted groups, those with the fewest components first."""
     loads = []
     for host, state in (await states(vc, cluster)).items():
         if state.groups and all(group.mounted for group in state.groups):
@@ -243,7 +243,7 @@ def _with_object(cluster: ClusterName, name: str, placed: tuple[VsanPlacement, .
 
 
 def _record_component(cluster: ClusterName, name: str, host: NodeName) -> Edit:
-    """This host has its component: one that is made there from now on has been lost before."""
+    """This host has its component: if it is created there again, it was lost."""
 
     def change(row: ClusterRow | None) -> ClusterRow | None:
         if row is None or row.vsan is None:
@@ -257,7 +257,7 @@ def _record_component(cluster: ClusterName, name: str, host: NodeName) -> Edit:
 
 
 async def change_disk(vc: VCenter, message: ChangeVsanDisk) -> VsanCluster:
-    """A disk more or less in a group of a host (VSAN-05)."""
+    """Add or remove a disk of a group of a host (VSAN-05)."""
     host = vc.host(message.host)
     names.VSAN_DISK.check(message.disk)
     session = vc.sessions.usable(host.name)
@@ -269,14 +269,14 @@ async def change_disk(vc: VCenter, message: ChangeVsanDisk) -> VsanCluster:
 
 
 async def mount(vc: VCenter, message: MountVsanDisks) -> VsanCluster:
-    """Have the host try again; what it cannot mount says why in the answer."""
+    """Have the host try again; the answer has the reasons of unmounted groups."""
     host = vc.host(message.host)
     await vc.sessions.usable(host.name).command(MountVsanDiskGroups(), within_s=APPLY_S)
     return await query(vc, host.cluster)
 
 
 async def query(vc: VCenter, cluster: ClusterName) -> VsanCluster:
-    """What there is of it; hosts are asked now."""
+    """The present state; hosts are asked now."""
     found = await states(vc, cluster)
     row = cluster_row(vc, cluster).vsan
     transition = None if row is None else row.transition

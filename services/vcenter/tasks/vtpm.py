@@ -1,11 +1,12 @@
 """Adding a virtual TPM to a VM, and removing it (VTPM-02, VTPM-03, VTPM-04).
 
-1. the host is asked what the VM is: one that may have no vTPM gets no key either   2. a home that
-is not encrypted gets a key as in ``encrypt``; one that is, its own on the host   3. the host makes
-the TPM and encrypts the home   4. VMCA certifies the endorsement key, and the host keeps that.
-A failing step 4 is told by an event, and the VM has its vTPM without a certificate.
+1. ask the host for the VM's configuration: a VM that may have no vTPM gets no key either
+2. an unencrypted home gets a key as in ``encrypt``; an encrypted one has its key on the host
+3. the host creates the TPM and encrypts the home
+4. VMCA certifies the endorsement key, and the host stores the certificate
 
-A repeat of the operation after a crash goes on from what is there.
+A failure of step 4 is an event; the VM then has its vTPM without a certificate. A repeat of the
+operation after a crash continues from the present state.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ LEAST_HARDWARE: Final = 14
 
 
 async def add_vtpm(vc: VCenter, message: AddVtpm, caller: TaskCaller) -> VmReconfigured:
-    """See the module's text. Runs in the VM's turn."""
+    """See the module. Runs in the VM's turn."""
     before = await find_operation(vc, message.operation_id, OperationKind.ADD_VTPM, message.vm)
     row = _require_powered_off(vc.vm(message.vm))
     session = vc.sessions.usable(row.host)
@@ -93,7 +94,7 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: TaskCaller) -> VmRecon
 async def _with_a_key(
     vc: VCenter, session: HostSession, row: VmRow, operation: OperationRow, caller: TaskCaller
 ) -> tuple[tuple[CryptoKeyId, ...], GivenKey]:
-    """Steps 2 and 3 for a home that is not encrypted; the VM's keys afterwards."""
+    """Steps 2 and 3 for an unencrypted home; returns the VM's keys afterwards."""
     if operation.key is not None:
         await vc.inventory.commit(*cancel_releases((operation.key,)))
     given = await give_key(vc, session, operation, caller=caller)
@@ -117,7 +118,7 @@ def _require_powered_off(row: VmRow) -> VmRow:
 
 
 def _check_may_have(row: VmRow, config: VmConfigState) -> None:
-    """As the host judges: but no key is made for a VM that it would refuse."""
+    """The host's check, made here so that no key is created for a VM that it would refuse."""
     if config.firmware != "efi":
         raise InvalidArgument(f"{row.name}: a virtual TPM needs firmware EFI, not BIOS")
     if config.hardware < LEAST_HARDWARE:
@@ -128,7 +129,7 @@ def _check_may_have(row: VmRow, config: VmConfigState) -> None:
 
 
 async def certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConfigState) -> None:
-    """Step 4, once: a device that has its certificate keeps it (VTPM-04)."""
+    """Step 4, once: a device with a certificate keeps it (VTPM-04)."""
     if config.certificate:
         return
     try:

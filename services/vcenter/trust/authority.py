@@ -1,9 +1,10 @@
-"""The Trust Authority vCenter: what its services are to have, durable, and pushed to all of them.
+"""The Trust Authority vCenter: the configuration of its services, durable, and pushed to all of
+them.
 
-A change 1. is made of what is durable  2. is judged by one service of each kind, whose refusal ends
-it  3. is made durable, or taken back from who has judged it  4. is pushed to all others. A service
-that is silent gets it later: a look at all of them follows each period, and compares what they have
-with what they are to have (HLT-01). One change at a time (HLT-04).
+A change: 1. is applied to the durable configuration  2. is judged by one service of each kind,
+whose refusal ends it  3. is made durable, or undone at the services that have judged it  4. is
+pushed to all others. A silent service gets it later: all services are checked in each period, and
+their configuration is compared with the desired one (HLT-01). One change at a time (HLT-04).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _check_nodes(message: EnableTrustAuthority) -> None:
 def _issuers(
     told: Sequence[AttestationServiceInfo], group: str
 ) -> tuple[AcceptedAttestationService, ...]:
-    """Whose tokens are taken, by what these services say of themselves."""
+    """The issuers whose tokens are accepted, by these services' own information."""
     return tuple(
         AcceptedAttestationService(node=info.service, certificate=info.certificate, group=group)
         for info in told
@@ -93,8 +94,8 @@ def _issuers(
 
 
 def _has(node: NodeName, row: AuthorityRow, revision: str, items: tuple[ItemDigest, ...]) -> bool:
-    """Whether a service has what it is to have. The revision alone does not tell: a change that
-    came to nothing here may have come to the service, under a number that is another one's now."""
+    """Whether a service has the desired configuration. The revision alone does not show that: a
+    failed change may have reached the service, under a number that another change has now."""
     attests = node in row.attestation_services
     wanted = items_of_attestation(row) if attests else items_of_key_providers(row)
     return revision == str(row.revision) and frozenset(items) == frozenset(wanted)
@@ -110,14 +111,14 @@ class Authority:
         self._repairing = False
 
     def start(self) -> None:
-        """Repair services from now on, where there is a Trust Authority."""
+        """Repair services from now on, if there is a Trust Authority."""
         if not self._repairing and ROW in self._inventory.authority:
             self._repairing = True
             self._node.background("trust.repair", self._repair())
 
     @property
     def row(self) -> AuthorityRow:
-        """What is durable; ``NotFound`` before it is enabled."""
+        """The durable configuration; ``NotFound`` before it is enabled."""
         found = self._inventory.authority.get(ROW)
         if found is None:
             raise NotFound("no cluster of this vCenter has its Trust Authority state enabled")
@@ -125,8 +126,8 @@ class Authority:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """``ResourceInUse`` while another change is under way (HLT-04); a repair is waited for,
-        so that what it brings does not come after what is newer."""
+        """``ResourceInUse`` while another change is in progress (HLT-04). A repair is waited for,
+        so that it does not overwrite newer configuration."""
         if self._busy:
             raise ResourceInUse("a change of the Trust Authority is under way")
         self._busy = True
@@ -139,7 +140,7 @@ class Authority:
     # ---- tasks ------------------------------------------------------------------------------
 
     async def enable(self, message: EnableTrustAuthority) -> TrustAuthorityState:
-        """The second step; every service has to answer, since its certificate is recorded."""
+        """The second step; every service has to answer, because its certificate is recorded."""
         names.CLUSTER.check(message.cluster)
         _check_nodes(message)
         async with self.alone():
@@ -169,7 +170,7 @@ class Authority:
         return await self.state(silent)
 
     async def change(self, message: Change) -> TrustAuthorityState:
-        """One change of what is configured; see the module."""
+        """One change of the configuration; see the module."""
         async with self.alone():
             shown = (
                 await self._fetch_server_certificates(message)
@@ -190,8 +191,8 @@ class Authority:
     async def _fetch_server_certificates(
         self, message: TrustKeyServers
     ) -> Mapping[NodeName, bytes]:
-        """What the provider's key servers show the first Key Provider Service that looks, those
-        that are asked by KMIP; vCenter has no way to them itself."""
+        """The certificates of the provider's KMIP servers, from the first Key Provider Service that
+        can fetch them; vCenter has no connection to them itself."""
         servers = [s for p in self.row.providers if p.provider == message.provider
                    for s in p.servers if s.address]  # fmt: skip
         if not servers:
@@ -211,7 +212,7 @@ class Authority:
         raise HostUnreachable(f"no Key Provider Service looks at its key servers: {why}")
 
     async def state(self, silent: Sequence[NodeName] = ()) -> TrustAuthorityState:
-        """How it stands, asked of each service."""
+        """The state, asked of each service."""
         if ROW not in self._inventory.authority:
             return TrustAuthorityState(cluster=ClusterName(""), group="")
         row = self.row
@@ -228,8 +229,8 @@ class Authority:
         )
 
     async def export(self) -> ServicesInformation:
-        """The eleventh step: every service has to answer. An Attestation Service that has another
-        certificate by now is accepted with that from now on (SC-30)."""
+        """The eleventh step: every service has to answer. An Attestation Service with a new
+        certificate is accepted with it from now on (SC-30)."""
         row = self.row
         records: list[list[ServiceRecord]] = [[], []]
         told = [await self._ask(n, QueryAttestationService()) for n in row.attestation_services]
@@ -246,7 +247,7 @@ class Authority:
         )
 
     async def _accept(self, row: AuthorityRow, told: Sequence[AttestationServiceInfo]) -> None:
-        """Key Provider Services take tokens that are signed with these certificates."""
+        """Key Provider Services accept tokens that are signed with these certificates."""
         issuers = _issuers(told, row.group)
         if issuers == row.issuers:
             return
@@ -263,7 +264,7 @@ class Authority:
         return (*row.attestation_services, *row.key_provider_services)
 
     async def _judge(self, row: AuthorityRow) -> tuple[NodeName, ...]:
-        """The first of each kind that could take it has taken it; their refusal is raised."""
+        """The first available service of each kind has accepted it; their refusal is raised."""
         judges: list[NodeName] = []
         try:
             for nodes in (row.attestation_services, row.key_provider_services):
@@ -283,7 +284,7 @@ class Authority:
             except Malformed as error:
                 text = f"the configuration of the Trust Authority does not fit a message: {error}"
                 raise InvalidArgument(text) from None
-            except SaveFailed as error:  # its disk says nothing about the change
+            except SaveFailed as error:  # its failing disk says nothing about the change
                 unsaved = error
                 continue
             return node
@@ -292,7 +293,7 @@ class Authority:
         raise HostUnreachable(f"none of {', '.join(nodes)} answers: nothing was changed")
 
     async def _push(self, row: AuthorityRow, nodes: Sequence[NodeName]) -> tuple[NodeName, ...]:
-        """Those that did not take it."""
+        """The services that did not take it."""
         outcomes = await try_each(nodes, lambda node: self._give(node, row))
         silent = []
         for node, outcome in zip(nodes, outcomes, strict=True):
@@ -347,7 +348,7 @@ class Authority:
             raise HostUnreachable(f"{node} does not answer: {error}") from None
 
     async def _repair(self) -> None:
-        """Give every service what it lacks, period by period."""
+        """Send every service what it lacks, in each period."""
         async for _ in self._clock.every(self._node.knobs.remediation_interval_s):
             if self._busy:
                 continue
@@ -364,8 +365,8 @@ class Authority:
             await self._tell_of_ends()
 
     async def _tell_of_ends(self) -> None:
-        """STD-07: an event for each certificate between services and KMIP servers that is near its
-        end, once."""
+        """STD-07: an event for each certificate between services and KMIP servers that expires
+        soon, once."""
         row = self.row
         if not any(server.address for one in row.providers for server in one.servers):
             return
@@ -385,7 +386,7 @@ class Authority:
                 await self._inventory.commit(
                     put(DatabaseTable.AUTHORITY, ROW, row), events=list(found.values())
                 )
-            except SaveFailed as error:  # the next look tells of them
+            except SaveFailed as error:  # the next check repeats it
                 self._node.record("inventory.save_failed", level="warning", reason=str(error))
 
 
@@ -400,20 +401,20 @@ class Authority:
 # | missing, or another one, on some | - | ERROR |
 
 Seen = Mapping[NodeName, tuple[ItemDigest, ...] | None]
-"""What each service has; None: it does not answer."""
+"""The items of each service; None: it does not answer."""
 
 
 def item_health(
     row: AuthorityRow, attestation: Seen, key_providers: Seen
 ) -> tuple[TrustItemHealth, ...]:
-    """One for each item that there should be, then those that services have beside."""
+    """The health of each desired item, then of those that only services have."""
     found = [_judge_item(one, attestation) for one in items_of_attestation(row)]
     found += [_judge_item(one, key_providers) for one in items_of_key_providers(row)]
     return (*found, *_beside(row, attestation, key_providers))
 
 
 def items_of_attestation(row: AuthorityRow) -> tuple[ItemDigest, ...]:
-    """What each Attestation Service is to have."""
+    """The desired items of each Attestation Service."""
     return (
         *(item("principal", one.name, one) for one in row.principals),
         *(item("caCertificate", one.name, one) for one in row.ca_certificates),
@@ -424,7 +425,7 @@ def items_of_attestation(row: AuthorityRow) -> tuple[ItemDigest, ...]:
 
 
 def items_of_key_providers(row: AuthorityRow) -> tuple[ItemDigest, ...]:
-    """What each Key Provider Service is to have."""
+    """The desired items of each Key Provider Service."""
     return (
         *(item("provider", one.provider, one) for one in row.providers),
         *(item("attestationService", one.node, one) for one in row.issuers),

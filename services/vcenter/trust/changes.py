@@ -50,10 +50,10 @@ NO_SETTINGS = (
 def apply_change(
     row: AuthorityRow, message: Change, shown: Mapping[NodeName, bytes] = _NOTHING
 ) -> AuthorityRow:
-    """The configuration afterwards, under the next revision. ``shown``: certificates (DER) of key
-    servers that are asked by KMIP.
+    """The configuration after the change, with the next revision. ``shown``: certificates (DER) of
+    KMIP servers.
 
-    Raises ``AlreadyExists``, ``NotFound`` or ``InvalidArgument`` as the table says.
+    Raises ``AlreadyExists``, ``NotFound`` or ``InvalidArgument`` by the table.
     """
     match message:
         case ImportToTrustAuthority():
@@ -146,7 +146,7 @@ def _without(row: AuthorityRow, message: RemoveFromTrustAuthority) -> AuthorityR
 
 
 def _name_of(item: Any) -> str:
-    """The name by which one item is another one: an image's is its version."""
+    """The identifying name of an item: of an image its version."""
     for field in ("version", "provider", "name"):
         if hasattr(item, field):
             return str(getattr(item, field))
@@ -154,7 +154,7 @@ def _name_of(item: Any) -> str:
 
 
 def attestation_configuration(row: AuthorityRow) -> AttestationConfiguration:
-    """What each Attestation Service is to have."""
+    """The desired configuration of each Attestation Service."""
     return AttestationConfiguration(
         revision=str(row.revision),
         group=row.group,
@@ -167,7 +167,8 @@ def attestation_configuration(row: AuthorityRow) -> AttestationConfiguration:
 
 
 def key_provider_configuration(row: AuthorityRow) -> KeyProviderConfiguration:
-    """What each Key Provider Service is to have: tokens of this group's services alone (TA-08)."""
+    """The desired configuration of each Key Provider Service: only tokens of this group's services
+    (TA-08)."""
     return KeyProviderConfiguration(
         revision=str(row.revision),
         group=row.group,
@@ -177,7 +178,7 @@ def key_provider_configuration(row: AuthorityRow) -> KeyProviderConfiguration:
 
 
 def warnings_of(row: AuthorityRow) -> tuple[str, ...]:
-    """TPM settings that take any endorsement key (TA-07)."""
+    """TPM settings that accept any endorsement key (TA-07)."""
     settings = row.settings
     if settings.require_endorsement_keys or settings.require_certificate_validation:
         return ()

@@ -1,8 +1,10 @@
-"""The workload vCenter: services information, trusted clusters, and what their hosts have applied.
+"""The workload vCenter: services information, trusted clusters, and the applied configuration of
+their hosts.
 
-Desired is kept here, applied on the hosts (HLT-02, KPS-00). A host gets its configuration when its
-cluster becomes a trusted one, and by remediation; one that moves in afterwards is only told of
-(HLT-03). The names of trusted providers go to hosts that are configured without anybody's asking.
+The desired configuration is here, the applied one on the hosts (HLT-02, KPS-00). A host gets its
+configuration when its cluster becomes a trusted one, and by remediation; a host that joins later is
+only reported (HLT-03). The names of trusted providers are sent to configured hosts without a
+request.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ _TOPIC: Final = "trust"
 
 
 class WorkloadTrust:
-    """See the module's text. ``start`` first."""
+    """See the module. Call ``start`` first."""
 
     def __init__(
         self,
@@ -88,17 +90,17 @@ class WorkloadTrust:
         self._signer: Signer | None = None
 
     async def start(self) -> None:
-        """Read the signing identity, where one vouches for hosts."""
+        """Read the signing identity, if it vouches for hosts."""
         if self.row.clusters:
             await self.signer()
 
     @property
     def row(self) -> TrustRow:
-        """What is durable of all this."""
+        """The durable part."""
         return self._inventory.trust.get(ROW) or TrustRow(name=ROW)
 
     def edit(self, **fields: Any) -> Edit:
-        """A change of that row."""
+        """An edit of that row."""
         return Edit(
             DatabaseTable.TRUST, ROW, lambda row: replace(row or TrustRow(name=ROW), **fields)
         )
@@ -106,7 +108,7 @@ class WorkloadTrust:
     # ---- identity ---------------------------------------------------------------------------
 
     async def signer(self) -> Signer:
-        """The identity that vouches for hosts, made at its first use; ``SaveFailed``."""
+        """The identity that vouches for hosts, created at its first use; ``SaveFailed``."""
         if self._signer is None:
             ports = self._ports
             try:
@@ -131,7 +133,7 @@ class WorkloadTrust:
         return PrincipalExported(principal=principal)
 
     async def renew(self) -> PrincipalExported:
-        """Another certificate: vouchers of the old one are applied still (HLT-05)."""
+        """Replace the certificate: hosts may still apply vouchers of the old one (HLT-05)."""
         ports = self._ports
         try:
             made = await new_signer(ports.disk, ports.rng, ports.clock, self._node.name, STS)
@@ -165,7 +167,7 @@ class WorkloadTrust:
             raise ResourceInUse(f"trusted clusters use {', '.join(sorted(lost))}")
         await self.signer()
         if services == self.row.services and self._fingerprint() == self.row.principal:
-            return self.state()  # imported already: hosts have what is desired
+            return self.state()  # imported already: hosts have the desired configuration
         await self._inventory.commit(
             self.edit(
                 services=services,
@@ -177,7 +179,7 @@ class WorkloadTrust:
         return self.state()
 
     async def set_trusted(self, message: SetTrustedState) -> TrustedClusters:
-        """Step 12, second half: the hosts of the cluster are told at once, as far as they hear."""
+        """Step 12, second half: the connected hosts of the cluster are configured at once."""
         name, row = message.cluster, self.row
         if name not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {as_told(name)}")
@@ -199,8 +201,8 @@ class WorkloadTrust:
         return self.state()
 
     async def remediate(self, message: RemediateTrustedCluster) -> TrustedClusters:
-        """HLT-02: update, or delete. Raises what the first host refuses with; ``NotAvailable``
-        before 7.0 U1."""
+        """HLT-02: update, or delete. Raises the first host's refusal; ``NotAvailable`` before 7.0
+        U1."""
         check(self._node.name, self._watch.release, Feature.TRUST_REMEDIATION)
         if message.cluster not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {as_told(message.cluster)}")
@@ -228,10 +230,10 @@ class WorkloadTrust:
         await session.look()
 
     async def providers_changed(self) -> None:
-        """Hosts that are configured learn which trusted providers there are (KPS-00, R52).
+        """Configured hosts get the list of trusted providers (KPS-00, R52).
 
-        The change is made, whatever a host says: one that does not answer learns it when it is
-        seen again (``see``), and keeps no other one waiting (DEL-01).
+        The change is made whatever a host answers. A host that does not answer gets it when it is
+        seen again (``see``), and does not delay others (DEL-01).
         """
         await try_each(
             self._sessions.list_connected(), self._bring_up_to_date, name="trust.providers"
@@ -245,7 +247,7 @@ class WorkloadTrust:
     # ---- desired and applied ----------------------------------------------------------------
 
     def configuration_for(self, host: NodeName) -> TrustedConfiguration | None:
-        """What is to be applied on a host; None outside of a trusted cluster."""
+        """The desired configuration of a host; None outside of a trusted cluster."""
         row, there, signer = self.row, self._inventory.hosts.get(host), self._signer
         if there is None or there.cluster not in row.clusters:
             return None
@@ -267,7 +269,7 @@ class WorkloadTrust:
         )
 
     def state(self) -> TrustedClusters:
-        """All of it, by the hosts' last word."""
+        """The state of all trusted clusters, by the hosts' last views."""
         hosts = []
         for row in self._inventory.hosts.values():
             session = self._sessions.find_connected(row.name)
@@ -295,14 +297,14 @@ class WorkloadTrust:
         )
 
     def provider_health(self, provider: ProviderId) -> tuple[ProviderHealth, tuple[str, ...]]:
-        """Of a trusted provider, with what is wrong."""
+        """The health of a trusted provider, with its problems."""
         found = self._watch.judge_provider(provider)
         return found.health, found.details
 
     # ---- passes -----------------------------------------------------------------------------
 
     async def see(self, session: HostSession) -> None:
-        """In a pass of step B8: tell what is new of the host, and bring it up to date."""
+        """In a pass of step B8: report what is new about the host, and update it."""
         if session.host not in self._inventory.hosts or session.summary is None:
             return
         await self._bring_up_to_date(session)
@@ -334,7 +336,8 @@ class WorkloadTrust:
         return drafts, edits
 
     def reason(self, session: HostSession, key: CryptoKeyId) -> KeyUnavailableReason:
-        """Why a host has not the key of a trusted provider that a VM lacks (R48, R50, R52)."""
+        """Why a host does not have the key of a trusted provider that a VM lacks (R48, R50,
+        R52)."""
         if key.provider_id not in self._inventory.providers:
             return KeyUnavailableReason.CLUSTER_INVALID
         if status_of(view_of(session.summary)) is TrustAttestationStatus.NOT_ATTESTED:

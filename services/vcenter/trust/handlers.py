@@ -15,7 +15,7 @@ def _trust(message: Any) -> str:
 
 
 class TrustHandlers(ProviderHandlers):
-    """See the module's text."""
+    """Handlers for Trust Authority."""
 
     @serves(m.SetTrustedAdmin, turn=_trust)
     async def set_trusted_admin(self, message: m.SetTrustedAdmin, peer: Peer) -> m.TrustedAdmins:

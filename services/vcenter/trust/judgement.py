@@ -31,7 +31,7 @@ OUTSIDE = "configured, and in no trusted cluster: decommission it"
 
 
 def view_of(summary: HostSummary | None) -> TrustView | None:
-    """What a host says of its trust; None when it is no trusted host, or does not say."""
+    """The trust part of a host's view; None when it is not a trusted host, or did not report it."""
     if summary is None or not isinstance(summary.trusted, TrustView):
         return None
     return summary.trusted
@@ -40,7 +40,7 @@ def view_of(summary: HostSummary | None) -> TrustView | None:
 def health_of(
     desired: TrustedConfiguration | None, summary: HostSummary | None
 ) -> tuple[ProviderHealth, tuple[str, ...]]:
-    """Its health with details, as the table says."""
+    """Its health with details, by the table."""
     if summary is None:
         return ProviderHealth.NONE, ("it does not say",)
     applied = view_of(summary)
@@ -54,8 +54,8 @@ def health_of(
 
 
 def is_behind(desired: TrustedConfiguration | None, summary: HostSummary) -> bool:
-    """Whether only the list of providers has changed since the host was configured: vCenter sees to
-    that by itself. Other services, or another voucher, are for remediation."""
+    """Whether only the list of providers has changed since the host was configured: vCenter updates
+    that by itself. Other services, or another voucher, need remediation."""
     applied = view_of(summary)
     if desired is None or applied is None or applied.revision != desired.revision:
         return False
@@ -63,7 +63,7 @@ def is_behind(desired: TrustedConfiguration | None, summary: HostSummary) -> boo
 
 
 def status_of(view: TrustView | None) -> TrustAttestationStatus | None:
-    """The attestation of a host over all services; None of one that is no trusted host."""
+    """The attestation of a host over all services; None for a host that is not trusted."""
     if view is None:
         return None
     there = {report.status for report in view.reports}
@@ -76,8 +76,8 @@ def status_of(view: TrustView | None) -> TrustAttestationStatus | None:
 def attestation_news(
     host: NodeName, view: TrustView | None, before: str
 ) -> tuple[str, EventDraft] | None:
-    """What is to be told of a host of which ``before`` was told last, and its event; None when
-    there is nothing new. A host that was never attested since it is known has nothing to unset."""
+    """The new attestation of a host since ``before`` was reported, and its event; None when nothing
+    is new. A host that was never attested since it is known has nothing to unset."""
     status = status_of(view)
     now = "" if status is None else status.value
     unset = ("", TrustAttestationStatus.UNKNOWN.value)
@@ -88,16 +88,16 @@ def attestation_news(
 
 
 class Trouble(IntEnum):
-    """What is wrong with a trusted provider, the worst first (HLT-06)."""
+    """The trouble of a trusted provider, the worst first (HLT-06)."""
 
-    NOT_AVAILABLE = 0  # its cluster serves no host
-    UNHEALTHY = 1  # not every service of it serves, or not every host
+    NOT_AVAILABLE = 0  # it serves no host of the cluster
+    UNHEALTHY = 1  # not every service, or not every host, is served
     KMS_UNHEALTHY = 2  # its services do not get the primary key from every key server
 
 
 @dataclass(frozen=True)
 class ServiceHealth:
-    """How a trusted provider is served; NONE: nobody knows."""
+    """The health of a trusted provider; NONE: unknown."""
 
     health: ProviderHealth
     trouble: Trouble | None = None
@@ -105,7 +105,7 @@ class ServiceHealth:
 
 
 def summarize_answers(provider: ProviderId, states: Iterable[TrustedServiceState]) -> ServiceHealth:
-    """By what hosts were answered that asked all services about this provider."""
+    """The health by the answers of hosts that asked all services about this provider."""
     mine = [state for state in states if state.provider == provider]
     silent = [state.reason for state in mine if not state.answers]
     if mine and len(silent) == len(mine):
@@ -126,7 +126,7 @@ def summarize_answers(provider: ProviderId, states: Iterable[TrustedServiceState
 
 
 def summarize_attestations(views: Iterable[TrustView]) -> ServiceHealth:
-    """By what hosts say of their attestation: services are silent, or refuse them."""
+    """The health by hosts' attestations: services are silent, or refuse them."""
     seen = [_trouble_of(view) for view in views]
     if not seen:
         return ServiceHealth(ProviderHealth.NONE)
@@ -140,7 +140,7 @@ def summarize_attestations(views: Iterable[TrustView]) -> ServiceHealth:
 
 
 def worse(one: ServiceHealth, other: ServiceHealth) -> ServiceHealth:
-    """The one with the worse trouble; without any, the one that is known."""
+    """The one with the worse trouble; without any, the known one."""
     if one.trouble is not None and other.trouble is not None:
         return one if one.trouble <= other.trouble else other
     if one.trouble is not None or other.trouble is not None:
@@ -149,7 +149,8 @@ def worse(one: ServiceHealth, other: ServiceHealth) -> ServiceHealth:
 
 
 def _trouble_of(view: TrustView) -> str:
-    """Why the services of this host do not serve it; empty when they do, or it asked none yet."""
+    """Why the services of this host do not serve it; empty when they do, or it has asked none
+    yet."""
     status = status_of(view)
     if status is TrustAttestationStatus.ATTESTED:
         return ""

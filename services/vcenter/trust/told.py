@@ -32,7 +32,7 @@ def certificate_changed(vcenter: NodeName) -> EventDraft:
 def attestation(
     host: NodeName, status: TrustAttestationStatus | None, messages: Sequence[str]
 ) -> EventDraft:
-    """What a Trust Authority made of a host (ATT-05)."""
+    """A Trust Authority's result for a host (ATT-05)."""
     why = f": {'; '.join(dict.fromkeys(messages))}" if messages else ""
     match status:
         case TrustAttestationStatus.ATTESTED:
@@ -46,7 +46,7 @@ def attestation(
 
 
 def provider(name: ProviderId, event: EventTypeId, details: Sequence[str]) -> EventDraft:
-    """Trouble of a trusted provider (HLT-06)."""
+    """A trusted provider is in trouble (HLT-06)."""
     text = f"The Trust Authority of key provider {name} {_HOW[event]}: {'; '.join(details)}"
     return EventDraft(event=event, text=text, provider=name)
 

@@ -1,8 +1,8 @@
-"""How trusted providers are served: asked of hosts, each period and when one attests in vain.
+"""The health of trusted providers, asked of hosts, in each period and after a failed attestation.
 
-vCenter asks no service of a Trust Authority itself (TA-06): one host of each trusted cluster,
+vCenter asks no service of a Trust Authority itself (TA-06). One host of each trusted cluster,
 another one each time, asks all of its Key Provider Services whether a primary key can be used.
-What hosts report of their own attestation counts too (HLT-06).
+Hosts' reports of their own attestation count too (HLT-06).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from services.vcenter.trust.judgement import (
 )
 
 WITHIN_S: Final = 30.0
-"""For a host's answer, at least: it asks all services at once, and waits for each by its knob."""
+"""Least lab seconds for a host's answer: it asks all services at once, and waits for each by its
+knob."""
 _TELLS: Final = {
     Trouble.NOT_AVAILABLE: EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE,
     Trouble.UNHEALTHY: EventTypeId.KMS_TA_CLUSTER_UNHEALTHY,
@@ -44,7 +45,7 @@ _UNKNOWN: Final = ServiceHealth(ProviderHealth.NONE)
 
 
 class TrustWatch:
-    """See the module's text; ``start`` begins it. ``release``: of this vCenter."""
+    """See the module; ``start`` begins it. ``release``: of this vCenter."""
 
     def __init__(
         self,
@@ -64,22 +65,22 @@ class TrustWatch:
         self._rounds = 0
 
     def start(self) -> None:
-        """Look at each period from now on."""
+        """Check in each period from now on."""
         self._ticker.start()
         self._node.background("trust.watch", self._run())
 
     def look_now(self) -> None:
-        """A host has told of trouble: see how far it goes."""
+        """A host has reported trouble: check now."""
         self._ticker.tick_now()
 
     def judge_provider(self, provider: ProviderId) -> ServiceHealth:
-        """The worse of what was asked, and of what hosts report of their attestation."""
+        """The worse of the answers of services, and of hosts' reports of their attestation."""
         views = (view_of(session.summary) for session in self._sessions.list_connected())
         by_reports = summarize_attestations(view for view in views if view is not None)
         return worse(self._served.get(provider, _UNKNOWN), by_reports)
 
     def news(self) -> list[EventDraft]:
-        """Of each trusted provider, when its trouble becomes another one; none before 7.0 U2."""
+        """The events for trusted providers whose trouble has changed; none before 7.0 U2."""
         drafts = []
         for name in self._providers():
             now, before = self.judge_provider(name), self._told.get(name, _UNKNOWN)
@@ -98,7 +99,8 @@ class TrustWatch:
             try:
                 if drafts := self.news():
                     await self._inventory.commit(events=drafts)
-            except SaveFailed as error:  # the event of a change is lost, its cause is known
+            # The event is lost, but the cause of the change remains visible.
+            except SaveFailed as error:
                 self._node.record("inventory.save_failed", level="warning", reason=str(error))
 
     def _providers(self) -> list[ProviderId]:
@@ -107,7 +109,7 @@ class TrustWatch:
         return [name for name, row in rows if row.management_type is trusted]
 
     async def _ask(self) -> list[TrustedServiceState]:
-        """One host of each cluster; of what a host does not answer, nothing is known."""
+        """Ask one host of each cluster; without its answer nothing is known."""
         by_cluster: dict[str, list[HostSession]] = {}
         for session in self._sessions.list_connected():
             row = self._inventory.hosts.get(session.host)
@@ -116,7 +118,7 @@ class TrustWatch:
         self._rounds += 1
         asked = [hosts[self._rounds % len(hosts)] for hosts in by_cluster.values()]
         message = QueryTrustedServices()
-        # The host's wait is a limit of its own, which the clock may raise, as this one.
+        # The host's wait is a limit of its own, which the clock may raise, like this one.
         within_s = max(WITHIN_S, 2 * self._clock.limit(self._node.knobs.trust_timeout_s))
         outcomes = await try_each(asked, lambda session: session.ask(message, within_s=within_s))
         found: list[TrustedServiceState] = []

@@ -40,14 +40,14 @@ PREPARE_S = 600.0  # several key servers may be silent
 def encryption_for_host(
     vc: VCenter, cluster: ClusterName, keys: VsanKeys, host: NodeName
 ) -> VsanEncryption:
-    """What this host of the cluster is told of a configuration."""
+    """The configuration for this host of the cluster."""
     return build_encryption(keys, vc.inventory.providers, members(vc, cluster), host)
 
 
 async def begin(
     vc: VCenter, cluster: ClusterName, operation: str, transition: VsanTransition
 ) -> None:
-    """Make it durable that this change is on its way, and go on with it to its end."""
+    """Make the change durable as begun, and carry it to its end."""
 
     def change(row: ClusterRow | None) -> ClusterRow | None:
         if row is None:
@@ -62,9 +62,9 @@ async def begin(
 
 
 async def carry_on(vc: VCenter, cluster: ClusterName) -> None:
-    """Take a change that is on its way to its end; no change when there is none.
+    """Continue a change in progress to its end; no change when there is none.
 
-    Raises why it cannot go on: given up while it is *preparing*, else tried again later.
+    Raises why it cannot continue: given up while it is *preparing*, otherwise tried again later.
     """
     async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
         row = cluster_row(vc, cluster).vsan
@@ -108,7 +108,7 @@ async def _prepare(vc: VCenter, cluster: ClusterName, transition: VsanTransition
 
 
 async def _apply(vc: VCenter, cluster: ClusterName, transition: VsanTransition) -> None:
-    """Host after host; a deep rekey looks before each whether the others can do without it."""
+    """Host after host; a deep rekey first checks that the others can do without each host."""
     for session in await _there(vc, cluster):
         if transition.change is VsanChange.DEEP_REKEY:
             await _check_redundancy(vc, cluster, session, transition.target)
@@ -127,12 +127,11 @@ async def _apply(vc: VCenter, cluster: ClusterName, transition: VsanTransition) 
 
 
 async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanState) -> bool:
-    """Bring a host that has another configuration to what is in force; whether there was need.
+    """Bring a host with another configuration to the one in force; returns whether that was needed.
 
-    It was away when its cluster changed (C25), has a disk group that came later (C3), or keeps the
-    profile of a change that was given up. Not while
-    a change is on its way: a command that was meant before it must not undo it. A host that was
-    left out of a deep rekey makes up for it as that was allowed to be done.
+    It was away when its cluster changed (C25), has a later disk group (C3), or keeps the profile of
+    a change that was given up. Not while a change is in progress: an earlier command must not undo
+    it. A host that was left out of a deep rekey makes up for it with the same allowance.
     """
     async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
         session = vc.sessions.find_connected(host)
@@ -160,7 +159,7 @@ async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanSt
 
 
 def _find_settled_row(vc: VCenter, cluster: ClusterName) -> VsanRow | None:
-    """Its row; None while a change is on its way, or without vSAN."""
+    """Its row; None while a change is in progress, or without vSAN."""
     row = cluster_row(vc, cluster).vsan
     return None if row is None or row.transition is not None else row
 
@@ -171,7 +170,7 @@ def _is_deep(seen: VsanState, target: VsanKeys) -> bool:
 
 
 async def cover_group(vc: VCenter, cluster: ClusterName, session: HostSession, group: str) -> None:
-    """A group that came after the last change gets a KEK of its own, and its host is told (C3)."""
+    """A later disk group gets a KEK of its own, and its host the configuration (C3)."""
     async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
         row = _find_settled_row(vc, cluster)
         if row is None or row.keys.covers(session.host, group):
@@ -187,7 +186,7 @@ async def cover_group(vc: VCenter, cluster: ClusterName, session: HostSession, g
 
 
 async def _there(vc: VCenter, cluster: ClusterName) -> Sequence[HostSession]:
-    """``HostUnreachable`` names one that is not, unless the knob leaves it (C25)."""
+    """``HostUnreachable`` names an absent host, unless the knob ignores it (C25)."""
     rows = vc.inventory.hosts_of(cluster)
     if vc.node.knobs.vsan_rekey_with_absent_host == "refuse":
         return [vc.sessions.usable(row.name) for row in rows]
@@ -199,7 +198,7 @@ async def _check_redundancy(
     vc: VCenter, cluster: ClusterName, session: HostSession, target: VsanKeys
 ) -> None:
     """``InvalidState`` when an object would be inaccessible while this host's disks are formatted;
-    a host that has none of them left to do takes nothing away."""
+    a host without disks to format makes nothing inaccessible."""
     row = cluster_row(vc, cluster).vsan or VsanRow()
     groups = {name: state.groups for name, state in (await states(vc, cluster)).items()}
     disks = [disk for group in groups.get(session.host, ()) for disk in group.disks]

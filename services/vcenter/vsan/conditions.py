@@ -1,4 +1,4 @@
-"""What a change of a cluster's encryption needs before it begins ; refusals in vSAN's own words."""
+"""The requirements of a change of a cluster's encryption; refusals are in vSAN's own words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.vcenter.vcenter import VCenter
 
 
 def cluster_row(vc: VCenter, name: ClusterName) -> ClusterRow:
-    """``NotFound`` when there is no such cluster."""
+    """The row of the cluster; ``NotFound`` when there is no such cluster."""
     row = vc.inventory.clusters.get(name)
     if row is None:
         raise NotFound(f"there is no cluster {name}")
@@ -23,7 +23,7 @@ def cluster_row(vc: VCenter, name: ClusterName) -> ClusterRow:
 
 
 def require_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
-    """The provider that an administrator names; the default is never taken (VSAN-01)."""
+    """The provider that the administrator names; the default is never used (VSAN-01)."""
     if not name:
         raise InvalidArgument("kms_provider_id: vSAN encryption names its key provider")
     row = vc.inventory.providers.get(name)
@@ -36,7 +36,7 @@ def require_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
 
 
 async def states(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanState]:
-    """What the connected hosts of the cluster say; those that do not answer are left out."""
+    """The states of the connected hosts of the cluster; silent ones are left out."""
     here = [vc.sessions.find_connected(row.name) for row in vc.inventory.hosts_of(cluster)]
     sessions = [session for session in here if session is not None]
     answers = await try_each(sessions, lambda session: session.ask(QueryVsan()), name="vsan")
@@ -50,8 +50,8 @@ async def states(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanState]
 async def present(vc: VCenter, cluster: ClusterName) -> list[HostSession]:
     """The hosts that take part in a change, each with mounted disk groups.
 
-    ``InvalidState``: the cluster has no vSAN, a host is absent (unless the knob leaves it, C25), or
-    a disk group is not mounted.
+    ``InvalidState``: the cluster has no vSAN, a host is absent (unless the knob ignores it, C25),
+    or a disk group is not mounted.
     """
     rows = vc.inventory.hosts_of(cluster)
     found = await states(vc, cluster)
@@ -84,7 +84,7 @@ async def groups_of(vc: VCenter, cluster: ClusterName) -> list[tuple[NodeName, s
 
 
 def check_idle(row: ClusterRow) -> None:
-    """``InvalidState`` while another change is on its way."""
+    """``InvalidState`` while another change is in progress."""
     if row.vsan is not None and row.vsan.transition is not None:
         change = row.vsan.transition.change.value
         raise InvalidState(f"cluster {row.name}: vSAN encryption is changing ({change})")

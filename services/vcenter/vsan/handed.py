@@ -1,4 +1,4 @@
-"""What the hosts of a cluster are told of its encryption (VSAN-01). Pure."""
+"""The encryption configuration for the hosts of a cluster (VSAN-01). Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def build_encryption(
     members: Sequence[NodeName],
     host: NodeName,
 ) -> VsanEncryption:
-    """What this host is told, with the KMS profile as it is now: without servers when the provider
-    is gone (C26). Of keys of disk groups it is told its own (C3)."""
+    """The configuration for this host, with the present KMS profile: without servers when the
+    provider is gone (C26). Of keys of disk groups it has the host's own (C3)."""
     row = None if keys.provider is None else providers.get(keys.provider)
     servers = () if row is None else row.servers
     by_kmip = row is not None and any(server.address for server in servers)
@@ -60,7 +60,7 @@ def config_of(row: VsanRow | None) -> DataEncryptionConfig:
 
 
 def users_of(rows: Mapping[str, VsanRow | None], provider: ProviderId) -> list[str]:
-    """The clusters whose vSAN uses keys of that provider, also one that is on its way to it."""
+    """The clusters whose vSAN uses keys of that provider, or is changing to it."""
     found = []
     for name, row in rows.items():
         keys = () if row is None else (row.keys,)

@@ -56,7 +56,7 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
 
 
 def problems(found: VsanClusterHealth) -> tuple[str, ...]:
-    """What is red or yellow, a text for each; that VMs are encrypted, too, is none. Pure."""
+    """The red and yellow tests, a text for each; encrypted VMs in the cluster are not one. Pure."""
     tests = [
         f"{test.test} is {test.health.value}: {', '.join(test.details)}"
         for test in found.tests
@@ -146,7 +146,7 @@ def _disks(found: Mapping[NodeName, VsanState]) -> VsanTest:
 def host_issues(
     host: NodeName, told: VsanHostHealth | None, wished: VsanEncryption
 ) -> VsanHostIssues:
-    """What the host says of itself, and in what it differs from what it should have. Pure."""
+    """The host's own issues, and its differences from the desired configuration. Pure."""
     if told is None:
         return VsanHostIssues(host=host, health=VsanHealthState.UNKNOWN)
     issues = (*told.issues, *_differences(told.encryption, wished))

@@ -1,8 +1,8 @@
-"""Goes on with changes of encryption, repairs hosts that have another one, looks at health.
+"""Continues changes of encryption, repairs hosts with another configuration, checks health.
 
-At each ``remediation_interval_s``, and when it is told to. A host that was away while its cluster
-changed is brought to what is in force; one that lacks a KEK stays as it is: mounting is tried
-again when an administrator asks for it (VSAN-04).
+It runs at each ``remediation_interval_s``, and on request. A host that was away while its cluster
+changed gets the configuration in force. A host that lacks a KEK stays as it is: an administrator
+must ask for mounting (VSAN-04).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class VsanKeeper:
         self._problems: dict[ClusterName, tuple[str, ...]] = {}
 
     def problems(self, cluster: ClusterName) -> tuple[str, ...]:
-        """What was wrong with its encryption at the last look."""
+        """The problems of its encryption at the last check."""
         return self._problems.get(cluster, ())
 
     def start_if_needed(self) -> None:
-        """Look from now on if a cluster has vSAN; a change may be on its way since before this
-        life."""
+        """Check from now on if a cluster has vSAN; an earlier life may have left a change in
+        progress."""
         if any(row.vsan is not None for row in self._vc.inventory.clusters.values()):
             self.start()
             self._ticker.tick_now()
 
     def start(self) -> None:
-        """Look at each period from now on; the first time that vSAN is asked for."""
+        """Check in each period from now on; called when vSAN is first used."""
         if self._started:
             return
         self._started = True
@@ -54,7 +54,7 @@ class VsanKeeper:
                     await self._keep(name)
 
     async def _keep(self, cluster: ClusterName) -> None:
-        """A change that cannot go on keeps nobody from looking."""
+        """A change that cannot continue does not prevent the checks."""
         for step in (self._go_on, self._look):
             try:
                 await step(cluster)
@@ -77,7 +77,7 @@ class VsanKeeper:
                     self._vc.node.record("vsan.repaired", host=host)
 
     async def _look(self, cluster: ClusterName) -> None:
-        """The event of a change of ``kmsconnection``, and what an alarm is raised for."""
+        """The event of a change of ``kmsconnection``, and the problems for the alarm."""
         found = await health(self._vc, cluster)
         self._problems[cluster] = problems(found)
         test = next((t for t in found.tests if t.test == "kmsconnection"), None)

@@ -1,6 +1,6 @@
-"""The keys of a configuration are made at its provider; vCenter sees no value (VSAN-01, C3).
+"""Creating the keys of a configuration at its provider; vCenter sees no value (VSAN-01, C3).
 
-Every key has an operation id of its own, made of that of the change: a repeat makes no second one.
+Every key has an operation id derived from that of the change: a repeat creates no second key.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ async def new_keys(
 ) -> VsanKeys:
     """A configuration with a new KEK and host key of that provider.
 
-    By knob ``vsan_kek_scope`` each of the ``groups`` has a KEK of its own instead, and each that
-    had one ``before`` and is not seen now (C3). ``KeyProviderUnreachable`` and the like when the
-    provider makes none, ``InvalidState`` for a native one that is not backed up.
+    By knob ``vsan_kek_scope`` each of the ``groups`` has a KEK of its own instead, and so does each
+    group that had one ``before`` and is not seen now (C3). ``KeyProviderUnreachable`` and the like
+    when the provider creates none, ``InvalidState`` for a native one without a backup.
     """
     per_group = vc.node.knobs.vsan_kek_scope == "diskGroup"
     made = VsanKeys(
@@ -62,10 +62,10 @@ async def new_keys(
 
 
 async def cover(vc: VCenter, cluster: ClusterName, host: NodeName, groups: Sequence[str]) -> None:
-    """Groups that came after the last change get KEKs of their own, durably (C3).
+    """Later groups get KEKs of their own, durably (C3).
 
-    No change when they have them, or the cluster has one KEK for all. The caller holds the turn
-    of the cluster's changes. Raises as ``new_keys``.
+    No change when they have them, or the cluster has one KEK for all. The caller holds the turn of
+    the cluster's changes. Raises as ``new_keys``.
     """
     row = cluster_row(vc, cluster).vsan or VsanRow()
     lacking = [(host, group) for group in groups if not row.keys.covers(host, group)]
@@ -99,10 +99,10 @@ async def _group_keks(
 async def _make(
     vc: VCenter, cluster: ClusterName, provider: ProviderRow, operation: str
 ) -> tuple[CryptoKeyId, str]:
-    """A key of that provider, which the hosts of the cluster may fetch, and the check value of one
-    that hosts derive.
+    """A key of that provider, which the hosts of the cluster may fetch, and the check value of a
+    derived key.
 
-    ``NotFound`` when it was deleted since it was named.
+    ``NotFound`` when the provider was deleted meanwhile.
     """
     provider = vc.provider(provider.name)
     if CAPABILITIES[provider.management_type].derived:

@@ -65,8 +65,7 @@ def _newest(
 
 
 def _is_old(part: VsanComponent, newest: int) -> bool:
-    """Whether it is a replica of an older write; a witness that has not heard of it has its vote
-    all the same."""
+    """Whether it is a replica of an older write; a witness with an older write keeps its vote."""
     active = part.state is ComponentState.ACTIVE and part.kind is ComponentKind.REPLICA
     return active and part.stamp < newest
 
@@ -83,6 +82,6 @@ def survives_without(
     groups: Mapping[NodeName, Sequence[VsanDiskGroup]],
     host: NodeName,
 ) -> str | None:
-    """The first object that would not be accessible without that host; None when there is none."""
+    """The first object that would be inaccessible without that host; None when there is none."""
     others = {name: found for name, found in groups.items() if name != host}
     return next((o.object for o in objects(placed, others) if not o.accessible), None)

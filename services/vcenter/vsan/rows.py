@@ -1,4 +1,4 @@
-"""What vCenter keeps of a cluster's vSAN encryption: ids, never a value."""
+"""The rows of a cluster's vSAN encryption: ids, never a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class VsanGroupKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VsanKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration: in force, or wished. The checks are of keys that hosts derive.
+    """A configuration, in force or desired. The checks are of derived keys.
 
     ``per_group``: each disk group has a KEK of its own, in ``group_keks``; there is no ``kek``.
     """
@@ -41,14 +41,14 @@ class VsanKeys(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(key for key in (*keks, self.host_key) if key is not None)
 
     def covers(self, host: NodeName, group: str) -> bool:
-        """Whether this group needs no key that has yet to be made."""
+        """Whether this group needs no key that does not exist yet."""
         if not self.encryption_enabled or not self.per_group:
             return True
         return any((one.host, one.group) == (host, group) for one in self.group_keks)
 
 
 class VsanTransition(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that is on its way to ``target``."""
+    """A change to ``target`` in progress."""
 
     change: VsanChange
     target: VsanKeys
@@ -57,10 +57,9 @@ class VsanTransition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
-    """``operation``: the id of the change that was begun last, so that a repeat is the same one.
-    ``allow_reduced_redundancy``: as the last deep rekey, for hosts that it has left out (C25).
-    ``unmade``: by object, the hosts of which it is not known that they have had its component.
-    """
+    """``operation``: the id of the latest change, by which a repeat is recognised.
+    ``allow_reduced_redundancy``: as for the last deep rekey, for hosts that it has left out (C25).
+    ``unmade``: by object, the hosts that may never have had its component."""
 
     keys: VsanKeys = VsanKeys()
     transition: VsanTransition | None = None
@@ -70,12 +69,12 @@ class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
     unmade: dict[str, tuple[NodeName, ...]] = {}
 
     def list_keys(self) -> tuple[CryptoKeyId, ...]:
-        """The keys in force and those of a change that is on its way, each once."""
+        """The keys in force and those of a change in progress, each once."""
         target = () if self.transition is None else self.transition.target.list_keys()
         return tuple(dict.fromkeys((*self.keys.list_keys(), *target)))
 
     def users_of(self, key: CryptoKeyId) -> tuple[NodeName, ...] | None:
-        """The hosts whose disk groups alone have this key; None: it is every host's (C3)."""
+        """The hosts that use this key alone for their disk groups; None: every host (C3)."""
         keys = (self.keys, *(() if self.transition is None else (self.transition.target,)))
         own = [one.host for each in keys for one in each.group_keks if one.kek == key]
         return tuple(dict.fromkeys(own)) or None
