@@ -99,10 +99,11 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         return ""
 
     async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
-        """The setting goes back; a host that stopped at its screen is booted again with it.
+        """Restore the setting, and boot a host again that stopped at its screen or boots now: a
+        boot that is under way still has the changed setting, and would stop there.
 
-        A running host keeps what its boot made of it until its next one, as in life. What somebody
-        else has set up meanwhile, such as another release, stays.
+        A running host keeps the results of its last boot until the next one, as on real hardware.
+        Settings that others have changed meanwhile, such as another release, stay.
         """
 
         async def undo(node: NodeName) -> None:
@@ -111,7 +112,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
                 return
             await lab.firmware(node, self._undo_change(before, await lab.firmware_of(node)))
             status = await lab.status(node)
-            if status.state is NodeRunState.HALTED:
+            if status.state in (NodeRunState.HALTED, NodeRunState.BOOTING):
                 notes.setdefault("stood", {})[node] = status.boot
                 await lab.power_off(node, "power_loss")
                 await lab.power_on(node)
@@ -119,7 +120,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         await all_of(self.nodes, undo)
 
     async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
-        """The setting reads back, and no host stands at the screen that the changed one gave."""
+        """The setting reads back, and each host that ``heal`` booted has begun another boot."""
         for node in self.nodes:
             before = self._before(notes, node)
             now = await lab.firmware_of(node)
@@ -128,7 +129,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
             stood = notes.get("stood", {}).get(node)
             status = await status_of(lab, node)
             if stood is not None and (status is None or status.boot <= stood):
-                return f"{node} still stands at the screen of its boot {stood}"
+                return f"{node} has not booted since its boot {stood}"
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,26 @@ def test_what_breaks_the_policy_is_latent_then_stops_and_then_is_undone(
     assert state(world)[0] is NodeRunState.RUNNING
     assert crypto_state(world) is HostCryptoState.SAFE, "its store is intact"
     assert boot(world) is NodeRunState.RUNNING
+
+
+def test_a_heal_during_a_boot_leaves_no_host_at_its_screen() -> None:
+    """The boot that is under way has the changed setting, and would stop after the heal."""
+    world = World(hosts=1, vms=0, key_persistence=True)
+    world.run(world.keeper.inject(fault_of(world, "host.boot_measure", {"secure_boot": False})))
+    world.run(world.lab.power_off(HOST, "power_loss"))
+
+    async def heal_during_boot() -> None:
+        boot = asyncio.ensure_future(world.lab.power_on(HOST))
+        while (await world.lab.status(HOST)).state is not NodeRunState.BOOTING:
+            await world.lab.sleep(0.1)
+        assert (await world.keeper.heal("f")).verified
+        await boot
+        while (await world.lab.status(HOST)).state is NodeRunState.BOOTING:
+            await world.lab.sleep(1)
+
+    world.run(heal_during_boot())
+    assert state(world)[0] is NodeRunState.RUNNING
+    world.close()
 
 
 @pytest.mark.slow

@@ -295,7 +295,7 @@ def test_a_host_that_still_stands_at_the_screen_of_the_changed_boot(world: World
 
     instead(bad, "firmware", set_up)
     bad.how = How.NOTHING
-    assert f"{HOST} still stands at the screen" in left(world, keeper)
+    assert f"{HOST} has not booted since its boot 2" in left(world, keeper)
     bad.how = None
     assert world.run(keeper.heal_all()).healed == ("f",)
 
