@@ -346,3 +346,27 @@ def test_a_vm_that_ran_when_its_host_fell_starts_where_it_was_moved_to(walk: Wal
         assert walk.running_on(FOUR) == [A]
 
     walk.world.run(story())
+
+
+def test_a_vm_that_left_is_not_registered_as_long_as_the_other_vcenter_has_it(walk: Walk) -> None:
+    """Somebody unregisters a VM and registers it again, and it is relocated in between: the
+    requests wait for the end of the relocation, and would take the VM into a second inventory."""
+    register = RegisterVm(vm=ONE, cluster=ClusterName(f"cluster-{WEST}"), host=B)
+
+    async def story() -> None:
+        await said(walk, WEST, PowerOffVm(vm=ONE))
+        relocated = asyncio.ensure_future(said(walk, WEST, to_east()))
+        await walk.lab.sleep(0.001)
+        unregistered = asyncio.ensure_future(said(walk, WEST, UnregisterVm(vm=ONE)))
+        assert (await relocated, await unregistered) == ("ok", "ok")
+        refused = await said(walk, WEST, register)
+        assert refused == f"AlreadyExists: {ONE} was relocated to {EAST}, which has it on {D}"
+        assert place(walk) == ([EAST], [D], [D])
+        await cut(walk, (WEST, EAST), (EAST, WEST))
+        assert "does not say whether it still has it" in await said(walk, WEST, register)
+        await walk.lab.drop_rules("cut")
+        assert await said(walk, EAST, UnregisterVm(vm=ONE)) == "ok"
+        assert await said(walk, WEST, register) == "ok"
+        assert place(walk) == ([WEST], [B], [B])
+
+    walk.world.run(story())

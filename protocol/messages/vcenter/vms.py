@@ -49,11 +49,12 @@ class VmCreated(Reply, frozen=True, kw_only=True):
 
 
 class RegisterVm(Request["VmRegistered"], frozen=True, kw_only=True):
-    """RegisterVM_Task: a VM whose files lie on the cluster's datastore comes into the inventory.
+    """RegisterVM_Task: add a VM to the inventory whose files are on the cluster's datastore.
 
-    On ``host``, else on the emptiest of the cluster. Its keys are looked for at once; a VM whose
-    keys cannot be had is registered and locked (REG-01). ``NotFound``: it has no files there. No
-    change when it is in the inventory, ``AlreadyExists`` when that is on another host.
+    On ``host``, or on the emptiest host of the cluster. vCenter fetches its keys at once; if they
+    are not available, the VM is registered and locked (REG-01). No change if it is in the inventory
+    already. ``NotFound``: it has no files there. ``AlreadyExists``: it is in the inventory on
+    another host, or was relocated to another vCenter that still has it (decision 104).
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

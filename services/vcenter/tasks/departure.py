@@ -11,7 +11,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from protocol.errors import EncryptionKeyRequired, InvalidState, ProductError, TimedOut
+from protocol.errors import (
+    AlreadyExists,
+    EncryptionKeyRequired,
+    InvalidState,
+    ProductError,
+    TimedOut,
+)
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
 from protocol.messages.host import (
@@ -21,7 +27,7 @@ from protocol.messages.host import (
     VmSummary,
 )
 from protocol.messages.vcenter import EndRelocation, RelocationEnded
-from protocol.terms import PowerState
+from protocol.terms import PowerState, VmName
 from services.vcenter.events import EventDraft
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, drop, put
@@ -229,6 +235,22 @@ async def _is_cleared(vc: VCenter, session: HostSession, left: RelocationRow) ->
         return False
     vc.sessions.lists_no_more(session.host, left.name)
     return True
+
+
+async def check_not_at_peer(vc: VCenter, vm: VmName) -> None:
+    """``AlreadyExists`` if the VM was relocated from here to another vCenter that still has it
+    (decision 104). ``InvalidState`` if that vCenter does not answer."""
+    left = vc.inventory.relocations.get(vm)
+    if left is None or left.state is not Relocation.LEFT:
+        return
+    try:
+        there = (await end_at_peer(vc, left)).vm
+    except ProductError as error:
+        raise InvalidState(
+            f"{vm} was relocated to {left.peer}, which does not say whether it still has it: {error}"
+        ) from None
+    if there is not None:
+        raise AlreadyExists(f"{vm} was relocated to {left.peer}, which has it on {there.host}")
 
 
 async def end_at_peer(

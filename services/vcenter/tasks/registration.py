@@ -1,11 +1,12 @@
-"""VMs that are added to the inventory and removed: registered, unregistered, destroyed.
+"""VMs that enter and leave the inventory: register, unregister, destroy.
 
-A user who registers a VM gives its keys to the cluster, whatever vCenter knew of them before,
-unless they belong to others (C28). Unregistering ends that.
+Registering a VM grants its keys to the cluster, whatever vCenter knew of them before, unless they
+belong to others (C28). Unregistering ends these grants. A VM that was relocated to another vCenter
+is registered only when that vCenter no longer has it (decision 104).
 
-Removing: the hosts that list the VM first, then the inventory, with the release of its keys in the
-same transaction (STD-17). A crash in between leaves a VM that no host lists, which a repeat
-removes. The keys leave the hosts soon afterwards; a host that is away loses them when it is back.
+A VM leaves the hosts that list it first, then the inventory; its keys are released in the same
+transaction (STD-17). After a crash in between, no host lists the VM, and a repeated request removes
+it. Hosts drop the keys soon afterwards; a host that is away drops them when it is back.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from services.vcenter.inventory import Edit, change_vm, drop
 from services.vcenter.keys.grants import end_grants, grant_keys, keys_from_vcenter
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import DatabaseTable, VmRow
+from services.vcenter.tasks.departure import check_not_at_peer
 from services.vcenter.vcenter import VCenter
 
 
@@ -38,6 +40,8 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: TaskCaller) -> V
     """REG-01: the VM is registered with its keys, or without them and locked."""
     names.VM.check(message.vm)
     vc.check_settled(message.vm)
+    if message.vm not in vc.inventory.vms:
+        await check_not_at_peer(vc, message.vm)
     known = vc.inventory.vms.get(message.vm)
     if known is not None and known.cluster != message.cluster:
         raise AlreadyExists(f"there is a virtual machine {known.name} in cluster {known.cluster}")
