@@ -247,7 +247,7 @@ async def check_not_at_peer(vc: VCenter, vm: VmName) -> None:
         there = (await end_at_peer(vc, left)).vm
     except ProductError as error:
         raise InvalidState(
-            f"{vm} was relocated to {left.peer}, which does not say whether it still has it: {error}"
+            f"{vm} was relocated to {left.peer}, which does not say whether it has it: {error}"
         ) from None
     if there is not None:
         raise AlreadyExists(f"{vm} was relocated to {left.peer}, which has it on {there.host}")
