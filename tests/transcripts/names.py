@@ -20,6 +20,7 @@ _BLOB = re.compile(r"(?<=/)[A-Za-z0-9_-]{60,}\b")  # a trusted key's id
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----(?:\n|\\n)).*?((?:\n|\\n)-----END)", re.S)
 _ISO = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00| UTC|\")")
 _UNIX = re.compile(r"\b1[78]\d{8}(?:\.\d+)?\b")
+_PYTHON = re.compile(r"(?<![\w.])3\.1[1-9](?![\w.%])")
 _FINE = re.compile(r"(?<![\w.])\d+\.\d{3,}(?![\w.])")  # moments of a run, below 100 ms
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,6 +72,7 @@ class Names:
         text = _PEM.sub(r"\1...\2", text)
         text = _ISO.sub(self._moment, text)
         text = _UNIX.sub(self._seconds, text)
+        text = _PYTHON.sub("3.x", text)
         return _FINE.sub(lambda match: f"{float(match[0]):.1f}", text)
 
     def _id(self, match: re.Match[str]) -> str:

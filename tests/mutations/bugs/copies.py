@@ -155,4 +155,4 @@ def snapshots_in_the_way() -> None:
     """REK-02 broken: a deep recrypt gives disks other DEKs while a snapshot needs those of
     before."""
 
-    plant(recrypt, "check_none", lambda original: lambda config, what: None)
+    plant(recrypt, "check_no_snapshots", lambda original: lambda config, what: None)
