@@ -209,9 +209,11 @@ class CopiesHandlers(Service):
 
     @serves(m.CheckRelocate)
     async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
-        """See ``incoming.check_relocation``."""
+        """See ``incoming.check_relocation`` and ``incoming.check_source``."""
         if message.datastore:
             await incoming.check_relocation(self.host, message)
+        else:
+            await incoming.check_source(self.host, message.vm)
         return m.RelocateChecked(datastore=self.host.config.datastore)
 
 

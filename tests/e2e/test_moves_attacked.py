@@ -11,6 +11,7 @@ import pytest
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.base import Request
+from protocol.messages.host import CheckRelocate
 from protocol.messages.vcenter import (
     AddHost,
     EnterMaintenanceMode,
@@ -368,5 +369,43 @@ def test_a_vm_that_left_is_not_registered_as_long_as_the_other_vcenter_has_it(wa
         assert await said(walk, EAST, UnregisterVm(vm=ONE)) == "ok"
         assert await said(walk, WEST, register) == "ok"
         assert place(walk) == ([WEST], [B], [B])
+
+    walk.world.run(story())
+
+
+def test_a_host_that_is_added_again_does_not_bring_back_a_vm_that_left(walk: Walk) -> None:
+    """The host was out of the inventory when its VM moved to the other vCenter, and still lists
+    it."""
+    cluster = ClusterName(f"cluster-{WEST}")
+
+    async def story() -> None:
+        await said(walk, WEST, PowerOffVm(vm=ONE))
+        await walk.lab.power_off(A, "power_loss")
+        await walk.lab.sleep(60)
+        assert await said(walk, WEST, RemoveHost(host=A)) == "ok"
+        assert await said(walk, WEST, RegisterVm(vm=ONE, cluster=cluster, host=B)) == "ok"
+        assert await said(walk, WEST, to_east()) == "ok"
+        await walk.lab.power_on(A)
+        await walk.lab.sleep(60)
+        assert sorted(walk.listing(ONE)) == [A, D]
+        assert await said(walk, WEST, AddHost(host=A, cluster=cluster)) == "ok"
+        await walk.lab.sleep(400)
+        assert place(walk) == ([EAST], [D], [D])
+
+    walk.world.run(story())
+
+
+def test_a_vm_that_another_host_runs_unseen_does_not_leave(walk: Walk) -> None:
+    """The host where vCenter has it is asked before a relocation, and sees the lock (seed 747)."""
+    there = RegisterVm(vm=ONE, cluster=ClusterName(f"cluster-{WEST}"), host=B)
+
+    async def story() -> None:
+        await cut(walk, (A, WEST), (WEST, A))
+        await walk.lab.sleep(60)
+        await said(walk, WEST, RemoveHost(host=A))
+        assert await said(walk, WEST, there) == "ok"
+        refused = await said(walk, B, CheckRelocate(vm=ONE))
+        assert refused == f"InvalidState: {ONE} is locked by {A}, where it may run"
+        assert await said(walk, B, CheckRelocate(vm=TWO)) == "ok"
 
     walk.world.run(story())

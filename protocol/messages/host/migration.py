@@ -122,7 +122,8 @@ class CheckRelocate(Request["RelocateChecked"], frozen=True, kw_only=True):
     The host looks for keys by every means of its own, and they must open the VM.
     ``InvalidArgument``: this host has another datastore. ``NotFound``: no files.
     ``EncryptionKeyRequired``: keys are missing, or do not open the VM. ``InvalidState``: they are
-    not ``keys``, or this host takes no VMs. An empty ``datastore`` asks for its name.
+    not ``keys``, or this host takes no VMs. An empty ``datastore`` asks the source for its name;
+    it refuses with ``InvalidState`` a VM that is off there and locked by another host.
     """
 
     repeat: ClassVar[Repeat] = Repeat.READ

@@ -44,6 +44,17 @@ async def check_relocation(host: EsxiHost, message: CheckRelocate) -> None:
         raise
 
 
+async def check_source(host: EsxiHost, name: VmName) -> None:
+    """``InvalidState`` if another host holds the lock of a VM that does not run here: it may run
+    there, unseen by vCenter."""
+    vm = host.vms.get(name)
+    if vm is None or vm.guest is not None:
+        return
+    holder = (await host.datastore.holders([name])).get(name)
+    if holder not in (None, host.node.name):
+        raise InvalidState(f"{name} is locked by {holder}, where it may run")
+
+
 async def prepare_migration(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
     """Get the keys, then register the VM; saved before the reply. A refusal leaves nothing.
 

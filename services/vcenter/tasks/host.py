@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol import names
 from protocol.errors import (
     AlreadyExists,
@@ -13,7 +15,7 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
-from protocol.messages.host import CryptoManagerHostPrepare, Done
+from protocol.messages.host import CryptoManagerHostPrepare, Done, HostSummary
 from protocol.messages.host.vsan import MountVsanDiskGroups
 from protocol.messages.vcenter import (
     AcknowledgeAlarm,
@@ -38,6 +40,7 @@ from protocol.terms import (
 )
 from services.vcenter.inventory import (
     DropVmsOf,
+    Edit,
     change_cluster,
     change_host,
     drop,
@@ -46,7 +49,7 @@ from services.vcenter.inventory import (
 )
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.removals import cancel_releases, host_left, release_keys
-from services.vcenter.tables import DatabaseTable, HostRow
+from services.vcenter.tables import DatabaseTable, HostRow, Relocation
 from services.vcenter.tasks.connection import first_pass
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.changes import APPLY_S
@@ -74,7 +77,9 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
     if row is None:
         row = HostRow(name=message.host, cluster=message.cluster)
         await vc.inventory.commit(
-            ensure_cluster(message.cluster), put(DatabaseTable.HOST, message.host, row)
+            ensure_cluster(message.cluster),
+            put(DatabaseTable.HOST, message.host, row),
+            *_note_departed_vms(vc, message.host, session.summary),
         )
         session.start()
         vc.moves.follow()  # it may list VMs that moved on without it
@@ -84,6 +89,20 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
             for other in vc.inventory.hosts_of(row.cluster):
                 vc.passes.want(other.name)  # its list of protected hosts has changed
     return HostAdded(host=vc.host_info(vc.host(message.host)))
+
+
+def _note_departed_vms(vc: VCenter, host: NodeName, summary: HostSummary | None) -> list[Edit]:
+    """A host that was not in the inventory when its VM was relocated still lists it: the host has
+    to unregister it (decision 104)."""
+    edits: list[Edit] = []
+    for vm in () if summary is None else summary.vms:
+        left = vc.inventory.relocations.get(vm.vm)
+        if left is None or left.state is not Relocation.LEFT or vm.vm in vc.inventory.vms:
+            continue
+        listed_by = tuple(dict.fromkeys((*left.listed_by, host)))
+        noted = msgspec.structs.replace(left, listed_by=listed_by)
+        edits.append(put(DatabaseTable.RELOCATION, left.name, noted))
+    return edits
 
 
 def _check_release(vc: VCenter, host: NodeName, release: Release) -> None:
