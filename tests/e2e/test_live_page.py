@@ -148,7 +148,8 @@ def test_five_hundred_hosts_are_drawn_in_under_a_second(browser: Page) -> None:
 
 
 def test_without_the_token_no_button_can_be_pressed(browser: Page, small: str) -> None:
-    browser.run("sessionStorage.clear()")
+    page = show(browser, small)
+    page.run("sessionStorage.clear()")
     page = show(browser, f"{small}#link:kms,vcenter")
     assert page.becomes("document.querySelectorAll('#drawer button[data-line]').length > 0", True)
     assert page.run("[...document.querySelectorAll('button[data-line]')].every(b => b.disabled)")

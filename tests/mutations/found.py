@@ -65,6 +65,7 @@ _OUTAGES: Final = CampaignWorld(
         )
     ),
 )
+_MEASURED: Final = CampaignWorld(mix=Mix(kinds=("host.boot_measure", "host.power_loss")))
 _CUT: Final = CampaignWorld(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
 _DUP: Final = CampaignWorld(mix=Mix(kinds=("link.dup",)))
 _NATIVE: Final = CampaignWorld(lab="native")
@@ -76,7 +77,7 @@ FOUND: Final = (
     Found("vcenter_answers_early", 6, "acked_key_recoverable", "1 of 1 lost"),
     Found("no_autostart", 0, "truth_table", "vm-04 is off at"),
     Found("key_leaks", 0, "no_plaintext_key", _LEFT),
-    Found("unseal_ignores_pcrs", 53, "no_unseal_under_changed_pcr", "esxi-002 (boot 2)"),
+    Found("unseal_ignores_pcrs", 22, "no_unseal_under_changed_pcr", "esxi-002 (boot 2)", _MEASURED),
     Found("retry_storm", 0, "no_livelock", "requests per host and minute, most of them by"),
     Found("creates_made_twice", 2, "one_effect", "kms made 2 keys for", _DUP),
     Found("cut_stays", 0, "acked_key_recoverable", "1 of 1 lost", _CUT),
