@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ async def test_a_kill_loses_rows_of_the_last_reads_only(tmp_path: Path) -> None:
     with serving(folder) as (process, _):  # which checks the whole trail
         process.send_signal(signal.SIGINT)
         process.wait(20)
-    with sqlite3.connect(folder / "disk" / "databases" / "keys.db") as database:
+    with closing(sqlite3.connect(folder / "disk" / "databases" / "keys.db")) as database:
         [[rows]] = database.execute("SELECT count(*) FROM audit WHERE operation = 'Get'")
     assert sum(at < killed_at - 2 for at in answered) <= rows <= len(answered) + len(streams)
     assert rows > 4
