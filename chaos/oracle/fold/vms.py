@@ -79,6 +79,9 @@ class FoldedVm:
     rekeyed: set[int] = field(default_factory=set)  # operations under way that change its key
     rekeyed_until: float = -1.0  # it may be under a key that its host has not told of
     adrift_until: float = -1.0  # it may be on another host, and off, after a migration
+    unmoved: bool = (
+        False  # the end of a migration is unknown, and it has not been seen running since
+    )
     lost_since: float = math.inf  # its host has failed, and others can start it
     ended_at: float = -1.0  # when the last power operation did
     _last_wanted: bool = False
@@ -91,6 +94,7 @@ class FoldedVm:
             self.note_restart_elsewhere()
         self.host, self.keys = str(data["host"]), tuple(data["keys"])
         self.running, self.boot = data["power"] == ON, int(data["boot"])
+        self.unmoved &= not self.running
         self.locked, self.missing = data["crypto"] == "locked", tuple(data["missing"])
         self._last_wanted = self._said_wanted = data["wanted"] == ON
         self.seq = seq
@@ -131,6 +135,7 @@ class FoldedVm:
         if kind == "info":
             self.note_restart_elsewhere()
             self.adrift_until = now + SETTLED_S
+            self.unmoved = True
 
     def end_recrypt(self, number: int, kind: str, now: float) -> None:
         """It is under another key, of which its host tells at the next look, or under its old one;
@@ -164,11 +169,15 @@ class FoldedVm:
         return OPEN if self.under_way else self.wanted
 
     def host_booted(self, *, others_may_run_it: bool = False) -> None:
-        """Its host begins another boot, with the command that it had accepted last. With vSphere HA
-        it is open whether that one still has the VM to start, until a host tells of it (HA-01)."""
+        """Its host begins another boot, with the command that it had accepted last.
+
+        It is open whether that host starts the VM with vSphere HA, until a host reports the VM
+        (HA-01), and after a migration with an unknown end: only the source may have accepted the
+        power-on (MOB-01).
+        """
         self.tries.clear()
         self.due = False
-        self.awaited = self.to_run == YES and not others_may_run_it
+        self.awaited = self.to_run == YES and not others_may_run_it and not self.unmoved
 
     def note_restart_elsewhere(self) -> None:
         """A host tells of it that did not have it: what is known of boots is another host's."""

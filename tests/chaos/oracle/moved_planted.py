@@ -90,6 +90,12 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "nobody knows whether it was migrated, and it is off where it was",
     ),
     (
+        FoldedVm.host_booted,
+        "and not self.unmoved",
+        "",
+        "nobody knows whether it was migrated, and its new host boots",
+    ),
+    (
         FoldedVm.end_recrypt,
         "self.rekeyed.discard(number)",
         "pass",

@@ -342,3 +342,17 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
 }
 
 OUTAGES = set(BAD) - {"recrypted long ago, without its keys, and powered on"}
+
+
+def unmoved() -> Story:
+    """A migration whose end nobody knows leaves vm-01 on esxi-002, off; its source is down."""
+    begun = Story(persistence=True).fault("dark", "host.reboot", nodes=[ONE]).node(ONE, "off")
+    story = moved(begun, "info")
+    story.vm("vm-01", TWO, "off").passes(100)
+    story.fault("fell", "host.power_loss", nodes=[TWO]).boot(TWO).heal("fell")
+    return story.host(TWO, "safe").vm("vm-01", TWO, "off")
+
+
+GOOD |= {
+    "nobody knows whether it was migrated, and its new host boots": lambda: unmoved().passes(60),
+}
