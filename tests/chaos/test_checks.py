@@ -523,6 +523,9 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("lock_told", CheckOutcome.FAIL, [MARKED, told([True])]),
     ("lock_told", CheckOutcome.FAIL, [MARKED, told([True, False], "x")]),
     ("lock_told", CheckOutcome.PASS, [MARKED, told([True], running="x")]),
+    ("lock_told", CheckOutcome.PASS, [MARKED, ("x", "invoke", "vm.move", {"n": 1}), told([True])]),
+    ("lock_told", CheckOutcome.FAIL, [MARKED, ("x", "invoke", "vm.move", {"n": 1}), told([])]),
+    ("lock_told", CheckOutcome.FAIL, [MARKED, ("x", "invoke", "vm.off", {"n": 1}), told([True])]),
     ("lock_told", CheckOutcome.UNKNOWN, [MARKED]),
     ("lock_told", CheckOutcome.UNKNOWN, [("vc", "state", "marks", {"locked": []})]),
     (

@@ -13,12 +13,14 @@ QUIET_S: Final = 120.0
 fault began or ended meanwhile."""
 _UNSEEN: Final = ("disconnected", "orphaned")
 _CHANGES: Final = ("fault", "heal")
+_TAKEN_OUT: Final = ("vm.unregister", "vm.destroy", "vm.move")
+"""Operations that take a VM out of the inventory. Its lock ends with that, and no event says so."""
 
 
 def lock_told(records: Sequence[Record]) -> Finding:
     """Pass when an event told of the lock of every VM that was marked as locked, the last such
     event of each says what its mark says at the end, and no VM that its host has had locked for
-    ``QUIET_S`` is without a mark then.
+    ``QUIET_S`` is without a mark then. The lock of a VM that left the inventory may end untold.
 
     ``marks`` states name the VMs that a vCenter has as ``locked``; ``lock_events`` of the end has
     for each of them in ``told`` whether each event said that it is locked, oldest first, and in
@@ -27,8 +29,11 @@ def lock_told(records: Sequence[Record]) -> Finding:
     nothing had to be, or nothing was read at the end.
     """
     marked: dict[str, int] = {}
+    taken_out: set[str] = set()
     end: Record | None = None
     for record in records:
+        if record.type == "invoke" and record.op in _TAKEN_OUT:
+            taken_out.add(record.node)
         if record.type != "state":
             continue
         if record.op == "marks":
@@ -47,6 +52,8 @@ def lock_told(records: Sequence[Record]) -> Finding:
     for vm, told in end.data["told"].items():
         if True not in told:
             wrong[vm] = f"{vm} was locked, and no event told of it"
+        elif told[-1] and vm in taken_out:
+            continue
         elif vm not in end.data["running"] and told[-1] != (vm in end.data["locked"]):
             wrong[vm] = f"{vm} is {'un' * told[-1]}locked, and no event told of it"
     if wrong:
