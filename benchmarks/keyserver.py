@@ -27,7 +27,7 @@ from services.kms.operations.core import KeyServerCore
 from services.kms.sealing.roots.base import RootMeans
 from services.kms.settings.config import KmsRole
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.disk import LabStore
 from services.runtime.real.rng import LabRng
 from services.runtime.store import Array
@@ -84,7 +84,7 @@ class _Life:
     async def core(self) -> KeyServerCore:
         """A core that serves."""
         rng = LabRng(SEED, self._life)
-        clock = LabClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
+        clock = PacedClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
         means = RootMeans(self._store.disk(self._life), rng)
         opened = await open_store(means, RootKind.KEYFILE, clock.now())
         database, vault = opened.database, opened.vault

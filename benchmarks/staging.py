@@ -28,7 +28,7 @@ from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
 from services.runtime.real.bus import NatsWire
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.world import LabTime
 from services.runtime.tpm.backends import missing_for_libtpms
@@ -125,7 +125,7 @@ def open_port(lab: ProcessLab, node: NodeName) -> tuple[BusPort, Incarnation]:
     """A port under the identity of ``node``, which must be off; not opened."""
     life = Incarnation(node, 1)
     time = lab.time
-    clock = LabClock(life, LabRng(SEED, life), epoch=time.epoch, wall=time.wall, pace=time.pace)
+    clock = PacedClock(life, LabRng(SEED, life), epoch=time.epoch, wall=time.wall, pace=time.pace)
     wire = NatsWire(lab.data.url, lab.identities.node(node).seed, life)
     rules = RuleTable(SEED, clock.monotonic)
     return BusPort(life, lambda: wire, lab.identities.keyring(node), rules, clock, "bench"), life

@@ -54,7 +54,7 @@ class ServerBox:
 
 
 @dataclass(frozen=True)
-class Mark:
+class BoxMark:
     """How a node is drawn that is not as the others: another class, and what its tip says more."""
 
     look: str
@@ -70,7 +70,7 @@ class Marks:
     ``#host:NAME``, ``#server:NAME`` and ``#link:A,B``.
     """
 
-    nodes: Mapping[str, Mark]
+    nodes: Mapping[str, BoxMark]
     broken: Callable[[ServerBox, ServerBox], str]
     marked: str = "under faults"
     linked: bool = False
@@ -85,7 +85,7 @@ def topology(story: Story) -> Picture:
         laid = [band for band in faults if _between(band, a, b)]
         return "; ".join(f"{band.id}: {band.summary or band.kind}" for band in laid)
 
-    nodes = {node: Mark("struck", _by(count)) for node, count in struck.items()}
+    nodes = {node: BoxMark("struck", _by(count)) for node, count in struck.items()}
     return draw_lab(story.directory.nodes, Marks(nodes, broken))
 
 

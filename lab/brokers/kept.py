@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class BrokerEndpoint(msgspec.Struct, frozen=True):
     """Where a broker listens. The port stays the same over restarts, or clients would lose it;
     -1 before the first start."""
 
@@ -31,7 +31,7 @@ def broker_folder(lab: Path, kind: str, number: int = 1) -> Path:
 
 
 def endpoint_file(broker: Path) -> Path:
-    """The file of an ``Endpoint`` in the folder of a broker."""
+    """The file of a ``BrokerEndpoint`` in the folder of a broker."""
     return broker / "endpoint.json"
 
 

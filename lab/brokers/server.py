@@ -35,7 +35,7 @@ from lab.brokers.configuration import (
     tap_user,
 )
 from lab.brokers.identities import SUPERVISOR, TAP, Identities
-from lab.brokers.kept import Endpoint, broker_folder, endpoint_file
+from lab.brokers.kept import BrokerEndpoint, broker_folder, endpoint_file
 from lab.brokers.looks import Connection, SystemAccount, server_name
 from lab.brokers.program import find_server
 from lab.schema.errors import KeysteadError
@@ -76,7 +76,7 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
         self._account: SystemAccount | None = None
         self._paused = False
-        self._endpoint: Endpoint | None = None
+        self._endpoint: BrokerEndpoint | None = None
         self._reload: asyncio.Task[None] | None = None
         self._reload_lock = asyncio.Lock()
         self._reloaded_at = 0.0
@@ -286,15 +286,15 @@ class Broker:
         lab was up the last time is chosen anew."""
         kept = self._load_endpoint()
         if not (_free(kept.port) and _free(kept.route)):
-            self._endpoint = Endpoint(-1, kept.server_name)
+            self._endpoint = BrokerEndpoint(-1, kept.server_name)
 
-    def _load_endpoint(self) -> Endpoint:
+    def _load_endpoint(self) -> BrokerEndpoint:
         """Where it listens, from memory, from disk, or made now (with a port to be chosen)."""
         if self._endpoint is None:
             try:
-                kept = msgspec.json.decode(self._endpoint_file.read_bytes(), type=Endpoint)
+                kept = msgspec.json.decode(self._endpoint_file.read_bytes(), type=BrokerEndpoint)
             except (OSError, msgspec.DecodeError):
-                kept = Endpoint(-1, f"keystead-{self.kind}-{os.urandom(6).hex()}")
+                kept = BrokerEndpoint(-1, f"keystead-{self.kind}-{os.urandom(6).hex()}")
             self._endpoint = kept
         return self._endpoint
 
@@ -338,7 +338,7 @@ class Broker:
             await self._still_there()
         if name != place.server_name:
             raise self._not_started(f"port {port} belongs to another server, {name!r}")
-        found = Endpoint(port, place.server_name, route)
+        found = BrokerEndpoint(port, place.server_name, route)
         if found != self._endpoint:
             self._endpoint = found
             replace_file(self._endpoint_file, msgspec.json.encode(found), durable=False)

@@ -27,7 +27,7 @@ from services.kms.access.authorization import KeyServerCaller
 from services.kms.endpoints.kmip.messages import Messages
 from services.kms.endpoints.kmip.operations import SPOKEN
 from services.kms.settings.config import KmsConfig, KmsRole
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 
 OWNER: Final = KeyServerCaller("cases", KmsRole.OWNER, "default")
 _UNENCODED: Final = "it expects bytes without attributes or encoding, and has asked for both"
@@ -108,7 +108,7 @@ async def converse(exchanges: tuple[Exchange, ...]) -> None:
             await server.stop()
 
 
-async def _converse(exchanges: tuple[Exchange, ...], messages: Messages, clock: LabClock) -> None:
+async def _converse(exchanges: tuple[Exchange, ...], messages: Messages, clock: PacedClock) -> None:
     """Who asks the very same again waits meanwhile: for the next date that it has named."""
     known, before = ConversationState(), b""
     for number, exchange in enumerate(exchanges, 1):

@@ -11,7 +11,7 @@ from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.streams import LabStreams
 from services.runtime.streams import TlsIdentity
@@ -37,7 +37,7 @@ class Standalone(NamedTuple):
 
     life: Incarnation
     rng: LabRng
-    clock: LabClock
+    clock: PacedClock
     streams: StreamPort
 
 
@@ -45,6 +45,6 @@ def standalone(name: NodeName, folder: Path | None = None) -> Standalone:
     """Under that name. ``folder``: of who lets others come."""
     life = Incarnation(name, 1)
     rng = LabRng(0, life)
-    clock = LabClock(life, rng, epoch=time.monotonic(), wall=time.time(), floor_s=0.0)
+    clock = PacedClock(life, rng, epoch=time.monotonic(), wall=time.time(), floor_s=0.0)
     driver = LabStreams(folder or Path(), life, RULELESS, clock.monotonic, 1.0)
     return Standalone(life, rng, clock, StreamPort(life, RULELESS, clock, driver))

@@ -17,7 +17,13 @@ from typing import Final, TypeVar
 import msgspec
 import nkeys
 
-from lab.brokers.kept import Endpoint, SecretFile, broker_folder, control_folder, endpoint_file
+from lab.brokers.kept import (
+    BrokerEndpoint,
+    SecretFile,
+    broker_folder,
+    control_folder,
+    endpoint_file,
+)
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, RunCommand, decode_answer, encode_command
@@ -60,7 +66,7 @@ def ask(lab: str, command: Command[A], vcenter: str = "", user: str = "") -> A |
     try:
         endpoint = endpoint_file(broker_folder(folder.path, "control")).read_bytes()
         secret = (control_folder(folder.path) / f"{_CLI}.json").read_bytes()
-        port = msgspec.json.decode(endpoint, type=Endpoint).port
+        port = msgspec.json.decode(endpoint, type=BrokerEndpoint).port
         keys = nkeys.from_seed(msgspec.json.decode(secret, type=SecretFile).seed.encode())
         message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
         with socket.create_connection(("127.0.0.1", port), timeout=LOOK_EVERY_S) as link:

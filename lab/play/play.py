@@ -40,7 +40,7 @@ from lab.simulation.workers import workers
 from lab.state.checkout import apply_patch, bug_patch
 from lab.topology.plan import Topology
 from services.runtime.sim.normal_form import describe_first_difference
-from services.runtime.sim.order import Order
+from services.runtime.sim.order import StepOrder
 from services.runtime.sim.runner import Stopping, never_stopping, run_in_worker
 from services.runtime.sim.worker import WorkerSocket
 from services.runtime.wire import TapCallback
@@ -115,7 +115,7 @@ def simulate_plan(
     """Play on a simulated lab that is ready; the history stays in memory. ``scan``: this process
     has kept the ledger of keys since before the lab was made."""
     if made.order:
-        lab.loop.reseed(lab.seed, Order(made.order))
+        lab.loop.reseed(lab.seed, StepOrder(made.order))
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
     lab.broker.tap = _both(lab.broker.tap, UnansweredRequests(history).hear)

@@ -54,7 +54,7 @@ from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm, queue_of, summarize_disks
 from services.esxi.vms.vtpm import Vtpm
-from services.esxi.vsan.handlers import VsanHandlers
+from services.esxi.vsan.handlers import EsxiVsanHandlers
 from services.runtime.ports import Ports, Tpm
 from services.runtime.service import Peer, Service, serves
 
@@ -92,7 +92,7 @@ def _vm(message: Any) -> str:
     return queue_of(message.vm)
 
 
-class VtpmHandlers(Service):
+class EsxiVtpmHandlers(Service):
     """Handlers of ``protocol.messages.host.vtpm``. A subclass sets ``host``."""
 
     host: EsxiHost
@@ -168,7 +168,7 @@ def _clones(message: Any) -> str:
     return "clones"
 
 
-class CopiesHandlers(Service):
+class EsxiCopyHandlers(Service):
     """Handlers of ``protocol.messages.host.copies``. A subclass sets ``host``."""
 
     host: EsxiHost
@@ -234,7 +234,9 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, IntruderHandlers):
+class EsxiService(
+    EsxiVsanHandlers, HaHandlers, EsxiVtpmHandlers, EsxiCopyHandlers, IntruderHandlers
+):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI

@@ -16,7 +16,7 @@ from services.esxi.providers.trusted import (
 from services.runtime.service import Peer, Service, serves
 
 
-class TrustHandlers(Service):
+class EsxiTrustHandlers(Service):
     """Handlers of ``protocol.messages.host.trust``. A subclass sets ``host``."""
 
     host: EsxiHost

@@ -39,12 +39,12 @@ class Sorted(Generic[N]):
         elif there and not present:
             del self._names[place]
 
-    def after(self, cursor: N | None) -> Rest[N]:
+    def after(self, cursor: N | None) -> RowsFrom[N]:
         """The names above the cursor; all without one."""
-        return Rest(self._names, 0 if cursor is None else bisect_right(self._names, cursor))
+        return RowsFrom(self._names, 0 if cursor is None else bisect_right(self._names, cursor))
 
 
-class Rest(Generic[N]):
+class RowsFrom(Generic[N]):
     """A list from a position on. Nothing is copied: read it before the next wait."""
 
     def __init__(self, names: Sequence[N], start: int) -> None:

@@ -131,7 +131,7 @@ from services.vcenter.tasks import (
 )
 from services.vcenter.tasks.departure import clear_registrations, settle, tell_stayed
 from services.vcenter.ticker import Ticker
-from services.vcenter.trust.handlers import TrustHandlers
+from services.vcenter.trust.handlers import VcenterTrustHandlers
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.health import health
 from services.vcenter.vsan.keeper import VsanKeeper
@@ -144,7 +144,7 @@ def _vm(message: Any) -> str:
     return f"vm:{message.vm}"
 
 
-class VtpmHandlers(ProviderHandlers):
+class VcenterVtpmHandlers(ProviderHandlers):
     """Virtual TPMs and their certificates."""
 
     @serves(AddVtpm, turn=_vm)
@@ -179,7 +179,7 @@ def _disks(message: Any) -> str:
     return f"vsan-disks:{message.host}"
 
 
-class VsanHandlers(ProviderHandlers):
+class VcenterVsanHandlers(ProviderHandlers):
     """vSAN encryption. ``vsan`` is set by ``start``."""
 
     vsan: VsanKeeper
@@ -314,7 +314,7 @@ class KmipHandlers(ProviderHandlers):
 # vCenter's handlers for clones, templates and snapshots, and the stream of a migration.
 
 
-class CopiesHandlers(ProviderHandlers):
+class VcenterCopyHandlers(ProviderHandlers):
     """Clones, templates and snapshots."""
 
     @serves(m.CloneVm, turn=_vm)
@@ -368,11 +368,11 @@ def _cluster(message: Any) -> str:
 
 
 class VcenterService(
-    TrustHandlers,
-    VsanHandlers,
-    VtpmHandlers,
+    VcenterTrustHandlers,
+    VcenterVsanHandlers,
+    VcenterVtpmHandlers,
     KmipHandlers,
-    CopiesHandlers,
+    VcenterCopyHandlers,
     RelocationHandlers,
     AuthorizationHandlers,
 ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lab.kmip.replay.findings import Level
+from lab.kmip.replay.findings import FindingLevel
 from lab.kmip.replay.kinds import KINDS
 from tests.docs.findings_page import PAGE, page
 
@@ -17,4 +17,4 @@ def test_ids_are_words_and_each_stands_once() -> None:
     ids = [kind.id for kind in KINDS]
     assert len(set(ids)) == len(ids) > 30
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", one) for one in ids)
-    assert {kind.level for kind in KINDS} == set(Level)
+    assert {kind.level for kind in KINDS} == set(FindingLevel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from lab.cli.watch.scene import Answers
+from lab.cli.watch.scene import LabAnswers
 from lab.schema.commands import GetEvents, GetFaults, GetHosts, GetNodes, GetStatus, GetVms
 from lab.schema.errors import KeysteadError
 from lab.serve.following import Do
@@ -14,10 +14,10 @@ _AWAY: Final = ("KS-PRODUCT-001", "KS-USE-002")  # what a silent vCenter answers
 _EVENTS: Final = 50
 
 
-async def ask(do: Do, before: Answers | None) -> Answers:
+async def ask(do: Do, before: LabAnswers | None) -> LabAnswers:
     """All that a scene is made of. What vCenter does not answer now is taken from ``before``."""
     status, nodes, faults = await do(GetStatus()), await do(GetNodes()), await do(GetFaults())
-    made = Answers(status, nodes.items, faults=faults.items)
+    made = LabAnswers(status, nodes.items, faults=faults.items)
     last = before.events[-1].sequence if before is not None and before.events else 0
     try:
         hosts, vms = await do(GetHosts()), await do(GetVms())

@@ -25,7 +25,7 @@ from lab.state.state_folder import LabFolder
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from lab.cli.watch.scene import Answers, Scene
+    from lab.cli.watch.scene import LabAnswers, LabView
 
 Kinds = Literal["all", "problems", "hosts", "vms"]
 _BY_KEY: Final[dict[str, Kinds]] = {"a": "all", "p": "problems", "h": "hosts", "v": "vms"}
@@ -125,7 +125,7 @@ async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once:
             return
         pressed = asyncio.Event()
         with _screen() as live, _keys(asyncio.get_running_loop(), pressed) as typed:
-            seen: Answers | None = None
+            seen: LabAnswers | None = None
             while not wanted.ended:
                 seen = await ask(lab.do, seen)
                 _draw(live, scene_of_lab(seen), wanted, run=False)
@@ -178,7 +178,7 @@ def _choose(wanted: _Wanted, key: str) -> None:
 # Terminal -----------------------------------------------------------------------------------
 
 
-def _draw(live: Live, scene: Scene, wanted: _Wanted, *, run: bool) -> None:
+def _draw(live: Live, scene: LabView, wanted: _Wanted, *, run: bool) -> None:
     from rich.console import Group
 
     from lab.cli.watch.drawing import KEYS_OF_LAB, KEYS_OF_RUN, draw
@@ -189,7 +189,7 @@ def _draw(live: Live, scene: Scene, wanted: _Wanted, *, run: bool) -> None:
     live.update(Group(*draw(chosen, size.width, size.height, keys=keys)), refresh=True)
 
 
-def _draw_once(scene: Scene, wanted: _Wanted) -> None:
+def _draw_once(scene: LabView, wanted: _Wanted) -> None:
     """One picture, as high as it has to be."""
     from lab.cli.watch.drawing import draw
 

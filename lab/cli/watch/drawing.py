@@ -10,14 +10,14 @@ from typing import Final
 
 from rich.text import Text
 
-from lab.cli.watch.scene import FaultLine, Level, Scene, Tile, by_level
+from lab.cli.watch.scene import FaultLine, LabView, StateLevel, Tile, by_level
 from protocol.printable import one_line
 
 STYLES: Final = {
-    Level.BAD: "bold red",
-    Level.ODD: "yellow",
-    Level.IDLE: "dim",
-    Level.GOOD: "green",
+    StateLevel.BAD: "bold red",
+    StateLevel.ODD: "yellow",
+    StateLevel.IDLE: "dim",
+    StateLevel.GOOD: "green",
 }
 KEYS_OF_LAB: Final = "q quit  a all  p problems  h hosts  v VMs"
 KEYS_OF_RUN: Final = f"{KEYS_OF_LAB}  <- -> step  0 begin  $ end"
@@ -25,7 +25,7 @@ _SHARE: Final = 0.4  # of the height, for problems at the most
 _EVENTS: Final = 6  # lines at the most
 
 
-def draw(scene: Scene, width: int, height: int, *, keys: str = "") -> list[Text]:
+def draw(scene: LabView, width: int, height: int, *, keys: str = "") -> list[Text]:
     """At most ``height`` lines of at most ``width`` characters, what is wrong first."""
     head = [*_heading(scene, width, keys), *map(Text, scene.summary())]
     if scene.notice:
@@ -51,7 +51,7 @@ def draw(scene: Scene, width: int, height: int, *, keys: str = "") -> list[Text]
     return lines[:height]
 
 
-def _heading(scene: Scene, width: int, keys: str) -> list[Text]:
+def _heading(scene: LabView, width: int, keys: str) -> list[Text]:
     title = Text(one_line(scene.title), "bold")
     if not keys:
         return [title]

@@ -34,7 +34,7 @@ from protocol.terms import (
 )
 
 
-class Level(IntEnum):
+class StateLevel(IntEnum):
     """How bad a state is."""
 
     BAD = 0
@@ -43,7 +43,12 @@ class Level(IntEnum):
     GOOD = 3
 
 
-_SIGN: Final = {Level.BAD: "!", Level.ODD: "?", Level.IDLE: "-", Level.GOOD: "+"}
+_SIGN: Final = {
+    StateLevel.BAD: "!",
+    StateLevel.ODD: "?",
+    StateLevel.IDLE: "-",
+    StateLevel.GOOD: "+",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Tile:
 
     name: str
     state: str
-    level: Level
+    level: StateLevel
     why: str = ""
     kind: str = "server"
 
@@ -85,7 +90,7 @@ class KeyCount:
 
 
 @dataclass(frozen=True)
-class Scene:
+class LabView:
     """A moment of a lab. ``notice``: what cannot be seen now, and why."""
 
     title: str
@@ -101,7 +106,7 @@ class Scene:
     def problems(self) -> tuple[Tile, ...]:
         """Servers, hosts and VMs that are not as they should be, the worst first."""
         found = (*self.servers, *self.hosts, *self.vms)
-        return by_level(tile for tile in found if tile.level <= Level.ODD)
+        return by_level(tile for tile in found if tile.level <= StateLevel.ODD)
 
     def summary(self) -> tuple[str, ...]:
         """How many hosts and VMs are in each state, and how many keys there are."""
@@ -116,7 +121,7 @@ class Scene:
             lines.append(f"{told}, {keys.missing} missing")
         return tuple(lines)
 
-    def select(self, kinds: str, patterns: Sequence[str]) -> Scene:
+    def select(self, kinds: str, patterns: Sequence[str]) -> LabView:
         """Only ``hosts``, ``vms`` or ``problems``, and of them those whose name is like one of
         ``patterns``; ``all`` and no pattern: everything."""
 
@@ -126,7 +131,7 @@ class Scene:
                 for tile in tiles
                 if not patterns or any(fnmatch(tile.name, f"*{one}*") for one in patterns)
             ]
-            return tuple(t for t in named if kinds != "problems" or t.level <= Level.ODD)
+            return tuple(t for t in named if kinds != "problems" or t.level <= StateLevel.ODD)
 
         return replace(
             self,
@@ -147,7 +152,7 @@ def _count(tiles: Iterable[Tile]) -> str:
 
 
 @dataclass(frozen=True)
-class Answers:
+class LabAnswers:
     """What a lab has answered; hosts and VMs are those of the last time that vCenter did."""
 
     status: LabStatus
@@ -159,11 +164,11 @@ class Answers:
     away: str = ""  # why vCenter does not answer now
 
 
-def scene_of_lab(seen: Answers) -> Scene:
+def scene_of_lab(seen: LabAnswers) -> LabView:
     """The scene of a running lab."""
     status = seen.status
     hosts = {host.host: host for host in seen.hosts}
-    return Scene(
+    return LabView(
         title=f"lab {status.name}  {moment(status.lab_time)}  pace {status.pace:g}",
         servers=tuple(_server(node) for node in seen.nodes if node.role is not Role.ESXI),
         hosts=tuple(
@@ -194,10 +199,10 @@ def _server(node: Node) -> Tile:
     return Tile(node.node, node.state.value, level, node.screen, kind)
 
 
-def _machine_level(state: MachineState) -> Level:
+def _machine_level(state: MachineState) -> StateLevel:
     if state is MachineState.RUNNING:
-        return Level.GOOD
-    return Level.ODD if state is MachineState.BOOTING else Level.BAD
+        return StateLevel.GOOD
+    return StateLevel.ODD if state is MachineState.BOOTING else StateLevel.BAD
 
 
 def _host(node: Node, host: Host | None) -> Tile:
@@ -206,15 +211,17 @@ def _host(node: Node, host: Host | None) -> Tile:
     state = str(host.crypto_state.value if host.crypto_state else "running")
     name = node.node
     if host.connection is not HostConnectionState.CONNECTED:
-        return Tile(name, host.connection.value, Level.BAD, f"vCenter has it as {state}", "host")
+        return Tile(
+            name, host.connection.value, StateLevel.BAD, f"vCenter has it as {state}", "host"
+        )
     if host.in_maintenance_mode:
-        return Tile(name, "maintenance", Level.IDLE, kind="host")
+        return Tile(name, "maintenance", StateLevel.IDLE, kind="host")
     if host.alarms and host.crypto_state is not HostCryptoState.SAFE:
-        return Tile(name, state, Level.ODD, ", ".join(host.alarms), "host")
+        return Tile(name, state, StateLevel.ODD, ", ".join(host.alarms), "host")
     lacks = host.crypto_state is HostCryptoState.PREPARED and host.crypto_key_id is not None
     why = "its host key is not there" if lacks else ""
     good = host.crypto_state is HostCryptoState.SAFE
-    level = Level.ODD if lacks else Level.GOOD if good else Level.IDLE
+    level = StateLevel.ODD if lacks else StateLevel.GOOD if good else StateLevel.IDLE
     return Tile(name, state, level, why, "host")
 
 
@@ -223,38 +230,38 @@ def _vm(vm: Vm) -> Tile:
     where = f"on {vm.host}"
     if vm.crypto is VmCryptoState.LOCKED:
         keys = f"{missing} key{'s' if len(vm.missing) > 1 else ''}" if missing else ""
-        return Tile(vm.vm, "locked", Level.BAD, f"{where}, {keys}" if keys else where, "vm")
+        return Tile(vm.vm, "locked", StateLevel.BAD, f"{where}, {keys}" if keys else where, "vm")
     if vm.connection is not VmConnectionState.CONNECTED:
-        return Tile(vm.vm, vm.connection.value, Level.BAD, where, "vm")
+        return Tile(vm.vm, vm.connection.value, StateLevel.BAD, where, "vm")
     if vm.stale:
-        return Tile(vm.vm, "stale", Level.ODD, f"{where}, which does not answer vCenter", "vm")
+        return Tile(vm.vm, "stale", StateLevel.ODD, f"{where}, which does not answer vCenter", "vm")
     if vm.power is PowerState.ON:
-        return Tile(vm.vm, "running", Level.GOOD, kind="vm")
-    return Tile(vm.vm, "off", Level.IDLE, kind="vm")
+        return Tile(vm.vm, "running", StateLevel.GOOD, kind="vm")
+    return Tile(vm.vm, "off", StateLevel.IDLE, kind="vm")
 
 
 # Stored runs --------------------------------------------------------------------------------
 
 _OF_RUN: Final = {
-    "safe": Level.GOOD,
-    "running": Level.GOOD,
-    "incapable": Level.IDLE,
-    "unknown": Level.IDLE,
-    "prepared": Level.ODD,
-    "booting": Level.ODD,
-    "pendingIncapable": Level.ODD,
-    "off": Level.ODD,
+    "safe": StateLevel.GOOD,
+    "running": StateLevel.GOOD,
+    "incapable": StateLevel.IDLE,
+    "unknown": StateLevel.IDLE,
+    "prepared": StateLevel.ODD,
+    "booting": StateLevel.ODD,
+    "pendingIncapable": StateLevel.ODD,
+    "off": StateLevel.ODD,
 }
 """States of lanes; every other one is bad."""
 _TOLD: Final = ("fault", "heal", "fail", "probe")
 EVENTS: Final = 50  # of a scene at the most
 
 
-def scene_of_run(story: Story, t: float) -> Scene:
+def scene_of_run(story: Story, t: float) -> LabView:
     """The scene of a stored run, ``t`` seconds after its begin."""
     told = [record for record in story.records if record.t <= t and record.type in _TOLD]
     ended = f" of {moment(story.seconds)}  {story.word.upper()}"
-    return Scene(
+    return LabView(
         title=f"run {story.run}  {moment(t)}{ended}",
         hosts=tuple(_lane(lane, t) for lane in story.lanes if not lane.vm),
         vms=tuple(_lane(lane, t) for lane in story.lanes if lane.vm),
@@ -279,7 +286,7 @@ def _lane(lane: Lane, t: float) -> Tile:
     state = states[0]
     where = f"on {lane.host}" if lane.vm else ""
     kind = "vm" if lane.vm else "host"
-    return Tile(lane.name, state, _OF_RUN.get(state, Level.BAD), where, kind)
+    return Tile(lane.name, state, _OF_RUN.get(state, StateLevel.BAD), where, kind)
 
 
 def moments(story: Story) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 
-class Level(StrEnum):
+class FindingLevel(StrEnum):
     """How much a finding weighs."""
 
     NOTICE = "notice"
@@ -59,7 +59,7 @@ class FindingKind(NamedTuple):
 
     id: str
     check: ServerCheck
-    level: Level
+    level: FindingLevel
     title: str
     vcenter: str
     fix: str
@@ -81,6 +81,6 @@ class ServerFinding(NamedTuple):
 def verdict_of(findings: Iterable[ServerFinding]) -> ReplayVerdict:
     """The worst of the findings decides."""
     levels = {finding.kind.level for finding in findings}
-    if Level.ERROR in levels:
+    if FindingLevel.ERROR in levels:
         return ReplayVerdict.FAILS
     return ReplayVerdict.NOTICES if levels else ReplayVerdict.WORKS

@@ -6,7 +6,7 @@ from typing import Final
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from lab.kmip.replay.findings import Level
+from lab.kmip.replay.findings import FindingLevel
 from lab.kmip.replay.reporting import SKIPPED
 from lab.schema.answers.replay import ReplayCheck, ReplayFinding, ReplayPhase, ReplayReport
 from protocol.printable import printable
@@ -72,7 +72,7 @@ def _case(check: ReplayCheck, found: list[ReplayFinding]) -> TestCase:
 
 
 def _failure(found: ReplayFinding) -> Failure:
-    failure = Failure(printable(f"{found.id}: {found.title}"), Level(found.level).value)
+    failure = Failure(printable(f"{found.id}: {found.title}"), FindingLevel(found.level).value)
     failure.text = printable(
         f"at: {found.step}, {found.times} times\nseen: {found.seen}\n"
         f"vCenter: {found.vcenter}\nfix: {found.fix}\nsource: {found.source}"

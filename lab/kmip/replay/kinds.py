@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.kmip.replay.findings import FindingKind, Level, PlayPhase, ServerCheck
+from lab.kmip.replay.findings import FindingKind, FindingLevel, PlayPhase, ServerCheck
 
 UNREACHABLE: Final = (
     "the provider is not connected: keys have the reason KeyStateClusterUnreachable, and tasks "
@@ -58,7 +58,7 @@ STORM = ServerCheck(PlayPhase.STORM, "many hosts fetch their keys at once")
 SERVER_UNREACHABLE = FindingKind(
     "server-unreachable",
     ADDED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "No server of the provider answers",
     UNREACHABLE,
     "start the server, and check its address, its port and the firewalls between",
@@ -67,7 +67,7 @@ SERVER_UNREACHABLE = FindingKind(
 SERVER_DOWN = FindingKind(
     "server-down",
     ADDED,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "One server of several does not answer",
     "the provider works while another of its servers answers; an alarm tells of this one",
     "start the server, and check its address, its port and the firewalls between",
@@ -76,7 +76,7 @@ SERVER_DOWN = FindingKind(
 SERVER_NOT_TRUSTED = FindingKind(
     "server-not-trusted",
     ADDED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "The server's certificate does not lead to a trusted one",
     UNTRUSTED_SERVER,
     "give the certificate of its authority, or its own, with --ca; renew one that has expired",
@@ -85,7 +85,7 @@ SERVER_NOT_TRUSTED = FindingKind(
 CLIENT_NOT_TRUSTED = FindingKind(
     "client-not-trusted",
     ADDED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "The server refuses the client's certificate",
     UNTRUSTED_CLIENT,
     "have the server trust the certificate of --cert, or the authority above it",
@@ -94,7 +94,7 @@ CLIENT_NOT_TRUSTED = FindingKind(
 SERVER_NOT_ADDED = FindingKind(
     "server-not-added",
     ADDED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "The server refuses what vCenter asks when it is added to a provider",
     "the server cannot be added: no trust is established",
     "answer Discover Versions and Query of Server Information, which have no user name",
@@ -103,7 +103,7 @@ SERVER_NOT_ADDED = FindingKind(
 VERSION_NOT_OFFERED = FindingKind(
     "version-not-offered",
     OFFERED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "Discover Versions does not offer KMIP 1.1",
     "vCenter speaks KMIP 1.1 and no other version, whatever a server offers",
     "support KMIP 1.1, and list it in the answer to Discover Versions",
@@ -112,7 +112,7 @@ VERSION_NOT_OFFERED = FindingKind(
 NO_CLIENT_CERTIFICATE = FindingKind(
     "no-client-certificate",
     NOBODY,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A client without a certificate is given a key",
     "it works; so does everybody else who reaches the server, and reads every key",
     "ask for a client certificate in the TLS handshake, and end the handshake without one",
@@ -121,7 +121,7 @@ NO_CLIENT_CERTIFICATE = FindingKind(
 CLIENT_CERTIFICATE_OPTIONAL = FindingKind(
     "client-certificate-optional",
     NOBODY,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A client without a certificate is answered, but not given a key",
     "it works: the server tells clients apart by something else than their certificates",
     "ask for a client certificate in the TLS handshake, and end the handshake without one",
@@ -130,7 +130,7 @@ CLIENT_CERTIFICATE_OPTIONAL = FindingKind(
 UNKNOWN_CLIENT_SERVED = FindingKind(
     "unknown-client-served",
     UNKNOWN,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A client with an unknown certificate is given a key",
     "it works; so does everybody who makes a certificate with the name of the client",
     "trust only certificates that were given to the server, or those under its authorities",
@@ -139,7 +139,7 @@ UNKNOWN_CLIENT_SERVED = FindingKind(
 EXPIRED_CLIENT_SERVED = FindingKind(
     "expired-client-served",
     EXPIRED,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A client whose certificate has expired is given a key",
     "it works, and a certificate that should be of no use any more still opens every key",
     "refuse certificates before their beginning and after their end",
@@ -148,7 +148,7 @@ EXPIRED_CLIENT_SERVED = FindingKind(
 OLD_TLS = FindingKind(
     "old-tls",
     OLD,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The server accepts TLS 1.0 or 1.1",
     "it works: vCenter uses TLS 1.2 or later",
     "accept TLS 1.2 and 1.3 only (RFC 8996)",
@@ -157,7 +157,7 @@ OLD_TLS = FindingKind(
 WEAK_CIPHER = FindingKind(
     "weak-cipher",
     CIPHER,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The server uses a cipher without forward secrecy or authenticated encryption",
     "it works; such suites have known attacks, or let who has recorded the traffic read keys once "
     "the server's private key is known",
@@ -167,7 +167,7 @@ WEAK_CIPHER = FindingKind(
 CERTIFICATE_NAME = FindingKind(
     "certificate-name",
     SERVER_CERTIFICATE,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The server's certificate is for another name",
     f"vCenter trusts the certificate that a person accepted; {_NOT_KNOWN} with another name",
     "issue a certificate whose Subject Alternative Names have every name and address of the server",
@@ -176,7 +176,7 @@ CERTIFICATE_NAME = FindingKind(
 CERTIFICATE_EXPIRING = FindingKind(
     "certificate-expiring",
     SERVER_CERTIFICATE,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The server's certificate ends soon",
     "it works, and an event warns of it; from that day on the provider is not connected",
     "renew the certificate, and have vCenter trust the new one before the old one ends",
@@ -185,7 +185,7 @@ CERTIFICATE_EXPIRING = FindingKind(
 CLIENT_CERTIFICATE_EXPIRING = FindingKind(
     "client-certificate-expiring",
     CLIENT_CERTIFICATE,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The client's certificate ends soon",
     "it works, and an event warns of it; from that day on the provider is not connected",
     "renew the certificate, and have the server trust the new one before the old one ends",
@@ -195,7 +195,7 @@ CLIENT_CERTIFICATE_EXPIRING = FindingKind(
 TRUST_FLOW_REFUSED = FindingKind(
     "trust-flow-refused",
     TRUST_FLOW,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "The server does not accept the identity of a trust flow",
     "trust cannot be established in this way; an administrator has to choose another one",
     "do the server's part of the flow, and let that client make and get keys",
@@ -207,7 +207,7 @@ TRUST_FLOW_REFUSED = FindingKind(
 VERSION_CHANGED = FindingKind(
     "version-changed",
     ANSWERS,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A message of KMIP 1.1 is answered under another version",
     f"it may meet fields that KMIP 1.1 does not have; {_NOT_KNOWN}",
     "answer under the Protocol Version of the request",
@@ -216,7 +216,7 @@ VERSION_CHANGED = FindingKind(
 BATCH_ID_MISSING = FindingKind(
     "batch-id-missing",
     ANSWERS,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "An answer leaves out the Unique Batch Item ID of the request",
     f"it numbers every item of every message but the first of a session; {_NOT_KNOWN}",
     "repeat the Unique Batch Item ID of each item of a request",
@@ -225,7 +225,7 @@ BATCH_ID_MISSING = FindingKind(
 HEALTH_FAILED = FindingKind(
     "health-failed",
     HEALTH,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The periodic look at the server fails",
     "the provider turns red and an alarm goes off; hosts go on with the keys that they have",
     "answer two Discover Versions on one connection, the second with a Unique Batch Item ID",
@@ -234,7 +234,7 @@ HEALTH_FAILED = FindingKind(
 CREATE_FAILED = FindingKind(
     "create-failed",
     CREATED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "No key is made",
     "encrypting a VM fails",
     "let the client create AES-256 keys of which it says no name, group or date",
@@ -243,7 +243,7 @@ CREATE_FAILED = FindingKind(
 ID_REPEATED = FindingKind(
     "id-repeated",
     CREATED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "Two Creates are answered with the same Unique Identifier",
     "two VMs have one key, or one of the two keys cannot be had any more",
     "give each object an identifier of its own, on all servers of the provider together",
@@ -252,7 +252,7 @@ ID_REPEATED = FindingKind(
 TAG_FAILED = FindingKind(
     "tag-failed",
     TAGGED,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A key cannot be given the custom attributes that say what it is for",
     "forgiven: the key is used without its attributes, and nobody sees at the server whose it is",
     "support Add Attribute for names that begin with x-, three items to a message",
@@ -261,7 +261,7 @@ TAG_FAILED = FindingKind(
 TAGS_LOST = FindingKind(
     "tags-lost",
     TAGGED,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "Custom attributes that were accepted are not there",
     "it does not look: the key is used, and nobody sees at the server whose it is",
     "store custom attributes, and return them when they are asked for by name",
@@ -270,7 +270,7 @@ TAGS_LOST = FindingKind(
 USE_FAILED = FindingKind(
     "use-failed",
     USED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A new key cannot be fetched and activated",
     "'Cannot get key from KMS server': encrypting a VM fails",
     "let the client get a key that is Pre-Active, ask for its State and activate it",
@@ -279,7 +279,7 @@ USE_FAILED = FindingKind(
 KEY_NOT_ACTIVE = FindingKind(
     "key-not-active",
     USED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A new key is not Active after it was activated",
     "KeyStateNotActiveOrEnabled: no VM is encrypted with such a key",
     "make new keys Pre-Active or Active, and Active after Activate",
@@ -288,7 +288,7 @@ KEY_NOT_ACTIVE = FindingKind(
 KEY_CONSTANT = FindingKind(
     "key-constant",
     VALUES,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "The value of a key is one byte, repeated",
     "it works, and everybody can guess the key",
     "draw keys from an approved random number generator",
@@ -297,7 +297,7 @@ KEY_CONSTANT = FindingKind(
 KEY_REPEATED = FindingKind(
     "key-repeated",
     VALUES,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "Different keys have the same value",
     "it works, and who has one key has them all: a recrypt changes nothing",
     "draw the value of each key anew",
@@ -306,7 +306,7 @@ KEY_REPEATED = FindingKind(
 KEY_LENGTH = FindingKind(
     "key-length",
     VALUES,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "The Cryptographic Length of a key is not the length of its value",
     f"it asks for AES-256 keys; {_NOT_KNOWN} with one that claims another length",
     "let the Cryptographic Length of the Key Block be that of its Key Material, in bits",
@@ -315,7 +315,7 @@ KEY_LENGTH = FindingKind(
 KEY_ALGORITHM = FindingKind(
     "key-algorithm",
     VALUES,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A key is of another algorithm than AES",
     f"it asks for AES-256 keys; {_NOT_KNOWN} with another algorithm",
     "let the Cryptographic Algorithm of the Key Block be that which Create named",
@@ -324,7 +324,7 @@ KEY_ALGORITHM = FindingKind(
 KEY_CHANGED = FindingKind(
     "key-changed",
     VALUES,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A key has another value than before",
     f"what was encrypted with the first value cannot be read with the second: {_LOCKED}",
     "return the value of the key as it was made, whenever and wherever it is asked for",
@@ -333,7 +333,7 @@ KEY_CHANGED = FindingKind(
 FETCH_FAILED = FindingKind(
     "fetch-failed",
     FETCHED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A key cannot be fetched again",
     f"a host that has lost its cache does not get the key: {_LOCKED}",
     "let the client get each of its keys at any time, by its Unique Identifier",
@@ -342,7 +342,7 @@ FETCH_FAILED = FindingKind(
 STATUS_FAILED = FindingKind(
     "status-failed",
     STATUS,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "The State of a key cannot be asked for",
     "the status of the key is not shown, and its VMs raise an alarm",
     "answer Get Attributes of State",
@@ -351,7 +351,7 @@ STATUS_FAILED = FindingKind(
 MISSING_KEY_HIDDEN = FindingKind(
     "missing-key-hidden",
     MISSING,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A key that is not there is refused for another reason than Item Not Found",
     "the key has the reason KeyStateClusterUnreachable instead of KeyStateMissingInKMS, so that "
     "people look for a fault of the network",
@@ -361,7 +361,7 @@ MISSING_KEY_HIDDEN = FindingKind(
 MISSING_KEY_SERVED = FindingKind(
     "missing-key-served",
     MISSING,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "An identifier that no key has is answered with a key",
     f"a VM whose key is lost is given a wrong one: {_LOCKED}",
     "refuse Get of an unknown Unique Identifier with the Result Reason Item Not Found",
@@ -371,7 +371,7 @@ MISSING_KEY_SERVED = FindingKind(
 VSAN_FETCH_FAILED = FindingKind(
     "vsan-fetch-failed",
     VSAN,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A host of an encrypted vSAN does not get a key that vCenter made",
     "vCenter gives hosts no more than identifiers: after a reboot the host mounts no disk group",
     "let hosts get the keys that vCenter makes: the same owner, whichever certificate they show",
@@ -380,7 +380,7 @@ VSAN_FETCH_FAILED = FindingKind(
 VSAN_KEY_NOT_ACTIVE = FindingKind(
     "vsan-key-not-active",
     VSAN,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A host of an encrypted vSAN is told that its key is not Active",
     "hosts activate no key: the host does not use it, and mounts no disk group",
     "return the State Active for a key that vCenter has activated before it was fetched",
@@ -389,7 +389,7 @@ VSAN_KEY_NOT_ACTIVE = FindingKind(
 PRIMARY_KEY_FAILED = FindingKind(
     "primary-key-failed",
     PRIMARY,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A Key Provider Service does not get the primary key of its trusted provider",
     "no key of the trusted provider is made or unwrapped: VMs do not start after a reboot of their "
     "hosts",
@@ -402,7 +402,7 @@ PRIMARY_KEY_FAILED = FindingKind(
 KEY_NOT_REPLICATED = FindingKind(
     "key-not-replicated",
     REPLICATED,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A key that one server made cannot be had at another one",
     "vCenter asks the servers in turn: KeyStateMissingInKMS at every other request, and "
     f"{_LOCKED} while the first server is down",
@@ -413,7 +413,7 @@ KEY_NOT_REPLICATED = FindingKind(
 KEY_LATE = FindingKind(
     "key-late",
     REPLICATED,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A key that one server made is not at another one at once",
     "vCenter asks the servers in turn: a task that meets the other server meanwhile fails with "
     "KeyStateMissingInKMS",
@@ -423,7 +423,7 @@ KEY_LATE = FindingKind(
 TAKEOVER_FAILED = FindingKind(
     "takeover-failed",
     TAKEN_OVER,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "With one server down, no other one makes keys and gives them out",
     "the provider is down although one of its servers is up: no VM is encrypted or unlocked",
     "let each server make keys and give them out by itself",
@@ -432,7 +432,7 @@ TAKEOVER_FAILED = FindingKind(
 CATCH_UP_FAILED = FindingKind(
     "catch-up-failed",
     CAUGHT_UP,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A server that was down does not get the keys that were made meanwhile",
     "vCenter asks the servers in turn: KeyStateMissingInKMS at every other request",
     "have a server that comes back catch up before it answers",
@@ -444,7 +444,7 @@ CATCH_UP_FAILED = FindingKind(
 FOREIGN_KEY_SERVED = FindingKind(
     "foreign-key-served",
     SEPARATE,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "A client is given a key that another client made",
     "it works, and every client of the server reads the keys of this vCenter",
     "give each client, or each group of clients, objects of its own",
@@ -453,7 +453,7 @@ FOREIGN_KEY_SERVED = FindingKind(
 FOREIGN_KEY_DESCRIBED = FindingKind(
     "foreign-key-described",
     SEPARATE,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A client is told attributes of a key that another client made",
     "it works, and every client of the server sees names and states of this vCenter's keys",
     "answer for the keys of others as for keys that are not there: Item Not Found",
@@ -462,7 +462,7 @@ FOREIGN_KEY_DESCRIBED = FindingKind(
 FOREIGN_KEY_LOCATED = FindingKind(
     "foreign-key-located",
     SEPARATE,
-    Level.NOTICE,
+    FindingLevel.NOTICE,
     "A client finds a key that another client made",
     "it works, and every client of the server learns which keys this vCenter has",
     "let Locate find the keys of the client that asks, and no others",
@@ -474,7 +474,7 @@ FOREIGN_KEY_LOCATED = FindingKind(
 STORM_FAILED = FindingKind(
     "storm-failed",
     STORM,
-    Level.ERROR,
+    FindingLevel.ERROR,
     "Keys cannot be fetched when many hosts ask at once",
     "after a power failure all hosts start together; the VMs of those that get no key stay locked",
     "raise the limits of connections and of requests, or add servers",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from lab.kmip.replay.findings import Level, PlayPhase, ServerFinding
+from lab.kmip.replay.findings import FindingLevel, PlayPhase, ServerFinding
 from lab.kmip.replay.journal import Latency, PlayedPhase, ReplayJournal, ServerFacts
 from lab.schema.answers.replay import (
     ReplayCheck,
@@ -20,7 +20,7 @@ from lab.schema.answers.replay import (
 
 PASSED: Final = "passed"
 SKIPPED: Final = "skipped"
-_WORST: Final = (Level.ERROR.value, Level.NOTICE.value, PASSED)
+_WORST: Final = (FindingLevel.ERROR.value, FindingLevel.NOTICE.value, PASSED)
 
 
 def build_report(

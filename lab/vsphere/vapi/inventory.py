@@ -11,11 +11,11 @@ from lab.schema.errors import KeysteadError
 from lab.vsphere.vapi.operations import (
     Listed,
     Mapped,
-    Operation,
     Optional,
-    Structure,
     VapiCall,
     VapiError,
+    VapiOperation,
+    VapiStructure,
 )
 
 _POWER = {"poweredOn": "POWERED_ON", "poweredOff": "POWERED_OFF", "suspended": "SUSPENDED"}
@@ -178,12 +178,12 @@ _VMS, _ONE = "/vcenter/vm", "/vcenter/vm/{vm}"
 
 def _summary(service: str, *fields: str, optional: tuple[str, ...] = ()) -> Listed:
     shapes = dict.fromkeys(fields) | {name: Optional() for name in optional}
-    return Listed(Structure(f"{service}.summary", shapes))
+    return Listed(VapiStructure(f"{service}.summary", shapes))
 
 
-def _of_vm(name: str, *fields: str, optional: tuple[str, ...] = (), **shaped: Any) -> Structure:
+def _of_vm(name: str, *fields: str, optional: tuple[str, ...] = (), **shaped: Any) -> VapiStructure:
     shapes = dict.fromkeys(fields) | {one: Optional() for one in optional} | shaped
-    return Structure(f"com.vmware.vcenter.vm.{name}", shapes)
+    return VapiStructure(f"com.vmware.vcenter.vm.{name}", shapes)
 
 
 _SCSI = _of_vm("hardware.scsi_address_info", "bus", "unit")
@@ -196,7 +196,7 @@ _ADAPTER = _of_vm(
     "hardware.adapter.scsi.info", "label", "type", "sharing", optional=("pci_slot_number",),
     scsi=_SCSI,
 )  # fmt: skip
-_INFO = Structure(
+_INFO = VapiStructure(
     f"{_VM}.info",
     dict.fromkeys(("guest_OS", "name", "power_state", "boot_devices"))
     | {name: Mapped() for name in _ABSENT if name != "nvme_adapters"}
@@ -227,25 +227,25 @@ _INFO = Structure(
 
 
 OPERATIONS = (
-    Operation(
+    VapiOperation(
         _VM, "list", list_vms, "GET", _VMS, selects="filter", old=True,
         result=_summary(
             _VM, "vm", "name", "power_state", optional=("cpu_count", "memory_size_MiB")
         ),
     ),
-    Operation(_VM, "get", show_vm, "GET", _ONE, old=True, result=_INFO),
-    Operation(
+    VapiOperation(_VM, "get", show_vm, "GET", _ONE, old=True, result=_INFO),
+    VapiOperation(
         _POWERED, "get", show_power, "GET", f"{_ONE}/power", old=True,
-        result=Structure(f"{_POWERED}.info", {"state": None, "clean_power_off": Optional()}),
+        result=VapiStructure(f"{_POWERED}.info", {"state": None, "clean_power_off": Optional()}),
     ),
     *(
-        Operation(
+        VapiOperation(
             _POWERED, verb, _set_power(verb), "POST", f"{_ONE}/power?action={verb}", old=True,
             also=f"{_ONE}/power/{verb}",
         )
         for verb in ("start", "stop", "reset", "suspend")
     ),
-    Operation(
+    VapiOperation(
         "com.vmware.vcenter.host", "list", list_hosts, "GET", "/vcenter/host", selects="filter",
         old=True,
         result=_summary(
@@ -253,14 +253,14 @@ OPERATIONS = (
             optional=("power_state", "host_uuid"),
         ),
     ),
-    Operation(
+    VapiOperation(
         "com.vmware.vcenter.cluster", "list", list_clusters, "GET", "/vcenter/cluster",
         selects="filter", old=True,
         result=_summary(
             "com.vmware.vcenter.cluster", "cluster", "name", "ha_enabled", "drs_enabled"
         ),
     ),
-    Operation(
+    VapiOperation(
         "com.vmware.vcenter.datacenter", "list", list_datacenters, "GET", "/vcenter/datacenter",
         selects="filter", old=True,
         result=_summary("com.vmware.vcenter.datacenter", "datacenter", "name"),

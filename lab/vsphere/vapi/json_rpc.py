@@ -25,9 +25,9 @@ from lab.vsphere.vapi.operations import (
     SECRET,
     Listed,
     Optional,
-    Structure,
     VapiCall,
     VapiError,
+    VapiStructure,
     message,
     write_shaped,
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SESSION = "com.vmware.cis.session"
-_SESSION_INFO = Structure(
+_SESSION_INFO = VapiStructure(
     f"{_SESSION}.info", {"user": None, "created_time": None, "last_accessed_time": None}
 )
 _BY_NAME = {(one.service, one.name): one for one in OPERATIONS if one.service}
@@ -82,7 +82,7 @@ def read_typed(data: Any, depth: int = 0) -> Any:
 
 
 def _error(error: VapiError) -> dict[str, Any]:
-    shape = Structure(
+    shape = VapiStructure(
         f"com.vmware.vapi.std.errors.{error.name}",
         {"messages": Listed(MESSAGE), "data": Optional(), "error_type": Optional()},
     )

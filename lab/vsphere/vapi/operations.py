@@ -97,7 +97,7 @@ Work = Callable[[VapiCall], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
-class Operation:
+class VapiOperation:
     """An operation. ``path`` below ``/api``, with ``?action=`` where several share one.
 
     ``selects``: the argument that the query of a list becomes. ``also``: another path, for POST.
@@ -164,7 +164,7 @@ def time_text(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class Structure:
+class VapiStructure:
     """A structure with its fields; what is plain JSON in both codecs has no shape."""
 
     name: str
@@ -200,7 +200,7 @@ class Tagged:
 
 
 SECRET, BINARY = Tagged("SECRET"), Tagged("BINARY")
-MESSAGE = Structure(
+MESSAGE = VapiStructure(
     "com.vmware.vapi.std.localizable_message",
     {"id": None, "default_message": None, "args": Listed(None), "params": Optional(),
      "localized": Optional()},
@@ -210,7 +210,7 @@ MESSAGE = Structure(
 def write_shaped(value: Any, shape: Any) -> Any:
     """A plain value as JSON-RPC has it."""
     match shape:
-        case Structure(name, fields):
+        case VapiStructure(name, fields):
             found = {key: write_shaped(value.get(key), one) for key, one in fields.items()}
             return {"STRUCTURE": {name: found}}
         case Optional(of):

@@ -20,11 +20,11 @@ from lab.vsphere.vapi.operations import (
     MESSAGE,
     SECRET,
     Listed,
-    Operation,
     Optional,
-    Structure,
     VapiCall,
     VapiError,
+    VapiOperation,
+    VapiStructure,
     details,
     part_of,
     text_of,
@@ -235,49 +235,51 @@ _HOST = "com.vmware.vcenter.crypto_manager.hosts.kms.providers"
 _ALL = "/vcenter/crypto-manager/kms/providers"
 _OF_HOST = "/vcenter/crypto-manager/hosts/{host}/kms/providers"
 _SUMMARY = {"provider": None, "type": None, "health": None}
-_CONSTRAINTS = Optional(Structure(f"{_KMS}.constraints", {"tpm_required": None}))
+_CONSTRAINTS = Optional(VapiStructure(f"{_KMS}.constraints", {"tpm_required": None}))
 
 
 def _native_info(service: str) -> Optional:
-    return Optional(Structure(f"{service}.native_provider_info", {"key_id": None}))
+    return Optional(VapiStructure(f"{service}.native_provider_info", {"key_id": None}))
 
 
-_TOKEN = Structure(f"{_KMS}.token", {"token": SECRET, "expiry": None})
-_LOCATION = Structure(f"{_KMS}.location", {"url": None, "download_token": _TOKEN})
+_TOKEN = VapiStructure(f"{_KMS}.token", {"token": SECRET, "expiry": None})
+_LOCATION = VapiStructure(f"{_KMS}.location", {"url": None, "download_token": _TOKEN})
 _INFO = {"health": None, "details": Listed(MESSAGE), "type": None}
 OPERATIONS = (
-    Operation(
+    VapiOperation(
         _KMS, "list", list_providers, "GET", _ALL, selects="filter_spec",
-        result=Listed(Structure(f"{_KMS}.summary", _SUMMARY)),
+        result=Listed(VapiStructure(f"{_KMS}.summary", _SUMMARY)),
     ),
-    Operation(
+    VapiOperation(
         _KMS, "get", show_provider, "GET", f"{_ALL}/{{provider}}",
-        result=Structure(
+        result=VapiStructure(
             f"{_KMS}.info",
             {**_INFO, "constraints": _CONSTRAINTS, "native_info": _native_info(_KMS)},
         ),
     ),
-    Operation(_KMS, "create", create_provider, "POST", _ALL),
-    Operation(_KMS, "update", update_provider, "PATCH", f"{_ALL}/{{provider}}"),
-    Operation(_KMS, "delete", delete_provider, "DELETE", f"{_ALL}/{{provider}}"),
-    Operation(
+    VapiOperation(_KMS, "create", create_provider, "POST", _ALL),
+    VapiOperation(_KMS, "update", update_provider, "PATCH", f"{_ALL}/{{provider}}"),
+    VapiOperation(_KMS, "delete", delete_provider, "DELETE", f"{_ALL}/{{provider}}"),
+    VapiOperation(
         _KMS, "export", export_provider, "POST", f"{_ALL}?action=export",
-        result=Structure(f"{_KMS}.export_result", {"type": None, "location": Optional(_LOCATION)}),
+        result=VapiStructure(
+            f"{_KMS}.export_result", {"type": None, "location": Optional(_LOCATION)}
+        ),
     ),
-    Operation(
+    VapiOperation(
         _KMS, "import_provider", import_provider, "POST", f"{_ALL}?action=import",
-        result=Structure(
+        result=VapiStructure(
             f"{_KMS}.import_result",
             {"provider": None, "type": None, "native_info": _native_info(_KMS),
              "export_time": None, "constraints": _CONSTRAINTS},
         ),
     ),
-    Operation(
+    VapiOperation(
         _HOST, "list", list_on_host, "GET", _OF_HOST, selects="filter_spec",
-        result=Listed(Structure(f"{_HOST}.summary", _SUMMARY)),
+        result=Listed(VapiStructure(f"{_HOST}.summary", _SUMMARY)),
     ),
-    Operation(
+    VapiOperation(
         _HOST, "get", show_on_host, "GET", f"{_OF_HOST}/{{provider}}",
-        result=Structure(f"{_HOST}.info", {**_INFO, "native_info": _native_info(_HOST)}),
+        result=VapiStructure(f"{_HOST}.info", {**_INFO, "native_info": _native_info(_HOST)}),
     ),
 )  # fmt: skip

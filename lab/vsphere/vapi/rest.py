@@ -23,7 +23,14 @@ from lab.vsphere.http.body import address_of, read_body
 from lab.vsphere.vapi import inventory as vapi_inventory
 from lab.vsphere.vapi import providers as vapi_providers
 from lab.vsphere.vapi import trust as vapi_trust
-from lab.vsphere.vapi.operations import Operation, VapiCall, VapiError, error_of, message, time_text
+from lab.vsphere.vapi.operations import (
+    VapiCall,
+    VapiError,
+    VapiOperation,
+    error_of,
+    message,
+    time_text,
+)
 from protocol.authorization import Privilege
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 HEADER = "vmware-api-session-id"
-OPERATIONS: tuple[Operation, ...] = (
+OPERATIONS: tuple[VapiOperation, ...] = (
     *vapi_inventory.OPERATIONS, *vapi_providers.OPERATIONS, *vapi_trust.OPERATIONS,
 )  # fmt: skip
 """Every operation of vAPI that is here, but those of sessions."""
@@ -50,7 +57,9 @@ def _problem(error: VapiError, old: bool) -> Response:
     return JSONResponse(body, error.status, headers)
 
 
-async def perform(server: ApiServer, call: ApiCall, operation: Operation, given: VapiCall) -> Any:
+async def perform(
+    server: ApiServer, call: ApiCall, operation: VapiOperation, given: VapiCall
+) -> Any:
     """The plain result of an operation. Raises ``VapiError``, whatever went wrong."""
     try:
         _ = call.session
@@ -115,7 +124,7 @@ async def _spec(web: WebRequest) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else found
 
 
-class Rest:
+class RestRoutes:
     """The routes of one server."""
 
     def __init__(self, server: ApiServer) -> None:
@@ -128,7 +137,7 @@ class Rest:
         session = self.server.sessions.find(token)
         return ApiCall(self.server, session, web.headers.get("user-agent", ""))
 
-    def route(self, by_action: dict[str, Operation]) -> Any:
+    def route(self, by_action: dict[str, VapiOperation]) -> Any:
         """Answers the operations of a path and a method: by ``?action=``."""
 
         async def answer(web: WebRequest) -> Response:
@@ -218,7 +227,7 @@ class Rest:
 
 def routes(server: ApiServer) -> list[Route]:
     """All routes of vAPI."""
-    it = Rest(server)
+    it = RestRoutes(server)
     found = []
     for path in ("/rest/com/vmware/cis/session", "/api/session"):
         found += [
@@ -226,7 +235,7 @@ def routes(server: ApiServer) -> list[Route]:
             Route(path, it.show_session, methods=["GET"]),
             Route(path, it.end_session, methods=["DELETE"]),
         ]
-    by_path: dict[tuple[str, str], dict[str, Operation]] = defaultdict(dict)
+    by_path: dict[tuple[str, str], dict[str, VapiOperation]] = defaultdict(dict)
     for one in OPERATIONS:
         if not one.path:
             continue

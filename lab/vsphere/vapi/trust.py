@@ -13,11 +13,11 @@ from lab.vsphere.vapi.operations import (
     BINARY,
     Listed,
     Mapped,
-    Operation,
     Optional,
-    Structure,
     VapiCall,
     VapiError,
+    VapiOperation,
+    VapiStructure,
     details,
 )
 from protocol.authorization import Privilege
@@ -173,22 +173,22 @@ _ALL, _ONE = f"{_PATH}/trust-authority-clusters", f"{_PATH}/trust-authority-clus
 _TPMS, _TPM_PATH = f"{_BASE}.hosts.hardware.tpm", f"{_PATH}/hosts/{{host}}/hardware/tpm"
 _STATE = {"cluster": None, "state": None}
 _ABOUT = {"major_version": None, "minor_version": None, "active": None}
-_BANK = Structure(f"{_TPMS}.pcr_bank", {"algorithm": None, "pcrs": Mapped(BINARY)})
+_BANK = VapiStructure(f"{_TPMS}.pcr_bank", {"algorithm": None, "pcrs": Mapped(BINARY)})
 
 
-def _read(below: str, work: Any) -> Operation:
+def _read(below: str, work: Any) -> VapiOperation:
     """A list or a state below a Trust Authority: by JSON-RPC it is a task only."""
-    return Operation("", "get", work, "GET", f"{_ONE}/{below}")
+    return VapiOperation("", "get", work, "GET", f"{_ONE}/{below}")
 
 
 OPERATIONS = (
-    Operation(
+    VapiOperation(
         _CLUSTERS, "list", list_authorities, "GET", _ALL, selects="spec",
-        result=Listed(Structure(f"{_CLUSTERS}.summary", _STATE)),
+        result=Listed(VapiStructure(f"{_CLUSTERS}.summary", _STATE)),
     ),
-    Operation(
+    VapiOperation(
         _CLUSTERS, "get", show_authority, "GET", _ONE,
-        result=Structure(f"{_CLUSTERS}.info", _STATE),
+        result=VapiStructure(f"{_CLUSTERS}.info", _STATE),
     ),
     _read(
         "attestation/tpm2/ca-certificates", _list_items(TrustItem.CA_CERTIFICATE, "name")
@@ -201,18 +201,18 @@ OPERATIONS = (
     _read("attestation/service-status", show_service_status),
     _read("kms/service-status", show_service_status),
     _read("kms/providers", _list_items(TrustItem.PROVIDER, "provider")),
-    Operation(
+    VapiOperation(
         "", "get", show_applied, "GET",
         f"{_PATH}/trusted-clusters/{{cluster}}/services-applied-config",
     ),
-    Operation(
+    VapiOperation(
         _TPMS, "list", list_tpms, "GET", _TPM_PATH,
-        result=Listed(Structure(f"{_TPMS}.summary", {"tpm": None, **_ABOUT})),
+        result=Listed(VapiStructure(f"{_TPMS}.summary", {"tpm": None, **_ABOUT})),
     ),
-    Operation("", "get", show_tpm, "GET", f"{_TPM_PATH}/{{tpm}}"),
-    Operation(
+    VapiOperation("", "get", show_tpm, "GET", f"{_TPM_PATH}/{{tpm}}"),
+    VapiOperation(
         _TPMS, "get", show_tpm_typed, "", "",
-        result=Structure(
+        result=VapiStructure(
             f"{_TPMS}.info",
             {**_ABOUT, "manufacturer": Optional(), "model": Optional(),
              "firmware_version": Optional(), "banks": Listed(_BANK)},

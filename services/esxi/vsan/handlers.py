@@ -11,7 +11,7 @@ from protocol.messages.host import Done
 from protocol.messages.host import vsan as m
 from protocol.vsan import VsanEncryption
 from services.esxi.host import EsxiHost
-from services.esxi.trust_handlers import TrustHandlers
+from services.esxi.trust_handlers import EsxiTrustHandlers
 from services.esxi.vsan import components, encryption, key_servers, mounting, objects
 from services.esxi.vsan.health import check_health
 from services.runtime.service import Peer, serves
@@ -29,7 +29,7 @@ def _sync(message: Any) -> str:
     return f"vsan-sync:{message.object}"
 
 
-class VsanHandlers(TrustHandlers):
+class EsxiVsanHandlers(EsxiTrustHandlers):
     """Handlers of ``protocol.messages.host.vsan``. A subclass sets ``host``."""
 
     host: EsxiHost

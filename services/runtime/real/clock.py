@@ -19,7 +19,7 @@ SLOT_S = 0.1  # real seconds: ticks of a machine's nodes within this time share 
 FLOOR_S = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
 
 
-class LabClock(Clock):
+class PacedClock(Clock):
     """See ``ports.Clock``. Chaos sets ``skew`` (seconds), which moves ``now`` and nothing else.
 
     ``epoch`` is ``time.monotonic()`` and ``wall`` Unix time, both at the lab's beginning. ``now``

@@ -27,7 +27,7 @@ from services.runtime.ports import Clock
 from services.runtime.real.boot_counter import read_boots, write_boots
 from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.bus import NatsWire
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.request_shares import RequestShares
@@ -135,9 +135,9 @@ class LabWorld(World):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.time.pace)
 
-    def clock(self, life: Incarnation) -> LabClock:
+    def clock(self, life: Incarnation) -> PacedClock:
         time = self.time
-        return LabClock(
+        return PacedClock(
             life,
             self.rng(life),
             epoch=time.epoch,

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation
 from services.runtime.seeded import derive, stream
-from services.runtime.sim.order import Order, ReadyQueue
+from services.runtime.sim.order import ReadyQueue, StepOrder
 from services.runtime.sim.tasks import (
     LivingTasks,
     SimHandle,
@@ -70,7 +70,7 @@ class SimLoop(WalledLoop):
     """
 
     def __init__(
-        self, seed: int, *, trace: Trace | None = None, order: Order | None = None
+        self, seed: int, *, trace: Trace | None = None, order: StepOrder | None = None
     ) -> None:
         super().__init__()
         self.seed = seed
@@ -93,7 +93,7 @@ class SimLoop(WalledLoop):
         queue = ReadyQueue(stream(self.seed, "order"), self._wanted)
         self.order, self._ready, self._pick = queue.order, queue.steps, queue.pick
 
-    def reseed(self, seed: int, order: Order | None = None) -> None:
+    def reseed(self, seed: int, order: StepOrder | None = None) -> None:
         """Between two runs: draw the order from another seed from now on. Time, epoch, ready steps
         and timers stay as they are. ``order``, when given, takes the place of the drawn one. The
         trace records the call and its arguments."""

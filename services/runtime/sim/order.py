@@ -16,7 +16,7 @@ from services.runtime.sim.tasks import Step
 _MEAN_GAP = 150  # steps between two preemptions, on average
 
 
-class Order(StrEnum):
+class StepOrder(StrEnum):
     """How the next ready step is picked."""
 
     FIFO = "fifo"  # as asyncio does
@@ -27,21 +27,27 @@ class Order(StrEnum):
 class ReadyQueue:
     """The loop appends to ``steps``; ``pick()`` takes the next step (it must not be empty)."""
 
-    def __init__(self, rng: random.Random, order: Order | None) -> None:
+    def __init__(self, rng: random.Random, order: StepOrder | None) -> None:
         # Drawn even when ``order`` is given, so that later draws stay the same.
         drawn = rng.random()
         if order is None:
-            order = Order.FIFO if drawn < 0.25 else Order.RANDOM if drawn < 0.75 else Order.FEW
+            order = (
+                StepOrder.FIFO
+                if drawn < 0.25
+                else StepOrder.RANDOM
+                if drawn < 0.75
+                else StepOrder.FEW
+            )
         self.order = order
         self.steps: list[Step] | deque[Step]
         self.pick: Callable[[], Step]
         match order:
-            case Order.RANDOM:
+            case StepOrder.RANDOM:
                 self.steps, self.pick = _build_random_pick(rng)
-            case Order.FIFO:
+            case StepOrder.FIFO:
                 queue: deque[Step] = deque()
                 self.steps, self.pick = queue, queue.popleft
-            case Order.FEW:
+            case StepOrder.FEW:
                 self.steps, self.pick = _build_few_pick(rng)
 
 

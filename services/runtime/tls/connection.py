@@ -11,7 +11,7 @@ from typing import Final
 from protocol.errors import Disconnected, ProductError, Refused, TimedOut
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.streams import AtOnce, DeferredAnswer, Stream
-from services.runtime.tls.endpoint import Endpoint
+from services.runtime.tls.endpoint import TlsEndpoint
 from services.runtime.tls.lane import GIVE_UP_S, PartKind, StreamLane, StreamPart, Timing, Wait
 from services.runtime.tls.stream_rules import StreamRules
 from services.runtime.tls.transport import Carrier, ConnectionEnd
@@ -42,7 +42,7 @@ class TlsConnection(Stream, ConnectionEnd):
     def __init__(
         self,
         life: Incarnation,
-        endpoint: Endpoint,
+        endpoint: TlsEndpoint,
         timing: Timing,
         way: StreamRules | None,
         over: Callable[[TlsConnection], None],

@@ -56,12 +56,12 @@ class Credentials:
                 "to trust are wanted"
             ) from None
 
-    def endpoint(self, now: float) -> Endpoint:
+    def endpoint(self, now: float) -> TlsEndpoint:
         """One end of a new connection, which judges certificates at ``now`` (Unix seconds)."""
         second = int(min(max(now, 0.0), _LATEST))
         if second != self._second:
             self._context, self._second = self._build_context(second), second
-        return Endpoint(SSL.Connection(self._context, None), server=self.server)
+        return TlsEndpoint(SSL.Connection(self._context, None), server=self.server)
 
     def _build_context(self, second: int) -> SSL.Context:
         """A context for one second: the time of a certificate store can be set only once."""
@@ -103,12 +103,12 @@ def _record_verdict(
 ) -> bool:
     """The verify callback: OpenSSL calls it for each certificate. Keeps the first error."""
     if not good:
-        endpoint: Endpoint = connection.get_app_data()
+        endpoint: TlsEndpoint = connection.get_app_data()
         endpoint.verdict = endpoint.verdict or code
     return bool(good)
 
 
-class Endpoint:
+class TlsEndpoint:
     """One end. ``plain`` has the bytes that arrived for the service.
 
     - ``established``: its part of the handshake is done, and the other end has proved its identity

@@ -27,7 +27,7 @@ from protocol.terms import (
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.inventory import Inventory
 from services.vcenter.keys.users import hosts_of, vms_of
-from services.vcenter.ordered import Rest
+from services.vcenter.ordered import RowsFrom
 from services.vcenter.vcenter import VCenter
 
 STATUS_BYTES: Final = 256
@@ -46,16 +46,16 @@ async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> Crypto
     return CryptoKeyStatusList(keys=page, more=len(page) < rest)
 
 
-def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest[CryptoKeyId]:
+def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> RowsFrom[CryptoKeyId]:
     """The requested keys after the cursor."""
     if not message.keys:
         return inventory.index.known_keys.after(message.after)
     asked = list(dict.fromkeys(message.keys))
     if message.after is None:
-        return Rest(asked, 0)
+        return RowsFrom(asked, 0)
     if message.after not in asked:
         raise InvalidArgument(f"after: {message.after} is none of the keys asked for")
-    return Rest(asked, asked.index(message.after) + 1)
+    return RowsFrom(asked, asked.index(message.after) + 1)
 
 
 async def _ask(

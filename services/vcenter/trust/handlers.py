@@ -14,7 +14,7 @@ def _trust(message: Any) -> str:
     return "trust"
 
 
-class TrustHandlers(ProviderHandlers):
+class VcenterTrustHandlers(ProviderHandlers):
     """Handlers for Trust Authority."""
 
     @serves(m.SetTrustedAdmin, turn=_trust)

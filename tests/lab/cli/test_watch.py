@@ -19,7 +19,7 @@ import pytest
 from lab.cli.main import run
 from lab.cli.watch.asking import ask
 from lab.cli.watch.drawing import draw
-from lab.cli.watch.scene import Level, Scene, Tile, moments, scene_of_lab, scene_of_run
+from lab.cli.watch.scene import LabView, StateLevel, Tile, moments, scene_of_lab, scene_of_run
 from lab.client import Lab
 from lab.local.stored.reports import story_of
 from lab.schema.commands import HostCrash, HostReboot, LinkCut
@@ -29,7 +29,7 @@ from tests.tidy.tree import ROOT
 RUN = "edge-outage-reboot-sim-7"
 
 
-def text(scene: Scene, width: int, height: int = 60) -> str:
+def text(scene: LabView, width: int, height: int = 60) -> str:
     lines = draw(scene, width, height)
     assert len(lines) <= height and max(len(line.plain) for line in lines) <= width
     return "\n".join(line.plain.rstrip() for line in lines)
@@ -97,7 +97,7 @@ def test_a_stored_run_is_drawn_at_any_moment(
 
 
 def test_more_than_fits_is_counted() -> None:
-    story_like = Scene(title="many", vms=tuple(map(_tile, range(2000))))
+    story_like = LabView(title="many", vms=tuple(map(_tile, range(2000))))
     shown = text(story_like, 80, 24)
     assert "2000 VMs: 2000 running" in shown and "more lines" in shown
     begun = time.monotonic()
@@ -106,7 +106,7 @@ def test_more_than_fits_is_counted() -> None:
 
 
 def _tile(number: int) -> Tile:
-    return Tile(f"vm-{number:04}", "running", Level.GOOD)
+    return Tile(f"vm-{number:04}", "running", StateLevel.GOOD)
 
 
 @pytest.mark.parametrize(

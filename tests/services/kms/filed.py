@@ -20,7 +20,7 @@ from protocol.messages.kms import CreateKey
 from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Ports
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.disk import LabStore
 from services.runtime.real.rng import LabRng
 from services.runtime.service import Peer
@@ -44,7 +44,7 @@ class FiledServer:
         self.boots += 1
         life = self.life = Incarnation(LOCAL.node, self.boots)
         rng = LabRng(1, life)
-        clock = LabClock(life, rng, epoch=time.monotonic(), wall=time.time())
+        clock = PacedClock(life, rng, epoch=time.monotonic(), wall=time.time())
         bus = cast(Bus, None)  # it answers; it never asks
         ports = Ports(bus, clock, rng, self.store.disk(life))
         self.service = KmsService(NotebookNode(), ports, CONFIG)

@@ -12,7 +12,7 @@ from protocol.messages.agent import HoldNode
 from protocol.messages.base import Ping, Pong
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.rng import LabRng
 from tests.chaos.worlds import World
 
@@ -82,7 +82,7 @@ def test_a_node_that_is_off_is_not_held(world: World) -> None:
 
 async def test_no_wait_of_its_clock_ends_meanwhile() -> None:
     life = Incarnation(HOST, 1)
-    clock = LabClock(life, LabRng(1, life), epoch=0.0, wall=0.0, pace=1000.0)
+    clock = PacedClock(life, LabRng(1, life), epoch=0.0, wall=0.0, pace=1000.0)
     life.pause()
     life.pause()
     waiting = asyncio.ensure_future(clock.sleep(1.0))

@@ -50,7 +50,7 @@ _LINES: Final = re.compile(r"keystead ([a-z][^;,()\n]*)")
 
 
 @dataclass(frozen=True)
-class Order:
+class PageCommand:
     """A command that was read from a line, for one vCenter, given by a user of it."""
 
     command: Command[Any]
@@ -68,7 +68,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Done:
+class ExecutedLine:
     """A line that was done at a lab time; ``ids`` of the faults that it began or healed."""
 
     at: float
@@ -83,7 +83,7 @@ class Done:
 
 
 @lru_cache(maxsize=256)
-def read_line(line: str) -> Order:
+def read_line(line: str) -> PageCommand:
     """The command of a line without ``keystead``; KS-USE-001 and KS-USE-003 for what is none, or
     none that the page may give."""
     from cyclopts import CycloptsError
@@ -107,7 +107,7 @@ def read_line(line: str) -> Order:
         raise KeysteadError("KS-USE-003", f"{line}: the page does not give this command")
     if given.named:
         raise KeysteadError("KS-USE-003", f"{line}: the page is of one lab: leave out --name")
-    return Order(command, given.vcenter, given.user)
+    return PageCommand(command, given.vcenter, given.user)
 
 
 def offer(label: str, line: str) -> Offer:
@@ -208,7 +208,7 @@ class _Open(msgspec.Struct):
             self.entry["for"] = format_s(round(lasted, 1))
 
 
-def experiment(lab: str, topology: Any, done: Sequence[Done]) -> str:
+def experiment(lab: str, topology: Any, done: Sequence[ExecutedLine]) -> str:
     """The experiment that does the same to a lab of this topology. KS-USE-003 when nothing was
     done that an experiment can do."""
     entries = _schedule(done)
@@ -237,7 +237,7 @@ def experiment(lab: str, topology: Any, done: Sequence[Done]) -> str:
     )
 
 
-def _schedule(done: Sequence[Done]) -> list[dict[str, Any]]:
+def _schedule(done: Sequence[ExecutedLine]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     open_: list[_Open] = []
     for one in done:

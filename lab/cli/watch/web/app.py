@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from chaos.report.filling import fill, fill_part, read_asset
 from lab.cli.watch.web import runs
-from lab.cli.watch.web.acts import Done, experiment, ids_of, read_line
+from lab.cli.watch.web.acts import ExecutedLine, experiment, ids_of, read_line
 from lab.cli.watch.web.drawer import drawer
 from lab.cli.watch.web.exports import METRICS_TYPE, cloud_events, metrics
 from lab.cli.watch.web.guard import Application, Guard
@@ -95,7 +95,7 @@ class LabPage:
         order, looker = read_line(line), self.looker
         at = (await looker.lab.do(GetStatus())).lab_time
         answer: Any = await looker.lab.do(order.command, order.vcenter, order.user)
-        looker.done.append(Done(at, line, order.command, ids_of(answer)))
+        looker.done.append(ExecutedLine(at, line, order.command, ids_of(answer)))
         await looker.look()
         said = [f"done: keystead {line}{self.of_lab}", *answer.remarks()]
         return "; ".join([*said, *answer.errors(self.of_lab)])

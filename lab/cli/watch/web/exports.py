@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.cli.watch.scene import Answers, Tile, scene_of_lab
+from lab.cli.watch.scene import LabAnswers, Tile, scene_of_lab
 from lab.cli.watch.web.looking import Looker
 from lab.schema.answers import LoggedEvent
 from lab.schema.errors import KeysteadError
@@ -21,7 +21,7 @@ from lab.serve.following import all_events
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def metrics(seen: Answers) -> str:
+def metrics(seen: LabAnswers) -> str:
     """The lab as it answered last, in Prometheus' text format."""
     scene = scene_of_lab(seen)
     locks = Counter(str(vm.crypto.value) if vm.crypto else "none" for vm in seen.vms)

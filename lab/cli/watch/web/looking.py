@@ -12,8 +12,8 @@ import msgspec
 
 from chaos.lab import Directory
 from lab.cli.watch.asking import ask
-from lab.cli.watch.scene import Answers
-from lab.cli.watch.web.acts import Done
+from lab.cli.watch.scene import LabAnswers
+from lab.cli.watch.web.acts import ExecutedLine
 from lab.cli.watch.web.parts import Parts
 from lab.schema.answers import RuledLink
 from lab.schema.commands import GetDirectory, GetLinks
@@ -39,8 +39,8 @@ class Looker:
     def __init__(self, lab: Executor, every_s: float, of_lab: str = "") -> None:
         self.lab, self.every_s = lab, every_s
         self.parts = Parts(of_lab)
-        self.done: list[Done] = []
-        self.seen: Answers | None = None
+        self.done: list[ExecutedLine] = []
+        self.seen: LabAnswers | None = None
         self.watchers = 0
         self._directory: Directory | None = None
         self._number = 0
@@ -115,7 +115,7 @@ class Looker:
                 with contextlib.suppress(KeysteadError):  # the next look says it
                     await self.lab.sleep(self.every_s * self.seen.status.pace)
 
-    async def directory(self, answers: Answers | None = None) -> Directory:
+    async def directory(self, answers: LabAnswers | None = None) -> Directory:
         """Who is there; asked for again when ``answers`` have other nodes."""
         there = None if answers is None else {node.node for node in answers.nodes}
         known = self._directory
@@ -123,7 +123,7 @@ class Looker:
             known = self._directory = await self.lab.do(GetDirectory())
         return known
 
-    async def _find_links(self, answers: Answers) -> tuple[RuledLink, ...]:
+    async def _find_links(self, answers: LabAnswers) -> tuple[RuledLink, ...]:
         """Those that a fault is on; a lab without one is not asked for its thousands."""
         if not answers.faults:
             return ()

@@ -9,14 +9,19 @@ from typing import Any, Final
 
 from chaos.lab import Directory
 from chaos.report.filling import fill_part
-from chaos.report.topology import Mark, Marks, ServerBox, draw_lab
-from lab.cli.watch.scene import Answers, Level, Scene, by_level, scene_of_lab
-from lab.cli.watch.web.acts import Done
+from chaos.report.topology import BoxMark, Marks, ServerBox, draw_lab
+from lab.cli.watch.scene import LabAnswers, LabView, StateLevel, by_level, scene_of_lab
+from lab.cli.watch.web.acts import ExecutedLine
 from lab.schema.answers import RuledLink
 from lab.schema.errors import KeysteadError
 
 TEMPLATE: Final = "live_parts.html"
-LEVELS: Final = {Level.BAD: "bad", Level.ODD: "odd", Level.IDLE: "idle", Level.GOOD: "good"}
+LEVELS: Final = {
+    StateLevel.BAD: "bad",
+    StateLevel.ODD: "odd",
+    StateLevel.IDLE: "idle",
+    StateLevel.GOOD: "good",
+}
 _EVENTS: Final = 40
 
 
@@ -37,7 +42,7 @@ class Parts:
         changed = {n: html for n, html in self.html.items() if self._versions[n] > version}
         return self._version, changed
 
-    def draw(self, answers: Answers, directory: Directory, links: Sequence[RuledLink]) -> None:
+    def draw(self, answers: LabAnswers, directory: Directory, links: Sequence[RuledLink]) -> None:
         """Draw the lab as it answered."""
         scene = scene_of_lab(answers)
         self._shown = answers.status.name, answers.status.mode
@@ -48,7 +53,7 @@ class Parts:
         picked = tuple((tile.name, tile.state, tile.level) for tile in scene.problems)
         self._set("topology", _topology, directory.nodes, picked, tuple(links))
 
-    def draw_moment(self, scene: Scene, name: str, word: str) -> None:
+    def draw_moment(self, scene: LabView, name: str, word: str) -> None:
         """Draw a moment of a stored run."""
         self._set("head", "head", name, word, scene.notice, False)
         self._draw_scene(scene)
@@ -59,11 +64,11 @@ class Parts:
         fix = f" ({error.fix})" if error.fix else ""
         self._set("head", "head", *self._shown, f"{error.id}: {error}{fix}")
 
-    def draw_done(self, done: Sequence[Done]) -> None:
+    def draw_done(self, done: Sequence[ExecutedLine]) -> None:
         """What was done on this page."""
         self._set("done", "done", tuple(done), self._of_lab)
 
-    def _draw_scene(self, scene: Scene) -> None:
+    def _draw_scene(self, scene: LabView) -> None:
         self._set("summary", "summary", scene.summary())
         self._set("problems", "problems", scene.problems)
         self._set("servers", "tiles", by_level(scene.servers))
@@ -82,8 +87,8 @@ class Parts:
         )
 
 
-def _topology(entries: Any, problems: Sequence[tuple[str, str, Level]], links: Any) -> str:
-    nodes = {name: Mark(f"l-{LEVELS[level]}", f": {state}") for name, state, level in problems}
+def _topology(entries: Any, problems: Sequence[tuple[str, str, StateLevel]], links: Any) -> str:
+    nodes = {name: BoxMark(f"l-{LEVELS[level]}", f": {state}") for name, state, level in problems}
 
     def broken(a: ServerBox, b: ServerBox) -> str:
         return "; ".join(rules_between(links, a.nodes, b.nodes))

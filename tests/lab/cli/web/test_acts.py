@@ -10,7 +10,7 @@ import yaml
 from chaos.experiment.lint import read_experiment
 from lab.cli.watch.web.acts import (
     ALLOWED,
-    Done,
+    ExecutedLine,
     experiment,
     offers_for_link,
     offers_for_node,
@@ -24,8 +24,8 @@ from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 
 
-def done(at: float, line: str, *ids: str) -> Done:
-    return Done(at, line, read_line(line).command, ids)
+def done(at: float, line: str, *ids: str) -> ExecutedLine:
+    return ExecutedLine(at, line, read_line(line).command, ids)
 
 
 def test_no_command_of_the_page_touches_a_file_of_this_machine() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.findings import Level, PlayPhase, ReplayVerdict
+from lab.kmip.replay.findings import FindingLevel, PlayPhase, ReplayVerdict
 from lab.kmip.replay.flow import GENERATED, NOBODYS
 from lab.kmip.replay.playing import HEALTH_EVERY_S, ReplayPlan
 from protocol.kmip.enums import ResultReason, State
@@ -40,7 +40,7 @@ WRONG: dict[str, Callable[[], ScriptedServer]] = {
     "missing-key-served": lambda: ScriptedServer(keys={NOBODYS: State.ACTIVE}),
 }
 LEVELS = {kind.id: kind.level for kind in kinds.KINDS}
-VERDICTS = {Level.ERROR: ReplayVerdict.FAILS, Level.NOTICE: ReplayVerdict.NOTICES}
+VERDICTS = {FindingLevel.ERROR: ReplayVerdict.FAILS, FindingLevel.NOTICE: ReplayVerdict.NOTICES}
 
 
 async def test_a_good_server_works() -> None:

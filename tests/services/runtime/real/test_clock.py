@@ -9,12 +9,12 @@ import pytest
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
-from services.runtime.real.clock import FLOOR_S, LabClock
+from services.runtime.real.clock import FLOOR_S, PacedClock
 from services.runtime.real.rng import LabRng
 
 
-def clock_of(life: Incarnation, pace: float = 1.0, skew_s: float = 0.0) -> LabClock:
-    return LabClock(
+def clock_of(life: Incarnation, pace: float = 1.0, skew_s: float = 0.0) -> PacedClock:
+    return PacedClock(
         life, LabRng(1, life), epoch=time.monotonic(), wall=1_000_000.0, pace=pace, skew_s=skew_s
     )
 
@@ -35,7 +35,7 @@ async def test_time_passes_in_lab_seconds(life: Incarnation) -> None:
 def test_pace_multiplies_both_clocks(life: Incarnation) -> None:
     rng = LabRng(1, life)
     since = {"epoch": 100.0, "wall": 1_000_000.0}
-    clock = LabClock(life, rng, **since, pace=60.0, skew_s=-7.0, read=lambda: 105.0)
+    clock = PacedClock(life, rng, **since, pace=60.0, skew_s=-7.0, read=lambda: 105.0)
     assert clock.monotonic() == 300.0
     assert clock.now() == 1_000_293.0
 
@@ -43,7 +43,8 @@ def test_pace_multiplies_both_clocks(life: Incarnation) -> None:
 async def test_all_nodes_of_a_lab_agree(life: Incarnation) -> None:
     epoch = time.monotonic() - 5.0
     one, two = (
-        LabClock(life, LabRng(1, life), epoch=epoch, wall=1_000_000.0, pace=60.0) for _ in range(2)
+        PacedClock(life, LabRng(1, life), epoch=epoch, wall=1_000_000.0, pace=60.0)
+        for _ in range(2)
     )
     first, second, third = one.monotonic(), two.monotonic(), one.monotonic()
     assert 300.0 <= first <= second <= third

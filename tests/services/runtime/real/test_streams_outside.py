@@ -33,7 +33,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.links.table import RuleTable
 from services.runtime.real import streams as streams_module
-from services.runtime.real.clock import LabClock
+from services.runtime.real.clock import PacedClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.streams import FOLDER, LabStreams
 from services.runtime.streams import Listener, Stream
@@ -63,7 +63,7 @@ class Place:
             return (time.monotonic() - start) * PACE
 
         rules = RuleTable(1, now)
-        clock = LabClock(life, LabRng(1, life), epoch=start, wall=1.7e9, pace=PACE)
+        clock = PacedClock(life, LabRng(1, life), epoch=start, wall=1.7e9, pace=PACE)
         made = StreamPort(life, rules, clock, LabStreams(self.folder, life, rules, now, PACE))
         made.spawn = self._spawn
         await made.open()

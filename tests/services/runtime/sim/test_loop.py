@@ -17,7 +17,7 @@ import pytest
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown, context_of
 from services.runtime.sim.loop import STEP_NS, Deadlock, OutOfSteps, OutOfTime, SimLoop
-from services.runtime.sim.order import Order
+from services.runtime.sim.order import StepOrder
 from services.runtime.sim.tasks import SimTask
 from services.runtime.sim.trace import Trace
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.sim
 A, B = NodeName("a"), NodeName("b")
 
 
-@pytest.fixture(params=list(Order))
+@pytest.fixture(params=list(StepOrder))
 def loop(request: pytest.FixtureRequest) -> Iterator[SimLoop]:
     with SimLoop(11, order=request.param) as made:
         yield made
@@ -251,9 +251,9 @@ def test_unhandled_exceptions_are_kept(loop: SimLoop) -> None:
 
 def test_seeds_draw_their_order() -> None:
     drawn = [SimLoop(seed).order for seed in range(400)]
-    assert 0.4 < drawn.count(Order.RANDOM) / 400 < 0.6
-    assert 0.18 < drawn.count(Order.FIFO) / 400 < 0.32
-    assert 0.18 < drawn.count(Order.FEW) / 400 < 0.32
+    assert 0.4 < drawn.count(StepOrder.RANDOM) / 400 < 0.6
+    assert 0.18 < drawn.count(StepOrder.FIFO) / 400 < 0.32
+    assert 0.18 < drawn.count(StepOrder.FEW) / 400 < 0.32
 
 
 # ---- bounds -----------------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def test_a_paused_node_stands_still_and_then_goes_on(loop: SimLoop) -> None:
 
 
 def test_parked_steps_keep_their_order() -> None:
-    with SimLoop(1, order=Order.FIFO) as loop:
+    with SimLoop(1, order=StepOrder.FIFO) as loop:
         life = Incarnation(A, 1)
         seen: list[int] = []
 

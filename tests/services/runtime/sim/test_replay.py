@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.runtime.forking.blocking import ForkServer
-from services.runtime.sim.order import Order
+from services.runtime.sim.order import StepOrder
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.sim.trace import first_difference
 from tests.services.runtime.sim.workload import Outcome, play, play_planted
@@ -36,8 +36,8 @@ def test_ten_runs_in_one_process_are_equal() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", Order)
-def test_each_order_replays(order: Order) -> None:
+@pytest.mark.parametrize("order", StepOrder)
+def test_each_order_replays(order: StepOrder) -> None:
     first, second = play(3, order=order), play(3, 1000, order=order)
     assert first.order == order.value
     assert first == second
@@ -62,7 +62,7 @@ def test_seeds_differ() -> None:
 
 
 def test_the_order_alone_makes_another_history() -> None:
-    histories = {play(5, order=order).journal for order in Order}
+    histories = {play(5, order=order).journal for order in StepOrder}
     assert len(histories) == 3
 
 

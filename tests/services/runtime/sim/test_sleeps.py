@@ -12,12 +12,12 @@ import pytest
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.sim.loop import Deadlock, SimLoop
-from services.runtime.sim.order import Order
+from services.runtime.sim.order import StepOrder
 
 pytestmark = pytest.mark.sim
 
 
-@pytest.fixture(params=list(Order))
+@pytest.fixture(params=list(StepOrder))
 def loop(request: pytest.FixtureRequest) -> Iterator[SimLoop]:
     with SimLoop(11, order=request.param) as made:
         yield made
@@ -49,7 +49,7 @@ def test_a_sleep_that_was_cancelled_is_left_behind(loop: SimLoop) -> None:
 
 
 def test_sleeps_and_timers_of_one_instant_come_by_age() -> None:
-    loop, seen = SimLoop(1, order=Order.FIFO), list[int]()
+    loop, seen = SimLoop(1, order=StepOrder.FIFO), list[int]()
 
     def note(number: int, _: object) -> None:
         seen.append(number)

@@ -15,7 +15,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown, context_of
 from services.runtime.sim.bus import FIRST_CONNECT_S, UNSENT_LIMIT, SimBroker, SimWire
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.order import Order
+from services.runtime.sim.order import StepOrder
 from services.runtime.wire import Wire
 
 pytestmark = pytest.mark.sim
@@ -77,7 +77,7 @@ def q(src: str, dst: str) -> str:
     return request_subject(src, dst, "Ping")
 
 
-@pytest.fixture(params=list(Order))
+@pytest.fixture(params=list(StepOrder))
 def net(request: pytest.FixtureRequest) -> Iterator[Net]:
     with SimLoop(2, order=request.param) as loop:
         yield Net(loop)

@@ -15,7 +15,7 @@ from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.order import Order
+from services.runtime.sim.order import StepOrder
 from services.runtime.sim.rng import SimRng
 from services.runtime.sim.trace import Trace, TraceEntry
 
@@ -218,7 +218,12 @@ class Lab:
 
 
 def play(
-    seed: int, junk: int = 0, *, record: bool = False, planted: str = "", order: Order | None = None
+    seed: int,
+    junk: int = 0,
+    *,
+    record: bool = False,
+    planted: str = "",
+    order: StepOrder | None = None,
 ) -> Outcome:
     """Run the story once."""
     scramble(junk)
