@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from chaos.recording import broken_record, pack, read_packed
+from chaos.recording import pack, read_packed, record_error
 from protocol.codec import decode_envelope, decode_reply
 from protocol.envelope import Envelope, ReplyEnvelope
 from protocol.errors import Malformed
@@ -113,7 +113,7 @@ def conversation(file: IO[bytes]) -> Iterator[Said | ConversationEnd]:
     for number, raw in enumerate(read_packed(file), start=1):
         value = _decode(number, raw)
         if ended:
-            raise broken_record(number, "there is a record after the end")
+            raise record_error(number, "there is a record after the end")
         match value:
             case [float(t), str(subject), bytes(payload)]:
                 yield parse_said(t, subject, payload)
@@ -121,9 +121,9 @@ def conversation(file: IO[bytes]) -> Iterator[Said | ConversationEnd]:
                 ended = number
                 yield _end(number, value)
             case _:
-                raise broken_record(number, "it is no message of a recording")
+                raise record_error(number, "it is no message of a recording")
     if not ended:
-        raise broken_record(number + 1, "the end is missing: cut off, or the run was killed")
+        raise record_error(number + 1, "the end is missing: cut off, or the run was killed")
 
 
 def read_payloads(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -138,14 +138,14 @@ def _decode(number: int, raw: bytes) -> Any:
     try:
         return msgspec.msgpack.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise broken_record(number, f"no record: {error}") from None
+        raise record_error(number, f"no record: {error}") from None
 
 
 def _end(number: int, value: Any) -> ConversationEnd:
     try:
         return msgspec.convert(value, ConversationEnd)
     except msgspec.ValidationError as error:
-        raise broken_record(number, f"no end: {error}") from None
+        raise record_error(number, f"no end: {error}") from None
 
 
 def parse_said(t: float, subject: str, payload: bytes) -> Said:

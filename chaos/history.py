@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.recording import broken_record, read_packed
+from chaos.recording import read_packed, record_error
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
@@ -160,25 +160,25 @@ def records_of(values: Iterable[bytes]) -> Iterator[Record]:
         try:
             record = msgspec.msgpack.decode(raw, type=Record)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise broken_record(number, f"no record: {error}") from None
+            raise record_error(number, f"no record: {error}") from None
         if ended:
-            raise broken_record(number, "there is a record after the end")
+            raise record_error(number, "there is a record after the end")
         if record.seq != number or record.prev != prev:
-            raise broken_record(number, "it does not follow the record before it")
+            raise record_error(number, "it does not follow the record before it")
         if as_written(record) != raw:
-            raise broken_record(number, "it has fields that were not written")
+            raise record_error(number, "it has fields that were not written")
         prev = hashlib.sha256(raw).hexdigest()
         ended = record.type == "end"
         if ended and record.data.get("records") != number:
-            raise broken_record(number, "the end counts other records")
+            raise record_error(number, "the end counts other records")
         if ended and record.data.get("trace") != trace.hexdigest():
-            raise broken_record(number, "the end has the trace of another history")
+            raise record_error(number, "the end has the trace of another history")
         if ended and _seal(record) != record:
-            raise broken_record(number, "the end was changed")
+            raise record_error(number, "the end was changed")
         trace.update(_trace_bytes(record))
         yield record
     if not ended:
-        raise broken_record(number + 1, "the end is missing: cut off, or the run was killed")
+        raise record_error(number + 1, "the end is missing: cut off, or the run was killed")
 
 
 def _seal(end: Record) -> Record:

@@ -42,11 +42,11 @@ def read_packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
             continue
         except (ValueError, msgpack.UnpackException) as error:
             why = str(error) or "these bytes are no msgpack"
-            raise broken_record(number, f"no record: {why}") from None
+            raise record_error(number, f"no record: {why}") from None
     if pending and whole:
-        raise broken_record(number, "it is cut off")
+        raise record_error(number, "it is cut off")
 
 
-def broken_record(number: int, why: str) -> ChaosError:
+def record_error(number: int, why: str) -> ChaosError:
     """The record ``number`` of a recording is not what was written."""
     return ChaosError("KS-CHAOS-204", f"record {number}: {why}")

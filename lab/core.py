@@ -77,7 +77,7 @@ class LabCore(OfBus, ABC):
         self._looking = Looking(lambda *asked: self.tell(*asked))
         self.watch: SecretWatch | None = None  # of a lab that was made to be searched
 
-    def kept_off(self, node: NodeName) -> str:
+    def explain_exclusion(self, node: NodeName) -> str:
         """Why the node may not use the bus now, as a sentence without its end; empty when it may.
         In virtual time nobody floods it."""
         return ""

@@ -48,7 +48,7 @@ def _docs_in_source(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-def described_fields(model: type[BaseModel], above: str = "") -> Iterator[DescribedField]:
+def describe_fields(model: type[BaseModel], above: str = "") -> Iterator[DescribedField]:
     """Every field of ``model`` and of the models in it. A field without a text of its own has that
     of the model that it holds, or of the one that it is a field of."""
     docs = field_docs(model)
@@ -60,7 +60,7 @@ def described_fields(model: type[BaseModel], above: str = "") -> Iterator[Descri
         )
         yield DescribedField(path, text)
         for one in inner:
-            yield from described_fields(one, f"{path}.")
+            yield from describe_fields(one, f"{path}.")
 
 
 def models_in(hint: Any) -> Iterator[type[BaseModel]]:

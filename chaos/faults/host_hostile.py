@@ -57,7 +57,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         for node in self.nodes:
             if not await running(lab, node):
                 raise ChaosError("KS-CHAOS-106", f"{node} does not run")
-        if not await known_keys(lab):
+        if not await list_keys(lab):
             text = "an intruder knows no key: no vCenter and no key server tells of one"
             raise ChaosError("KS-CHAOS-106", text)
         return {}
@@ -69,7 +69,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         await self._claim(lab, again=True)
 
     async def _claim(self, lab: LabUnderTest, *, again: bool) -> None:
-        keys, vms = await known_keys(lab), await _known_vms(lab)
+        keys, vms = await list_keys(lab), await _list_vms(lab)
         there = {entry.node: entry for entry in lab.directory().nodes}
         for node in self.nodes:
             invented = [
@@ -134,7 +134,7 @@ def _of_other_clusters(
     return [ClaimedVm(vm=vm.vm, keys=(vm.key,)) for vm in vms if vm.cluster in others and vm.key]
 
 
-async def known_keys(lab: LabUnderTest) -> tuple[CryptoKeyId, ...]:
+async def list_keys(lab: LabUnderTest) -> tuple[CryptoKeyId, ...]:
     """The keys of all clusters and VMs, and the newest ``MOST`` of those at key servers, in any
     state."""
     found: dict[CryptoKeyId, None] = {}
@@ -146,7 +146,7 @@ async def known_keys(lab: LabUnderTest) -> tuple[CryptoKeyId, ...]:
     for vcenter in await _answering(lab):
         clusters = await all_clusters(lab, vcenter)
         used |= {one.host_key: None for one in clusters if one.host_key is not None}
-    used |= {vm.key: None for vm in await _known_vms(lab) if vm.key is not None}
+    used |= {vm.key: None for vm in await _list_vms(lab) if vm.key is not None}
     return tuple(dict.fromkeys((*used, *[*found][-MOST:])))
 
 
@@ -154,7 +154,7 @@ async def _answering(lab: LabUnderTest) -> list[NodeName]:
     return [vcenter for vcenter in leaders(lab) if await running(lab, vcenter)]
 
 
-async def _known_vms(lab: LabUnderTest) -> list[VmInfo]:
+async def _list_vms(lab: LabUnderTest) -> list[VmInfo]:
     found: list[VmInfo] = []
     for vcenter in await _answering(lab):
         found += [vm for vm in await all_vms(lab, vcenter) if not vm.vm.startswith(INVENTED)]

@@ -31,7 +31,7 @@ class WorkLook:
         nodes: dict[str, tuple[float, int]] = {}
         busiest: tuple[float, int, str] = (0.0, 0, "")
         for node, status in (await self._lab.statuses()).items():
-            done_s = _done_s(status)
+            done_s = _work_done_s(status)
             used_s = max(done_s - self._before.get(node, done_s), 0.0)
             self._before[node] = done_s
             if status.service is None or first or past_s <= 0:
@@ -46,7 +46,7 @@ class WorkLook:
             self._history.add("state", op="work", nodes=nodes, host=busiest)
 
 
-def _done_s(status: NodeStatus) -> float:
+def _work_done_s(status: NodeStatus) -> float:
     """Seconds of work that were done so far; what is booked for later is not."""
     told = status.counters
     return (told.get("work_busy_ms", 0) - told.get("work_backlog_ms", 0)) / 1e3

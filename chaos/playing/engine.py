@@ -110,7 +110,7 @@ async def through(work: Coroutine[Any, Any, None]) -> bool:
     over, cancelled = asyncio.Event(), False
     raised: list[BaseException] = []
 
-    async def done() -> None:
+    async def finish() -> None:
         try:
             await work
         except BaseException as error:
@@ -118,7 +118,7 @@ async def through(work: Coroutine[Any, Any, None]) -> bool:
         over.set()
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(done(), name="heal")
+        group.create_task(finish(), name="heal")
         while not over.is_set():
             try:
                 await over.wait()

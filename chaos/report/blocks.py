@@ -76,7 +76,7 @@ def squares_of_table(block: Block) -> Squares:
     """What a run draws in which every cell of the block agrees."""
     found = (cell(block, fault, event) for fault in TableFault for event in TableEvent)
     return {
-        (one.fault, one.event): _expected_square(one)
+        (one.fault, one.event): _square_in_table(one)
         for one in found
         if one.letter is not Letter.NONE
     }
@@ -138,5 +138,5 @@ def _square(row: CellRow) -> Square:
     )
 
 
-def _expected_square(place: Cell) -> Square:
+def _square_in_table(place: Cell) -> Square:
     return Square(letter=place.letter.value, agreement=Agreement.AGREE)

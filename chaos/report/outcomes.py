@@ -41,12 +41,12 @@ def outcomes(story: Story) -> tuple[ReportedOutcome, ...]:
     return tuple(sorted(found, key=lambda one: not one.hypothesis))
 
 
-def judged(found: Sequence[ReportedOutcome]) -> tuple[ReportedOutcome, ...]:
+def select_judged(found: Sequence[ReportedOutcome]) -> tuple[ReportedOutcome, ...]:
     """Those that say something for or against the run."""
     return tuple(one for one in found if not _had_nothing(one))
 
 
-def not_judged(found: Sequence[ReportedOutcome]) -> tuple[ReportedOutcome, ...]:
+def select_unexercised(found: Sequence[ReportedOutcome]) -> tuple[ReportedOutcome, ...]:
     """The checks that had nothing to judge, which does not count against the run."""
     return tuple(one for one in found if _had_nothing(one))
 

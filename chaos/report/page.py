@@ -16,7 +16,7 @@ from chaos.report.compare import compare_runs
 from chaos.report.filling import fill_template
 from chaos.report.headline import headline
 from chaos.report.latency import figures, samples
-from chaos.report.outcomes import ReportedOutcome, judged, not_judged, outcomes
+from chaos.report.outcomes import ReportedOutcome, outcomes, select_judged, select_unexercised
 from chaos.report.phases import RunPhases, phases
 from chaos.report.plots import hypotheses_plot, latency_plot
 from chaos.report.story import Story, schedule_digest
@@ -64,9 +64,11 @@ def _parts(story: Story) -> dict[str, Any]:
         "workers": looks_of(work_of(story.records)),
         "figures": figures(samples(story.records)),
         "phases": _phases(phases(story.records), story.seconds),
-        "outcomes": sorted(judged(found), key=_rank),
-        "not_judged": not_judged(found),
-        "counts": {word.value: sum(o.result is word for o in judged(found)) for word in _ORDER},
+        "outcomes": sorted(select_judged(found), key=_rank),
+        "not_judged": select_unexercised(found),
+        "counts": {
+            word.value: sum(o.result is word for o in select_judged(found)) for word in _ORDER
+        },
         "schedule": _schedule(story, bands(story.records)),
         "hypotheses": hypotheses_plot(story),
         "topology": topology(story),
@@ -102,11 +104,11 @@ def _facts(story: Story) -> dict[str, Any]:
         "trace": verdict.trace_hash if verdict else "",
         "replay of": story.replay_of,
     }
-    told = {"facts": _told(facts), "origin": _told(origin)}
+    told = {"facts": _drop_empty(facts), "origin": _drop_empty(origin)}
     return {"story": story, "headline": headline(story), **told}
 
 
-def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_empty(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value != ""}
 
 

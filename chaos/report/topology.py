@@ -81,12 +81,12 @@ def topology(story: Story) -> Picture:
     faults = [band for band in bands(story.records) if not band.error]
     struck = Counter(node for band in faults for node in band.nodes)
 
-    def broken(a: ServerBox, b: ServerBox) -> str:
+    def describe_break(a: ServerBox, b: ServerBox) -> str:
         laid = [band for band in faults if _between(band, a, b)]
         return "; ".join(f"{band.id}: {band.summary or band.kind}" for band in laid)
 
     nodes = {node: BoxMark("struck", _by(count)) for node, count in struck.items()}
-    return draw_lab(story.directory.nodes, Marks(nodes, broken))
+    return draw_lab(story.directory.nodes, Marks(nodes, describe_break))
 
 
 def draw_lab(entries: Sequence[NodeEntry], marks: Marks) -> Picture:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from chaos.entries import EntryField
 from chaos.reference import entries
 from docs.site.pages import generated
-from lab.cli.derived import derived
+from lab.cli.derived import list_derived
 from lab.cli.grammar import COMMANDS, GROUPS
 from lab.cli.program import ready_for
 from lab.local.explain import errors
@@ -72,7 +72,7 @@ def _errors() -> str:
 
 def _commands() -> str:
     lines = ["# Commands", "", "What `--help` of each command shows.", ""]
-    for words in sorted({*GROUPS, *derived(), *COMMANDS}):
+    for words in sorted({*GROUPS, *list_derived(), *COMMANDS}):
         lines += [f"## keystead {words}", "", "```text", *_help(words), "```", ""]
     return "\n".join(lines)
 

@@ -30,7 +30,7 @@ _MARKED = re.compile(r"``([^`]+)``")
 _RULES = re.compile(r"\s\[[A-Z]+-?\d+(?:, [A-Z]+-?\d+)*\]")
 
 
-def derived() -> dict[str, str]:
+def list_derived() -> dict[str, str]:
     """Words -> ``module:function`` of each command that is made of its struct."""
     kinds = commands.all_commands()
     return {words_of(kind): f"derived:{kind.__name__}" for kind in kinds if words_of(kind)}
@@ -56,19 +56,19 @@ def function_of(kind: type[Command[Any]]) -> Function:
     places.append(_keyword("options", Options, DEFAULTS))
     signature = Signature(sorted(places, key=lambda place: place.kind), return_annotation=int)
 
-    def made_of(bound: BoundArguments) -> Command[Any]:
+    def make_command(bound: BoundArguments) -> Command[Any]:
         bound.apply_defaults()
         made: Command[Any] = _build(kind, arguments, bound.arguments)
         return made
 
     def command(*words: Any, **options: Any) -> int:
         bound = signature.bind(*words, **options)
-        made, given = made_of(bound), bound.arguments
+        made, given = make_command(bound), bound.arguments
         if listing:
             return look(made, given["names"], given["options"], given["view"])
         return run(made, given["options"])
 
-    command.made_of = made_of  # type: ignore[attr-defined]
+    command.made_of = make_command  # type: ignore[attr-defined]
     command.__name__ = kind.__name__
     command.__doc__ = help_of(kind)
     command.__annotations__ = {place.name: place.annotation for place in places}
@@ -79,7 +79,7 @@ def function_of(kind: type[Command[Any]]) -> Function:
 def help_of(kind: type[Command[Any]]) -> str:
     """Its docstring, with the words of the command line for fields and other commands. The ids of
     rules are left out of the first paragraph, which lists of commands show."""
-    said = {one.field: _shown(one) for one in _flat(arguments_of(kind))}
+    said = {one.field: _name_in_help(one) for one in _flat(arguments_of(kind))}
 
     def spell(found: re.Match[str]) -> str:
         word = found[1]
@@ -97,7 +97,7 @@ def _label(one: Argument) -> str:
     return one.name or (one.field if one.word else "--" + one.field.replace("_", "-"))
 
 
-def _shown(one: Argument) -> str:
+def _name_in_help(one: Argument) -> str:
     """What the help calls it."""
     return _label(one).upper() if one.word else _label(one)
 

@@ -10,7 +10,7 @@ from textwrap import dedent
 
 from cyclopts import App, Parameter
 
-from lab.cli.derived import derived
+from lab.cli.derived import list_derived
 from lab.cli.grammar import COMMANDS, GROUPS
 from lab.cli.options import GENERAL
 
@@ -33,18 +33,20 @@ def spell_out(arguments: list[str]) -> list[str]:
             return [*words, "--help"]
         case [word, *rest] if word in ALIASES:
             return [ALIASES[word], *rest]
-        case ["get", noun, *rest] if f"get {noun}" not in _listed() and f"get {noun}s" in _listed():
+        case ["get", noun, *rest] if (
+            f"get {noun}" not in _list_get_commands() and f"get {noun}s" in _list_get_commands()
+        ):
             return ["get", f"{noun}s", *rest]
-        case [noun, "list", *rest] if f"get {noun}s" in _listed():
+        case [noun, "list", *rest] if f"get {noun}s" in _list_get_commands():
             return ["get", f"{noun}s", *rest]
-        case [noun, "list", *rest] if f"get {noun}" in _listed():
+        case [noun, "list", *rest] if f"get {noun}" in _list_get_commands():
             return ["get", noun, *rest]
     return arguments
 
 
 @cache
-def _listed() -> frozenset[str]:
-    return frozenset(words for words in {**derived(), **COMMANDS} if words.startswith("get "))
+def _list_get_commands() -> frozenset[str]:
+    return frozenset(words for words in {**list_derived(), **COMMANDS} if words.startswith("get "))
 
 
 def ready_for(arguments: list[str]) -> App:
@@ -97,7 +99,7 @@ def build() -> App:
         above, _, name = words.rpartition(" ")
         group = groups[words] = App(name=name, help=text, help_format="plaintext")
         groups[above].command(group)
-    for words, function in {**derived(), **COMMANDS}.items():
+    for words, function in {**list_derived(), **COMMANDS}.items():
         above, _, name = words.rpartition(" ")
         groups[above].command(f"lab.cli.{function}", name=name)
     return app

@@ -492,7 +492,7 @@ def time_devices() -> dict[str, tuple[float, float]]:
     with scratch("calibrate") as folder:
         sync, commit = _time_sync(folder), _time_commit(folder)
         folders = _time_folder_sync(folder)
-    hand_over = _timed_thread()
+    hand_over = _time_thread()
     found = {f"disk.{call}": hand_over for call in DISK_CALLS}
     found |= {"disk.sync": sync, "disk.sync_folder": folders}
     found |= {"db.transact": commit, "db.query": hand_over}
@@ -501,13 +501,13 @@ def time_devices() -> dict[str, tuple[float, float]]:
     return found | (_time_tpm() if not missing_for_libtpms() else {})
 
 
-def _timed_thread() -> tuple[float, float]:
+def _time_thread() -> tuple[float, float]:
     """What it takes to hand a call over to a thread, and its result back."""
     with ThreadPoolExecutor(1) as pool:
-        return _timed(lambda: pool.submit(int).result())
+        return _time_call(lambda: pool.submit(int).result())
 
 
-def _timed(act: Callable[[], object], tries: int = TRIES) -> tuple[float, float]:
+def _time_call(act: Callable[[], object], tries: int = TRIES) -> tuple[float, float]:
     taken = []
     for _ in range(tries):
         begun = time.perf_counter()
@@ -523,7 +523,7 @@ def _time_sync(folder: Path) -> tuple[float, float]:
             file.write(bytes(4096))
             os.fsync(file.fileno())
 
-        return _timed(act)
+        return _time_call(act)
 
 
 def _time_folder_sync(folder: Path) -> tuple[float, float]:
@@ -535,7 +535,7 @@ def _time_folder_sync(folder: Path) -> tuple[float, float]:
             os.replace(folder / "entry", folder / "renamed")
             os.fsync(descriptor)
 
-        return _timed(act)
+        return _time_call(act)
     finally:
         os.close(descriptor)
 
@@ -546,7 +546,7 @@ def _time_commit(folder: Path) -> tuple[float, float]:
     connection.execute("pragma synchronous=full")
     connection.execute("create table t (x blob)")
     try:
-        return _timed(lambda: connection.execute("insert into t values (zeroblob(200))"))
+        return _time_call(lambda: connection.execute("insert into t values (zeroblob(200))"))
     finally:
         connection.close()
 
@@ -558,10 +558,10 @@ def _time_tpm() -> dict[str, tuple[float, float]]:
         device.ensure_srk()
         selection = PcrSelection.of([7])
         return {
-            "tpm.pcrs": _timed(lambda: device.pcrs(selection)),
-            "tpm.ensure_srk": _timed(device.ensure_srk),
-            "tpm.info": _timed(device.info),
-            "tpm.seal": _timed(lambda: device.seal(bytes(32), bytes(32)), 20),
+            "tpm.pcrs": _time_call(lambda: device.pcrs(selection)),
+            "tpm.ensure_srk": _time_call(device.ensure_srk),
+            "tpm.info": _time_call(device.info),
+            "tpm.seal": _time_call(lambda: device.seal(bytes(32), bytes(32)), 20),
         }
     finally:
         device.close()

@@ -34,7 +34,7 @@ import msgspec
 from lab.client import Lab
 from lab.local.remote import Remote
 from lab.local.session_page import session_page
-from lab.local.vsphere import OfLab, of_lab, served, variables_of
+from lab.local.vsphere import OfLab, of_lab, serve_apis, variables_of
 from lab.schema.answers.lab import EventList
 from lab.schema.commands import Command, GetStatus
 from lab.schema.documents import document_of
@@ -178,7 +178,7 @@ class HeldLab:
         if self._to.virtual:
             self._to = Serial(self._to)
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-")))
-        server, where = await self._stack.enter_async_context(served(self._to, name, folder))
+        server, where = await self._stack.enter_async_context(serve_apis(self._to, name, folder))
         self._changed = server.look_again
         return variables_of(where, folder)
 

@@ -13,7 +13,7 @@ from lab.schema.answers.local import LintReport, NewLab
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load, override
 from lab.topology.plan import plan
-from lab.topology.written import SCHEMA_FILE, written
+from lab.topology.written import SCHEMA_FILE, format_lab_file
 from protocol import names
 from protocol.printable import quote_if_needed
 
@@ -56,7 +56,7 @@ def new(name: str, folder: Path, source: str, changes: Mapping[str, Any]) -> New
     schema = folder / SCHEMA_FILE
     unchanged = data == {**shipped_data, "name": name}
     about = _about(text) if unchanged else f"A lab based on the shipped Lab file {source}."
-    _write_new(path, written(data, path.name, about))
+    _write_new(path, format_lab_file(data, path.name, about))
     if not schema.exists():
         _write_new(schema, json.dumps(file_schema("lab"), indent=1, ensure_ascii=False) + "\n")
     return NewLab(name=name, file=str(path), schema=str(schema))

@@ -60,9 +60,9 @@ def _inside(shape: dict[str, Any], name: str, visit: Visit) -> dict[str, Any]:
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:
-    number = next(n for n in range(1, len(taken) + 2) if _numbered(name, n) not in taken)
-    return _numbered(name, number)
+    number = next(n for n in range(1, len(taken) + 2) if _number(name, n) not in taken)
+    return _number(name, number)
 
 
-def _numbered(name: str, number: int) -> str:
+def _number(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 from pydantic import BaseModel
 
-from chaos.experiment.field_docs import described_fields
+from chaos.experiment.field_docs import describe_fields
 from chaos.experiment.model import (
     Checks,
     FinalPhase,
@@ -142,32 +142,32 @@ def _index(commands: Mapping[str, str]) -> Iterator[_Entry]:
     for words, text in read_glossary(GLOSSARY.read_text(encoding="utf-8")).items():
         yield _Entry(Match(kind="term", name=words, text=text))
     for command, text in commands.items():
-        yield _found("command", command, text, f"keystead {command} --help")
+        yield _make_entry("command", command, text, f"keystead {command} --help")
     for noun in NOUNS:
         for entry in entries(noun):
             see = f"keystead explain {noun} {entry.name}"
             fields = {field.name.lower(): field.values for field in entry.fields}
-            yield _found(noun, entry.name, entry.text, see, fields)
-    for path, text in described_fields(LabFile):
-        yield _found("lab file", path, text, "keystead lab new")
-    for path, text in described_fields(Heading):
-        yield _found("experiment", path, text, "keystead chaos new")
+            yield _make_entry(noun, entry.name, entry.text, see, fields)
+    for path, text in describe_fields(LabFile):
+        yield _make_entry("lab file", path, text, "keystead lab new")
+    for path, text in describe_fields(Heading):
+        yield _make_entry("experiment", path, text, "keystead chaos new")
     for section, model in _TOPICS.items():
         doc = " ".join((model.__doc__ or "").replace("``", "`").split())
-        yield _found("experiment", section, doc, "keystead chaos new")
-        for path, text in described_fields(model, f"{section}."):
-            yield _found("experiment", path, text, "keystead chaos new")
+        yield _make_entry("experiment", section, doc, "keystead chaos new")
+        for path, text in describe_fields(model, f"{section}."):
+            yield _make_entry("experiment", path, text, "keystead chaos new")
     for knob in knobs().items:
-        yield _found("knob", knob.name, knob.text, f"keystead explain knob {knob.name}")
+        yield _make_entry("knob", knob.name, knob.text, f"keystead explain knob {knob.name}")
     for rule in all_rules().values():
         text = f"{rule.title}. {rule.text}"
-        yield _found("rule", rule.id, text, f"keystead explain {rule.id}")
+        yield _make_entry("rule", rule.id, text, f"keystead explain {rule.id}")
     for error in errors().items:
         text = f"{error.title}. {error.why}"
-        yield _found("error", error.id, text, f"keystead explain {error.id}")
+        yield _make_entry("error", error.id, text, f"keystead explain {error.id}")
 
 
-def _found(
+def _make_entry(
     kind: str, name: str, text: str, see: str, fields: Mapping[str, str] = MappingProxyType({})
 ) -> _Entry:
     return _Entry(Match(kind=kind, name=name, text=text, see=see), fields)

@@ -60,7 +60,7 @@ class _OfRunningLab:
         self._lab: Remote | None = None
         self._lock = asyncio.Lock()
 
-    async def _reached(self) -> Remote:
+    async def _connect(self) -> Remote:
         async with self._lock:
             if self._lab is None:
                 self._lab = await self._stack.enter_async_context(Remote(self._folder))
@@ -68,7 +68,7 @@ class _OfRunningLab:
 
     async def do(self, command: Command[Any], vcenter: str = "", user: str = "") -> Any:
         """As ``Executor.do``. A lab that has gone is looked for again at the next command."""
-        lab = await self._reached()
+        lab = await self._connect()
         try:
             return await lab.do(command, vcenter, user)
         except KeysteadError as error:
@@ -82,7 +82,7 @@ class _OfRunningLab:
 
     async def sleep(self, seconds: float) -> None:
         """As ``Executor.sleep``."""
-        await (await self._reached()).sleep(seconds)
+        await (await self._connect()).sleep(seconds)
 
     async def close(self) -> None:
         """Let the connection go."""
@@ -201,7 +201,7 @@ async def executor_of(name: str, file: str, seed: int | None) -> AsyncIterator[t
 
 
 @contextlib.asynccontextmanager
-async def commanded(
+async def accept_commands(
     name: str, serial: Any, look_again: Callable[[], Awaitable[Any]], lab: Lab
 ) -> AsyncIterator[None]:
     """Let commands of other processes reach a simulated lab by its name, for the length of a
@@ -240,7 +240,7 @@ async def serve(
         loop.add_signal_handler(number, stopped.set)
     async with (
         executor_of(name, simulated, seed) as (executor, lab),
-        served(executor, name, folder, host, port, vcenter, version) as (server, where),
+        serve_apis(executor, name, folder, host, port, vcenter, version) as (server, where),
     ):
 
         def write_down(ports: dict[str, int]) -> ApiServing:
@@ -252,7 +252,9 @@ async def serve(
 
         async with contextlib.AsyncExitStack() as stack:
             if lab is not None:
-                await stack.enter_async_context(commanded(name, executor, server.look_again, lab))
+                await stack.enter_async_context(
+                    accept_commands(name, executor, server.look_again, lab)
+                )
             stack.callback((folder / RECORD).unlink, missing_ok=True)
             ports: dict[str, int] = {}
             if hosts:
@@ -271,7 +273,7 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def served(
+async def serve_apis(
     executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
     vcenter: str = "", version: str = "",
 ) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip

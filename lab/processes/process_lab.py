@@ -215,7 +215,7 @@ class ProcessLab(LabFiles, LabGrowth):
                 lambda text: self.warn(text),
             )
 
-    def kept_off(self, node: NodeName) -> str:
+    def explain_exclusion(self, node: NodeName) -> str:
         return self.data.kept_off.get(node, "")
 
     def away(self) -> list[NodeName]:

@@ -47,7 +47,7 @@ _BY_KIND: Final[Mapping[type[ProductError], str]] = {
 always."""
 
 
-def refused_row(failure: KeysteadError) -> dict[str, Any]:
+def row_of_refusal(failure: KeysteadError) -> dict[str, Any]:
     """What a row of an answer says of a refusal."""
     return {
         "error_id": failure.id,

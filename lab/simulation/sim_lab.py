@@ -161,7 +161,7 @@ class SimLab(LabCore):
                     answer = await self._ask(message)
                 else:
                     name = f"agent:{type(message).__name__}"
-                    work = self.loop.create_task(self._handled(message), name=name)
+                    work = self.loop.create_task(self._handle(message), name=name)
                     answer = await asyncio.shield(work)
         except TimeoutError:
             raise TimedOut(f"no answer about {node} within {within_s:g} s") from None
@@ -179,13 +179,13 @@ class SimLab(LabCore):
         machine with the nodes."""
         client = self.world.processes.get("client")
         if client is None:
-            return await self._handled(message)
+            return await self._handle(message)
         await client.serve("Ask", None)
-        answer = await self._handled(message)
+        answer = await self._handle(message)
         await client.serve("Ask.reply", None)
         return answer
 
-    async def _handled(self, message: Request[Any]) -> Reply | ProductError:
+    async def _handle(self, message: Request[Any]) -> Reply | ProductError:
         try:
             return await self.agent.handle(message)
         except ProductError as error:

@@ -24,7 +24,7 @@ _HEAD: Final = """\
 """
 
 
-def written(data: Mapping[str, Any], file: str, about: str) -> str:
+def format_lab_file(data: Mapping[str, Any], file: str, about: str) -> str:
     """The Lab file of ``data``, for a ``file`` of that name; ``about``: what lab it is."""
     lines = [_HEAD.format(schema=SCHEMA_FILE, file=file, about=about).rstrip()]
     docs = field_docs(LabFields)

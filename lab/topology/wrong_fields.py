@@ -26,7 +26,7 @@ def find_misfits(data: Mapping[str, Any], validate: Callable[[Any], object]) -> 
     what is wrong is left out and the rest is judged again, but for what stands around or inside of
     it: that may be a consequence.
     """
-    first = _refused(data, validate)
+    first = _list_misfits(data, validate)
     if not first:
         return []
     rest = deepcopy(dict(data))
@@ -34,13 +34,13 @@ def find_misfits(data: Mapping[str, Any], validate: Callable[[Any], object]) -> 
         _leave_out(rest, found.path)
     later = [
         found
-        for found in _refused(rest, validate)
+        for found in _list_misfits(rest, validate)
         if not any(_is_around(found.path, known.path) for known in first)
     ]
     return [*first, *later][:FAULTS_SHOWN]
 
 
-def _refused(data: Mapping[str, Any], validate: Callable[[Any], object]) -> list[Misfit]:
+def _list_misfits(data: Mapping[str, Any], validate: Callable[[Any], object]) -> list[Misfit]:
     try:
         validate(data)
     except ValidationError as error:

@@ -133,7 +133,7 @@ class ObjectInventory:
             return self.vms_of[thing.name]
         return self.vms_on[thing.name] if isinstance(thing, HostSystem) else []
 
-    def named(self, what: str) -> Any:
+    def find_by_name(self, what: str) -> Any:
         """The VM, host or cluster of this name, or None."""
         return self.vms.get(what) or self.hosts.get(what) or self.clusters.get(what)
 

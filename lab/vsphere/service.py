@@ -267,9 +267,9 @@ class ApiCall:
 
     def mark(self) -> int:
         """Grows when something that a filter may show has changed."""
-        return hash((self.inventory.snapshot.revision, self._ended_tasks()))
+        return hash((self.inventory.snapshot.revision, self._list_tasks()))
 
-    def _ended_tasks(self) -> tuple[str, ...]:
+    def _list_tasks(self) -> tuple[str, ...]:
         held = self.session.held.values()
         return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, ApiTask))
 

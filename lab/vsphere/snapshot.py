@@ -132,7 +132,7 @@ class LabWatch:
         """Whether nothing came of time that passed in a simulated lab: without a command, all
         changes begin at a host, a VM or a key server, or make an event."""
         hosts = (await self.ask(c.GetHosts())).items
-        before, known = _compared(last), self._last_event
+        before, known = _content_of(last), self._last_event
         looked = replace(
             last,
             hosts=hosts,
@@ -141,7 +141,7 @@ class LabWatch:
         )
         await self._read_clock()
         await self._find_last_event()
-        return _compared(looked) == before and self._last_event == known
+        return _content_of(looked) == before and self._last_event == known
 
     async def _take(self) -> InventorySnapshot:
         hosts = await self.ask(c.GetHosts())
@@ -176,7 +176,7 @@ class LabWatch:
         before = self._last
         if before is None:
             return taken
-        if _compared(before) == _compared(taken):
+        if _content_of(before) == _content_of(taken):
             return before
         return replace(taken, revision=before.revision + 1)
 
@@ -251,7 +251,7 @@ class LabWatch:
             self._looking = None
 
 
-def _compared(one: InventorySnapshot) -> tuple[Any, ...]:
+def _content_of(one: InventorySnapshot) -> tuple[Any, ...]:
     """What makes a revision. The time of a host's last beat changes all the time and is no
     property."""
     hosts = [

@@ -266,7 +266,7 @@ class EsxiHost:
         """The host's complete view of itself, with its VMs by name."""
         return self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
 
-    def told_view(self) -> HostSummary:
+    def view_for_vcenter(self) -> HostSummary:
         """The view that vCenter gets: the host's own, with the claimed VMs."""
         view = self.view()
         if self.claims:
@@ -277,8 +277,8 @@ class EsxiHost:
 
     @property
     def version(self) -> str:
-        """The version of the latest ``told_view``. Different views have different versions, also
-        across lives.
+        """The version of the latest ``view_for_vcenter``. Different views have different versions,
+        also across lives.
 
         No code has to report a change: views are compared when they are requested.
         """

@@ -294,7 +294,7 @@ class EsxiService(
     async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
         """vCenter's heartbeat: the host's view, unless the version shows that vCenter has it."""
         await self.host.look_at_locks()
-        view, version = self.host.told_view(), self.host.version
+        view, version = self.host.view_for_vcenter(), self.host.version
         if message.version == version:
             return m.UpdateSet(version=version)
         return m.UpdateSet(version=version, summary=page(view))
@@ -303,7 +303,7 @@ class EsxiService(
         """As much of the host's view as fits into a message; all of it at the host's own
         console."""
         await self.host.look_at_locks()
-        return self.host.view() if peer.local else page(self.host.told_view(), after)
+        return self.host.view() if peer.local else page(self.host.view_for_vcenter(), after)
 
     # ---- TPM --------------------------------------------------------------------------------
 

@@ -413,7 +413,7 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[DatabaseTable, TableRow]]:
     """All rows of the view; ``OSError`` when they are not the ones written last."""
-    sealed, total = _sealed(connection), _total(connection)
+    sealed, total = _read_seal(connection), _total(connection)
     if sealed is not None and sealed != total:
         text = "the inventory is damaged: its rows are not those that were written last"
         raise OSError(errno.EIO, text)
@@ -437,7 +437,7 @@ def _digest(table: DatabaseTable, name: str, text: str) -> int:
     return int.from_bytes(hashlib.blake2b(said, digest_size=_SEAL_BYTES).digest())
 
 
-def _sealed(connection: sqlite3.Connection) -> int | None:
+def _read_seal(connection: sqlite3.Connection) -> int | None:
     """The seal; None in a database from before there were seals."""
     found = connection.execute("SELECT total FROM seal").fetchone()
     return None if found is None else int.from_bytes(found[0])
@@ -445,7 +445,7 @@ def _sealed(connection: sqlite3.Connection) -> int | None:
 
 def _reseal(connection: sqlite3.Connection, changed: int) -> None:
     """Update the seal by ``changed``, the digests of removed and added rows."""
-    sealed = _sealed(connection)
+    sealed = _read_seal(connection)
     total = _total(connection) if sealed is None else sealed ^ changed
     connection.execute("INSERT OR REPLACE INTO seal VALUES (1, ?)", (total.to_bytes(_SEAL_BYTES),))
 

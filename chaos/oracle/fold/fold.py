@@ -91,7 +91,7 @@ class Fold(Upkeep):
             self.vms.pop(record.node, None)
             self._keys.clear()
         elif record.op == RECONNECT and record.type in ("ok", "info"):
-            self._reconnected(record)
+            self._take_reconnect(record)
         elif record.op == "vm.come_and_go" and record.type in ("ok", "info"):
             self._give_up(str(record.data.get("made", "")))
         elif record.type in ("ok", "info") and "action" in record.data:
@@ -115,7 +115,7 @@ class Fold(Upkeep):
                     self._look()
         self._watch_starts()
 
-    def _reconnected(self, record: Record) -> None:
+    def _take_reconnect(self, record: Record) -> None:
         """A workload connects vCenter anew to a host; one that stays disconnected may be left alone
         for good, until a later try ends well."""
         host = str(record.data.get("host", ""))

@@ -159,7 +159,7 @@ def up(
     """
     from lab.local.labs import LONGEST_S, starting
 
-    options = _named(options, file)
+    options = _fill_name(options, file)
     limit_s = duration("--timeout", timeout) if timeout else None
     if limit_s is not None and not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
@@ -183,7 +183,7 @@ def up(
     _whole(missing, options)
 
 
-def _named(options: LabOptions, file: str) -> LabOptions:
+def _fill_name(options: LabOptions, file: str) -> LabOptions:
     """With the name that the Lab file gives, unless the command line gives one."""
     from lab.local.labs import name_in_file
 

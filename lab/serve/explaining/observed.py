@@ -121,7 +121,7 @@ async def host_facts(session: LabSession, host: NodeName, own: HostSummary | Non
         upgrade=_upgrade(session, host),
         unmounted=() if own is None else await _fetch_unmounted_groups(session, host),
         lost=find_lost_machine(session, host),
-        kept_off=session.lab.kept_off(host),
+        kept_off=session.lab.explain_exclusion(host),
         vcenter_lost=find_lost_machine(session, session.vcenter),
         vcenter_fault=any(
             session.vcenter in one.fault.touches() and one.fault.between() is None

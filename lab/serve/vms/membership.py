@@ -19,7 +19,7 @@ from lab.schema.answers import (
     VmRemovalList,
 )
 from lab.schema.errors import KeysteadError
-from lab.schema.refusal import refusal, refused_row
+from lab.schema.refusal import refusal, row_of_refusal
 from lab.serve.executing import executes
 from lab.serve.machines import fetch_node, node_view
 from lab.serve.session import LabSession
@@ -82,7 +82,7 @@ async def _unregister_at(
             await session.ask(host, HostUnregisterVm(vm=vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
-            items.append(VmRemoval(vm=vm, host=host, **refused_row(failure)))
+            items.append(VmRemoval(vm=vm, host=host, **row_of_refusal(failure)))
         else:
             items.append(VmRemoval(vm=vm, host=host))
     return VmRemovalList(items=tuple(items))
@@ -109,7 +109,7 @@ async def _remove_vms(
             await session.ask(vcenter, message(vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
-            items.append(VmRemoval(vm=vm, host=host, **refused_row(failure)))
+            items.append(VmRemoval(vm=vm, host=host, **row_of_refusal(failure)))
         else:
             lab.forget_vm(vm)
             items.append(VmRemoval(vm=vm, host=host))

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from lab.schema import commands
 from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
 from lab.schema.errors import KeysteadError
-from lab.schema.refusal import refusal, refused_row
+from lab.schema.refusal import refusal, row_of_refusal
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
 from lab.serve.views import disk_views, view, vm_view
@@ -58,7 +58,7 @@ async def _power(
             power, at = await _set_power(there, vm, host if command.on_host else None, wanted)
         except ProductError as error:
             failure = refusal(error)
-            items.append(VmPower(vm=vm, host=host, **refused_row(failure)))
+            items.append(VmPower(vm=vm, host=host, **row_of_refusal(failure)))
         else:
             items.append(VmPower(vm=vm, host=at, power=power))
     return VmPowerList(wanted=wanted, items=tuple(items))

@@ -32,7 +32,7 @@ async def read_body(web: Request) -> bytes:
 async def while_connected(web: Request, work: Any) -> Any:
     """The result of ``work``, which ends when its client goes away."""
     doing = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_disconnected(web))
+    watching = asyncio.ensure_future(_wait_for_disconnect(web))
     try:
         await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
@@ -43,7 +43,7 @@ async def while_connected(web: Request, work: Any) -> Any:
         watching.cancel()
 
 
-async def _disconnected(web: Request) -> None:
+async def _wait_for_disconnect(web: Request) -> None:
     while (await web.receive())["type"] != "http.disconnect":
         pass
 

@@ -35,7 +35,7 @@ def alarm_ref(name: str) -> Any:
     return vim.alarm.Alarm(_IDS[name])
 
 
-def declared(entity: Any, name: str) -> Any:
+def state_at_definition(entity: Any, name: str) -> Any:
     """An alarm as the object shows it at which it is defined: the worst color below."""
     on = any(alarm.alarm == name for alarm in entity.inventory.snapshot.alarms)
     return vim.alarm.AlarmState(

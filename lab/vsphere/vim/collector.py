@@ -11,7 +11,7 @@ from pyVmomi.VmomiSupport import ManagedObject
 
 from lab.vsphere.faults import invalid_argument, invalid_property, no_permission
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.vim.evaluation import NOTHING_KNOWN, Evaluation, evaluate, shared_key
+from lab.vsphere.vim.evaluation import NOTHING_KNOWN, Evaluation, evaluate, evaluation_key
 from lab.vsphere.vim.managed import Managed, ObjectProperties, RetrievedProperties, operation
 
 PC = vmodl.query.PropertyCollector
@@ -20,7 +20,7 @@ WAIT_LIMIT_S = 1800.0
 """Seconds that one request may wait, of the lab when it is a simulated one."""
 
 
-def _listed(found: Any) -> list[Any]:
+def _as_list(found: Any) -> list[Any]:
     return [] if found is None else list(found) if isinstance(found, list) else [found]
 
 
@@ -51,7 +51,7 @@ def _walk(request: ApiRequest, spec: Any) -> Iterator[Managed]:
             if not issubclass(thing.kind, step.type) or (thing.id, id(step)) in walked:
                 continue
             walked.add((thing.id, id(step)))
-            for reference in reversed(_listed(thing.get(step.path))):
+            for reference in reversed(_as_list(thing.get(step.path))):
                 if not isinstance(reference, ManagedObject):
                     raise invalid_property(step.path)
                 found = request.look_up(reference)
@@ -271,7 +271,7 @@ class PropertyFilter(Managed):
 
     def _now(self, request: ApiRequest) -> Evaluation:
         if self._key is None:
-            self._key = shared_key(request, self.spec)
+            self._key = evaluation_key(request, self.spec)
         try:
             return evaluate(request, self._key, lambda: collect(request, self.spec))
         except vmodl.fault.ManagedObjectNotFound:

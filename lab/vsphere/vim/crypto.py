@@ -45,7 +45,7 @@ def _servers(row: answers.Provider) -> list[tuple[str, str]]:
     return list(zip(row.servers, row.addresses, strict=True))
 
 
-def _written(name: str, address: str) -> str:
+def _format_server(name: str, address: str) -> str:
     """A server as the command writes it."""
     outside = ":" in address
     return f"{name}={KMIP if outside else ''}{address}"
@@ -185,8 +185,8 @@ class CryptoManagerKmip(KmipTrust):
         known = [r for r in self.inventory.snapshot.providers if r.provider == provider]
         if any(info.name in row.servers for row in known):
             raise vim.fault.AlreadyExists(name=info.name, msg=f"{provider} has {info.name}")
-        servers = [_written(*one) for row in known for one in _servers(row)]
-        servers.append(_written(info.name, self._address_of(info)))
+        servers = [_format_server(*one) for row in known for one in _servers(row)]
+        servers.append(_format_server(info.name, self._address_of(info)))
         await request.do(c.ProviderAdd(provider, tuple(servers)))
         await self._set_entry(request, provider, server)
 
@@ -216,7 +216,7 @@ class CryptoManagerKmip(KmipTrust):
         row = self._row(clusterId)
         if serverName not in row.servers:
             raise invalid_argument("serverName", f"{clusterId.id} has no server {serverName}")
-        left = [_written(*one) for one in _servers(row) if one[0] != serverName]
+        left = [_format_server(*one) for one in _servers(row) if one[0] != serverName]
         if left:
             await request.do(c.ProviderAdd(row.provider, tuple(left)))
         else:

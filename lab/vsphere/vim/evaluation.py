@@ -95,7 +95,7 @@ class Evaluation:
 NOTHING_KNOWN = Evaluation({})
 
 
-def shared_key(request: ApiRequest, spec: Any) -> str:
+def evaluation_key(request: ApiRequest, spec: Any) -> str:
     """The same text for specifications that select the same for everybody, but for what a user may
     not read; empty for one that begins at an object of its session."""
     text = value_text(spec, COMPARED)

@@ -92,7 +92,7 @@ _METHODS = {
 
 def _entity_ref(inventory: Any, row: answers.Task, method: Any) -> Any:
     """The object of a task. An object that has gone keeps its reference: govc reads its type."""
-    if (entity := inventory.named(row.entity)) is not None:
+    if (entity := inventory.find_by_name(row.entity)) is not None:
         return entity.ref
     if not row.entity or method is None:
         return None
@@ -199,7 +199,7 @@ def _event_places(inventory: Any, event: Any) -> list[Any]:
     return [one for one in found if one is not None]
 
 
-def _chosen_events(inventory: Any, events: Sequence[Any], filter_: Any) -> list[Any]:
+def _select_events(inventory: Any, events: Sequence[Any], filter_: Any) -> list[Any]:
     found = list(events)
     types = list(filter_.eventTypeId or ())
     if types:
@@ -292,7 +292,7 @@ class EventHistoryCollector(_Collector):
 
     async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
-        self.rows = _chosen_events(request.inventory, await read_events(request), self.filter)
+        self.rows = _select_events(request.inventory, await read_events(request), self.filter)
         self.texts.clear()
 
     @operation
@@ -383,7 +383,7 @@ class EventManager(Managed):
     @operation
     async def QueryEvents(self, request: ApiRequest, filter: Any) -> list[Any]:
         """Events, oldest first."""
-        return _chosen_events(request.inventory, await read_events(request), filter)[-PAGE_LIMIT:]
+        return _select_events(request.inventory, await read_events(request), filter)[-PAGE_LIMIT:]
 
     @operation
     async def CreateCollectorForEvents(self, request: ApiRequest, filter: Any) -> Any:

@@ -54,7 +54,7 @@ def _attestation(host: Any) -> Any:
     )  # fmt: skip
 
 
-def _signed(value: bytes) -> list[int]:
+def _as_signed(value: bytes) -> list[int]:
     """Bytes as the API has them: each a number from -128 to 127."""
     return [support.byte((byte ^ 0x80) - 0x80) for byte in value]
 
@@ -257,7 +257,9 @@ class HostSystem(Entity):
         pcrs = (await request.ask(c.TpmPcrs(NodeName(self.name)))).pcrs
         values = [
             vim.host.TpmDigestInfo(
-                pcrNumber=int(pcr), digestMethod="SHA256", digestValue=_signed(bytes.fromhex(value))
+                pcrNumber=int(pcr),
+                digestMethod="SHA256",
+                digestValue=_as_signed(bytes.fromhex(value)),
             )
             for pcr, value in pcrs.items()
         ]

@@ -83,7 +83,7 @@ class Managed:
             raise invalid_property(path)
         compute = self.leaves.get(path)
         if compute is not None:
-            return _fitted(compute(self), type_at(self.__class__, path))
+            return _convert(compute(self), type_at(self.__class__, path))
         names = self.branches.get(path)
         if names is not None:
             values = {name: self.get(f"{path}.{name}") for name in names}
@@ -99,7 +99,7 @@ class Managed:
             type_at(self.__class__, path)
             return None
         try:
-            return _fitted(getattr(held, name), type(held)._GetPropertyInfo(name).type)
+            return _convert(getattr(held, name), type(held)._GetPropertyInfo(name).type)
         except AttributeError:
             raise invalid_property(path) from None
 
@@ -141,12 +141,12 @@ def _find_type(cls: type[Managed], path: str) -> Any:
         raise invalid_property(path) from None
 
 
-def _fitted(value: Any, kind: Any) -> Any:
+def _convert(value: Any, kind: Any) -> Any:
     """A plain value as pyVmomi's type, which its writers need."""
     if value is None or kind is object:
         return value
     if issubclass(kind, list):
-        return kind([_fitted(one, kind.Item) for one in value])
+        return kind([_convert(one, kind.Item) for one in value])
     if kind is support.datetime:
         return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
     if issubclass(kind, support.Enum):

@@ -17,7 +17,7 @@ from lab.vsphere.bare import DatastoreBrowser, EnvironmentBrowser
 from lab.vsphere.faults import invalid_argument, key_id, key_text
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.vim.alarms import ALARMS, color, declared, state
+from lab.vsphere.vim.alarms import ALARMS, color, state, state_at_definition
 from lab.vsphere.vim.managed import Managed, build, operation
 from protocol.terms import CryptoMode
 
@@ -93,7 +93,7 @@ class Entity(Managed):
         inventory = self.inventory
         found: list[Any] = []
         for name, alarms in inventory.alarms.items():
-            if (thing := inventory.named(name)) is not None:
+            if (thing := inventory.find_by_name(name)) is not None:
                 found += thing.alarm_states() if alarms else []
         return found
 
@@ -105,7 +105,7 @@ class RootFolder(Entity):
     properties = {
         "childType": lambda f: [vim.Folder, vim.Datacenter],
         "childEntity": lambda f: [c.ref for c in f.inventory.children(f)],
-        "declaredAlarmState": lambda f: [declared(f, name) for name in ALARMS],
+        "declaredAlarmState": lambda f: [state_at_definition(f, name) for name in ALARMS],
         "triggeredAlarmState": lambda f: f.below() + f.of_providers(),
     }
 
@@ -116,7 +116,7 @@ class RootFolder(Entity):
     def of_providers(self) -> list[Any]:
         """Alarms of key providers, which are no objects of the inventory: they are on here."""
         alarms = self.inventory.snapshot.alarms
-        return [state(self, a) for a in alarms if self.inventory.named(a.of) is None]
+        return [state(self, a) for a in alarms if self.inventory.find_by_name(a.of) is None]
 
 
 class Datacenter(Entity):

@@ -52,7 +52,7 @@ def _method(name: str, wsdl: str, parameters: str, result: str) -> tuple[Any, ..
     return name, wsdl, VERSION, listed, (_OPTIONAL, result, result), None, None
 
 
-def _managed(name: str, wsdl: str, *methods: tuple[Any, ...]) -> Any:
+def _create_managed_type(name: str, wsdl: str, *methods: tuple[Any, ...]) -> Any:
     support.CreateManagedType(name, wsdl, "vmodl.ManagedObject", VERSION, None, list(methods))
     return support.GetVmodlType(name)
 
@@ -115,24 +115,25 @@ def _create_types() -> None:
 
 
 _create_types()
-DYNAMIC_TYPE_MANAGER = _managed(
+DYNAMIC_TYPE_MANAGER = _create_managed_type(
     _MANAGER, "InternalDynamicTypeManager",
     _method("queryTypeInfo", "DynamicTypeMgrQueryTypeInfo",
             f"filterSpec?:{_MANAGER}.FilterSpec", f"{_MANAGER}.AllTypeInfo"),
     _method("queryMoInstances", "DynamicTypeMgrQueryMoInstances",
             f"filterSpec?:{_MANAGER}.FilterSpec", f"{_MANAGER}.MoInstance[]"),
 )  # fmt: skip
-METHOD_EXECUTER = _managed(
+METHOD_EXECUTER = _create_managed_type(
     _MME, "ReflectManagedMethodExecuter",
     _method("executeSoap", "ExecuteSoap",
             f"moid:string version:string method:string argument?:{_MME}.SoapArgument[]",
             f"{_MME}.SoapResult"),
 )  # fmt: skip
-CLI_INFO_TYPE = _managed(
+CLI_INFO_TYPE = _create_managed_type(
     "vim.CLIInfo", "VimCLIInfo",
     _method("FetchCLIInfo", "VimCLIInfoFetchCLIInfo", "typeName:string", "vim.CLIInfo.Info"),
 )  # fmt: skip
-_managed(  # two methods of HostSystem that pyVmomi does not have: their names are all that counts
+# Two methods of HostSystem that pyVmomi does not have: their names are all that counts.
+_create_managed_type(
     "keystead.ReflectiveHost", "KeysteadReflectiveHost",
     _method("retrieveDynamicTypeManager", "RetrieveDynamicTypeManager", "", _MANAGER),
     _method("retrieveManagedMethodExecuter", "RetrieveManagedMethodExecuter", "", _MME),

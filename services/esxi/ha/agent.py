@@ -184,13 +184,13 @@ class HaAgent:
         """Keep the heartbeat on the datastore, and the list of this host's VMs."""
         host = self._host
 
-        def wanted() -> list[VmName]:
+        def list_wanted() -> list[VmName]:
             return [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
 
         try:
             await host.protection.beat(host.datastore)
             await host.protection.write_list(
-                host.datastore, wanted, isolated=self._is_isolated, orderly=orderly
+                host.datastore, list_wanted, isolated=self._is_isolated, orderly=orderly
             )
             self._datastore = True
         except ProductError as error:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 
-from lab.cli.derived import derived, function_of
+from lab.cli.derived import function_of, list_derived
 from lab.cli.grammar import COMMANDS, GROUPS
 from lab.cli.pages import PAGES
 from lab.cli.program import build
@@ -127,7 +127,7 @@ def test_each_answer_has_a_table_or_a_page(kind: type[Command[Any]]) -> None:
 
 
 def test_each_command_belongs_to_a_group_that_is_explained() -> None:
-    for words in derived():
+    for words in list_derived():
         group = words.rpartition(" ")[0]
         assert group == "" or group in GROUPS, words
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaos.experiment.field_docs import described_fields
+from chaos.experiment.field_docs import describe_fields
 from lab.cli.main import run
 from lab.topology.lab_file import LabFile
 
@@ -73,4 +73,4 @@ def test_what_is_nowhere_names_what_is_near(
 
 
 def test_every_field_of_a_lab_file_says_what_it_is() -> None:
-    assert [field.path for field in described_fields(LabFile) if not field.text] == []
+    assert [field.path for field in describe_fields(LabFile) if not field.text] == []

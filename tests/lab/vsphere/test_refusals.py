@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab.cli.main import run
-from lab.local.vsphere import served as api_of
+from lab.local.vsphere import serve_apis as api_of
 from lab.schema.errors import KeysteadError
 from tests.lab.vsphere.conftest import Served
 

@@ -87,7 +87,7 @@ class Looker:
                     while self._number == number:
                         await self._looked.wait()
                     number = self._number
-                version, changed = self.parts.changed_since(version)
+                version, changed = self.parts.list_changes(version)
                 yield self._news(changed)
         finally:
             self.watchers -= 1

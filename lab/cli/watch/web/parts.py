@@ -37,7 +37,7 @@ class Parts:
         self._versions: dict[str, int] = {}
         self._version = 0
 
-    def changed_since(self, version: int) -> tuple[int, dict[str, str]]:
+    def list_changes(self, version: int) -> tuple[int, dict[str, str]]:
         """The present version, and the parts that have changed after ``version``."""
         changed = {n: html for n, html in self.html.items() if self._versions[n] > version}
         return self._version, changed
@@ -90,10 +90,10 @@ class Parts:
 def _topology(entries: Any, problems: Sequence[tuple[str, str, StateLevel]], links: Any) -> str:
     nodes = {name: BoxMark(f"l-{LEVELS[level]}", f": {state}") for name, state, level in problems}
 
-    def broken(a: ServerBox, b: ServerBox) -> str:
+    def describe_break(a: ServerBox, b: ServerBox) -> str:
         return "; ".join(rules_between(links, a.nodes, b.nodes))
 
-    marks = Marks(nodes, broken, "not as they should be", linked=True)
+    marks = Marks(nodes, describe_break, "not as they should be", linked=True)
     return fill_part(TEMPLATE, "topology", draw_lab(entries, marks))
 
 

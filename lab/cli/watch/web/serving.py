@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lab.cli.options import LAB_DEFAULTS
-from lab.local.vsphere import EXTRA, commanded, executor_of
+from lab.local.vsphere import EXTRA, accept_commands, executor_of
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
@@ -47,7 +47,7 @@ async def serve_lab(
             await lab.do(GetStatus())  # raises what is wrong
         if simulation is not None:
             LabFolder(name).make()
-            await stack.enter_async_context(commanded(name, lab, looker.look, simulation))
+            await stack.enter_async_context(accept_commands(name, lab, looker.look, simulation))
         page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab)
         say(f"the page of {name}: {address}#token={token}")
         say(f"without the token it only shows: {address}    Ctrl-C ends it")
