@@ -44,12 +44,9 @@ from benchmarks.scale.within import Census
 from benchmarks.startup import UpFifty, UpFiftyPacked, UpThree
 from benchmarks.suite import OwnTests
 from benchmarks.vsphere import VsphereServing
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import needs_tpm
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
 needs_vsphere = pytest.mark.skipif(
     find_spec("pyVmomi") is None, reason="the extra vsphere is not installed"
 )

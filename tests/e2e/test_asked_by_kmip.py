@@ -15,7 +15,7 @@ from protocol.terms import PowerState, ProviderHealth
 from protocol.vsan import VsanEncryptionIssue
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import MODES
 from tests.e2e.test_trusted import trusted
 from tests.e2e.test_vsan import CLUSTER, HOSTS, A, mark, now, restart, unmounted, vsan, works
 from tests.mutations.play import run_experiment, server
@@ -23,18 +23,6 @@ from tests.mutations.play import run_experiment, server
 KMIP: Final[dict[str, Any]] = {"kms": {"transport": "kmip"}}
 PROVIDER: Final = "kms-provider"
 SERVICES: Final = ("keyprovider-1", "keyprovider-2")
-
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
-MODES = [
-    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
-    pytest.param(
-        {"mode": "lab", "tpm": "libtpms"},
-        id="lab-libtpms",
-        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
-    ),
-]
 
 
 async def who_asked(lab: Lab) -> set[str]:

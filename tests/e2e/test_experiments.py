@@ -23,12 +23,10 @@ from lab.schema.errors import KeysteadError
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import needs_tpm
 from tests.mutations.play import run_experiment, run_late, server
 
 PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
 BACKENDS = ["model", pytest.param("libtpms", marks=needs_tpm)]
 
 

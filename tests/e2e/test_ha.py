@@ -12,21 +12,9 @@ from lab.schema.answers import Vm
 from lab.schema.errors import KeysteadError
 from protocol.events import EventTypeId
 from protocol.terms import PowerState
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import MODES
 
 A, B, C = "esxi-001", "esxi-002", "esxi-003"
-
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
-MODES = [
-    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
-    pytest.param(
-        {"mode": "lab", "tpm": "libtpms"},
-        id="lab-libtpms",
-        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
-    ),
-]
 
 
 def ha(mode: str = "sim", **changes: Any) -> Lab:

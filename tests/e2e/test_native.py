@@ -12,22 +12,10 @@ from lab.schema import commands as c
 from lab.schema.answers import Fault, Host, HostView, Provider, Vm
 from lab.schema.errors import KeysteadError
 from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import MODES
 
 LOCKED = "com.vmware.vc.vm.Crypto.VMLocked.KeyMissingOnHost"
 A, B = "esxi-001", "esxi-002"
-
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
-MODES = [
-    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
-    pytest.param(
-        {"mode": "lab", "tpm": "libtpms"},
-        id="lab-libtpms",
-        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
-    ),
-]
 
 
 def native(mode: str = "sim", **changes: Any) -> Lab:

@@ -33,11 +33,8 @@ from lab.topology.plan import Topology, plan
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.sim.trace import Trace, first_difference
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import needs_tpm
 
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
 PRELOAD = ("lab.simulation.sim_lab",)
 
 

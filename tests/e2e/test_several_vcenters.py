@@ -10,7 +10,7 @@ from lab.client import Lab
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import needs_tpm
 
 WEST, EAST = "west", "east"
 TWO: dict[str, Any] = {
@@ -33,9 +33,6 @@ TWO: dict[str, Any] = {
         for vcenter in (WEST, EAST)
     ],
 }
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
 MODES = [
     pytest.param({"mode": "sim"}, id="sim", marks=pytest.mark.sim),
     pytest.param({"mode": "lab"}, id="lab", marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow]),

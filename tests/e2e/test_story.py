@@ -14,7 +14,7 @@ from lab.client import Lab
 from lab.schema.answers import Vm
 from lab.schema.commands import Esx, GetHostView
 from protocol.terms import HostCryptoState, PowerState, VmConnectionState, VmCryptoState
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import needs_tpm
 
 LOCKED = "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError"
 UNLOCKED = "com.vmware.vc.vm.Crypto.VMUnlocked"
@@ -22,9 +22,6 @@ UNREACHABLE = "com.vmware.vc.kms.crypto.Unreachable"
 REQUIRES = "com.vmware.vc.host.Crypto.ReqEnable.KMSClusterError"
 ENABLED = "com.vmware.vc.host.Crypto.Enabled"
 
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
 
 MODES = [
     pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),

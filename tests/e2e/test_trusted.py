@@ -17,23 +17,12 @@ from protocol.messages.host import HostPowerOnVm
 from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState, VmName
 from protocol.trust import TrustItem
 from services.runtime.each import for_each
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import MODES
 
 A = "esxi-001"
 TA, WORKLOAD, PROVIDER = "ta-vcenter", "vcenter", "trusted-provider"
 _VC = "com.vmware.vc."
 
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
-MODES = [
-    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
-    pytest.param(
-        {"mode": "lab", "tpm": "libtpms"},
-        id="lab-libtpms",
-        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
-    ),
-]
 BARE: dict[str, Any] = {  # nothing of the thirteen steps is done for it
     "apiVersion": "keystead/v1",
     "kind": "Lab",

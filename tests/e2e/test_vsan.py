@@ -13,23 +13,11 @@ from lab.schema.errors import KeysteadError
 from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.vsan import VsanHealthState, VsanTransitionState
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import MODES
 
 CLUSTER, A, B, C = "cluster-a", "esxi-001", "esxi-002", "esxi-003"
 MARKER = b"what only the test knows"
 HOSTS = [A, B, C]
-
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
-MODES = [
-    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
-    pytest.param(
-        {"mode": "lab", "tpm": "libtpms"},
-        id="lab-libtpms",
-        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
-    ),
-]
 
 
 def vsan(mode: str = "sim", **changes: Any) -> Lab:

@@ -17,7 +17,7 @@ from chaos.verdict import Verdict
 from lab.client import Lab
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
-from services.runtime.tpm.backends import missing_for_libtpms
+from tests.e2e.modes import needs_tpm
 from tests.mutations.outage import outage
 from tests.mutations.play import run_experiment, run_life, server
 
@@ -25,9 +25,6 @@ PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
 ROLLING, TRUSTED = "rolling-reboot-kms-flaps", "trusted-outage-reboot"
 SMALL = {"hosts": 2, "vms": 4}
 pytestmark = pytest.mark.slow
-needs_tpm = pytest.mark.skipif(
-    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
-)
 
 
 @pytest.fixture(scope="module")
