@@ -6,14 +6,13 @@ check, and is fixed before anything is healed and before the table is read.
 
 - ``terms``      the words of a play
 - ``clock``      its times
-- ``scene``      a staging under way: who is there, and the history that is written
+- ``scene``      a staging under way: who is there, its history, the audit trails of key servers
 - ``heard``      what was said on its data bus
 - ``setup``      VMs made, everything healthy, one host without the key
 - ``faults``     one file per fault: how it is made, seen and ended
 - ``events``     one file per event: what is asked, and what is looked at
 - ``looks``      what is seen of VMs, hosts and events, moves of running VMs among them
 - ``evidence``   its shapes
-- ``trails``     what key servers were asked for, on any endpoint
 - ``trust``      an administrator's steps at a Trust Authority
 - ``strangers``  a host that is not attested asks a Trust Authority for a key
 - ``vsan``       an object on an encrypted vSAN, and what is seen of it

@@ -13,9 +13,11 @@ from chaos.lab import LabUnderTest
 from chaos.matrix import clock
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
+from chaos.matrix.judging.given import Audited, KeyRequest, requests_in_trail
 from chaos.matrix.terms import Actor, Boot, CellPlace, Variant, is_native, is_trusted
-from chaos.matrix.trails import Trails
+from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
+from chaos.observe.look import WITHIN_S
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.crypto.provider_backup import BackupContent
@@ -33,6 +35,43 @@ from protocol.terms import (
 )
 
 R = TypeVar("R", bound=Reply)
+
+TRAIL_PATIENCE_REAL_S: Final = 3.0
+"""Real seconds, added to ``WITHIN_S``, that a page of a trail may take where time is real."""
+
+
+class Trails:
+    """Audit trails of a lab's key servers, if one of them is reached by KMIP; else none is read.
+
+    Requests over the bus are observed there. Requests under TLS are read in the audit trails, at
+    the consoles of the servers: when the letters are fixed, before the end of the fault puts
+    an older database in their place; and when the fault has ended, for servers that were off.
+
+    ``began_at``: Unix time of the lab's beginning, by the clocks of nodes.
+    """
+
+    def __init__(self, lab: LabUnderTest, began_at: float) -> None:
+        self._lab, self._began_at = lab, began_at
+        self._tail = AuditTail(lab, within_s=WITHIN_S + lab.in_lab_s(TRAIL_PATIENCE_REAL_S))
+
+    async def follow(self) -> None:
+        """Read what is new in them."""
+        if any(entry.by_kmip for entry in self._lab.directory().nodes):
+            await self._tail.position()
+
+    @property
+    def unread(self) -> tuple[NodeName, ...]:
+        """Servers of whose trails a part could not be read."""
+        return tuple(self._tail.unread)
+
+    def requests_by(self, by: NodeName, since: float, until: float) -> tuple[KeyRequest, ...]:
+        """What this node has asked for in this time, by the servers' trails."""
+        rows = zip(self._tail.of, self._tail.rows, strict=True)
+        trail = [Audited(t=row.at - self._began_at, server=of, row=row) for of, row in rows]
+        return tuple(
+            one for one in requests_in_trail(trail) if one.by == by and since <= one.t <= until
+        )
+
 
 # Book -----------------------------------------------------------------------------------------
 #

@@ -28,7 +28,7 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
-from services.runtime.blockages import Blockage, BlockageCounts
+from services.runtime.real.blockages import Blockage, BlockageCounts
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
 from services.runtime.real.watchdog import create_watched_loop, describe_blockage
 from services.runtime.real.world import LabTime, LabWorld

@@ -72,7 +72,7 @@ from protocol.messages.kms import (
     QueryRejections,
 )
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
-from services.runtime.blockages import STOOD, STOOD_MS
+from services.runtime.real.blockages import STOOD, STOOD_MS
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 

@@ -23,7 +23,7 @@ from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.printable import quote_if_needed
 from protocol.terms import CLIENT, ClusterName, NodeName, Role, VmName
-from services.runtime.blockages import BlockageCounts
+from services.runtime.real.blockages import BlockageCounts
 
 if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
     from lab.machines.roster import Roster

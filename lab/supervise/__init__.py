@@ -1,8 +1,7 @@
 """The background process of ``up``, and how it is started and stopped.
 
-- ``supervisor``    owns brokers, agents and faults of one lab until ``down``
+- ``supervisor``    owns brokers, agents, faults and the API server of one lab until ``down``
 - ``launching``     starts and stops it from outside
-- ``api_server``    the process of `keystead serve` of a lab whose file says so
 - ``size``          what a Lab file comes to
 
 Leases of faults are the keeper's (``chaos.keeper``), which a simulated lab has too; the supervisor

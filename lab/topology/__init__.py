@@ -5,7 +5,7 @@
 - ``trust_references``, ``trust_nodes``  the section trust_authority, and its nodes
 - ``machine_references``  what stands on which machine, and does not fit
 - ``machine_plan``  the machines of the plan, and datastores that they share
-- ``bus_references``, ``bus_url``  what does not fit of the bus; addresses of servers of others
+- ``bus_references``  what does not fit of the bus
 - ``version_references``  versions of hosts and vCenters that do not fit
 - ``service_times``  how long nodes work on what, and profiles (``profiles``) of that
 - ``tpms``       which nodes have a TPM, and what plays it

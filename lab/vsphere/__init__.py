@@ -6,11 +6,10 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ==============  ======================================================================
 ``executor``    how commands reach a lab
 ``snapshot``    what the lab answered last, and when it has to be asked again
-``soap``        vim25 over SOAP: envelopes to calls and back, on pyVmomi's type tables
+``soap``        vim25 over SOAP: envelopes to calls and back, and what each version of the API has
 ``vijson``      the same by VI/JSON
 ``json_codec``  values of vim25 in JSON
 ``faults``      refusals of the lab as faults of the product
-``since``       what a version of the API has
 ``objects``     ids and UUIDs, which follow from names
 ``request``     what an object is given with each call
 ``inventory``   all of these by id and name, from one snapshot

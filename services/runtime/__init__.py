@@ -23,7 +23,6 @@
 - ``sql``              rules for a service's SQL, and a commit shared by several calls
 - ``nv_counter``       a TPM counter that detects an older copy of a file
 - ``seeded``           the seeded generator: streams, fates and tokens by purpose
-- ``blockages``        counts event loops that were blocked
 - ``ticks``            periods of a clock, for both drivers
 - ``each``             the same call for many items, with a bound on concurrency
 - ``identity``         the signing key of a service, with its certificate

@@ -10,7 +10,7 @@ import pytest
 from chaos.backups import back_up, restore
 from chaos.matrix.heard import Heard
 from chaos.matrix.judging.given import Audited, KeyRequest, requests_in_trail, requests_on_bus
-from chaos.matrix.trails import Trails
+from chaos.matrix.scene import Trails
 from chaos.observe.audit import AuditTail
 from chaos.observe.listing import all_vms
 from protocol.errors import TimedOut

@@ -9,7 +9,7 @@
 - ``disk`` (with ``image_folders``, ``database``)  a node's storage as a folder
 - ``datastore``             a cluster's array as a folder that many processes share
 - ``locks``                 exclusive file locks, which the end of a process releases
-- ``watchdog``              a watchdog that reports a blocked event loop
+- ``watchdog``, ``blockages``  reports blocked event loops; counts them
 - ``thread_batches``        work of one step of the loop that goes to a thread together
 - ``boot_counter``          the number of a node's lives, in two files
 - ``files``                 replaces plain files of the machine

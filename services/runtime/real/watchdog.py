@@ -22,7 +22,7 @@ from selectors import EpollSelector, SelectorKey
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from services.runtime.blockages import Blockage
+from services.runtime.real.blockages import Blockage
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("pyVmomi")
 pytest.importorskip("uvicorn")
 
-from lab.supervise import api_server
+from lab.supervise.supervisor import API_RESTART_S
 from tests.lab.cli.conftest import Cli
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -55,7 +55,7 @@ def test_the_server_comes_with_the_lab_and_goes_with_it(lab: Cli, tmp_path: Path
     [record] = tmp_path.rglob("serving.json")
     first = json.loads(record.read_text())["pid"]
     os.kill(first, signal.SIGKILL)
-    end = time.monotonic() + 60 + api_server.AGAIN_S
+    end = time.monotonic() + 60 + API_RESTART_S
     while json.loads(record.read_text() or "{}").get("pid") in (None, first):
         assert time.monotonic() < end
         time.sleep(0.05)

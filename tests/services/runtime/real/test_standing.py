@@ -17,7 +17,7 @@ import pytest
 
 from protocol.messages.agent import NodeList, NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role
-from services.runtime.blockages import STOOD, STOOD_MS, Blockage, BlockageCounts
+from services.runtime.real.blockages import STOOD, STOOD_MS, Blockage, BlockageCounts
 from services.runtime.real.watchdog import (
     Suspension,
     create_watched_loop,
