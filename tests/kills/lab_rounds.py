@@ -174,6 +174,7 @@ class LabRounds:
 
     async def _back(self, part: str, fallen: tuple[NodeName, ...]) -> list[str]:
         """Have the part again; what does not come."""
+        step = "all nodes answer" if part in BROKERS else "all nodes are off"
         try:
             async with asyncio.timeout(BACK_WITHIN_S):
                 if part in BROKERS:
@@ -181,13 +182,22 @@ class LabRounds:
                 if part == FORK_SERVER:
                     await self._all_off()
                 for node in fallen:
+                    step = f"{node} has a process"
                     while not await self._core.respawned(node):
                         await asyncio.sleep(0.01)
                 for node in fallen:
+                    step = f"{node} is powered on"
                     await self._core.power_on(node)
         except (TimeoutError, ProductError, KeysteadError) as error:
-            return [f"{part} does not come back: {error!r}"]
+            return [f"{part} does not come back: not until {step}: {error!r}; {await self._states()}"]
         return []
+
+    async def _states(self) -> str:
+        """The state of each node that answers, for the message of a loss."""
+        with suppress(ProductError, KeysteadError):
+            statuses = await self._core.statuses(counters=False)
+            return ", ".join(f"{node} {status.state.value}" for node, status in statuses.items())
+        return "no node answers"
 
     async def _meet_again(self, part: str) -> list[str]:
         """Until neither server of a pair tells its operator that the other is marked as down: so
