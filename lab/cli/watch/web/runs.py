@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -88,6 +90,8 @@ async def _watch(request: Request) -> Response:
 async def _moment(request: Request) -> Response:
     try:
         at = float(request.query_params.get("t", "0"))
+        if math.isnan(at):
+            raise ValueError(at)
         story = await asyncio.to_thread(_story, request.path_params["run"])
     except KeysteadError as error:
         return _not_found(error)
@@ -97,8 +101,20 @@ async def _moment(request: Request) -> Response:
     return JSONResponse({"parts": _draw(story, t), "time": t, "pace": 0})
 
 
-@lru_cache(maxsize=2)
 def _story(run: str) -> Story:
+    """The story of a run; read again when its folder has changed: a run may still be played, or
+    have been removed, and its name used again."""
+    folder = RunFolder(run)
+    stamps = []
+    for path in (folder.path, folder.history):
+        with contextlib.suppress(OSError):  # ``story_of`` says what is missing
+            found = path.stat()
+            stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return _story_at(run, tuple(stamps))
+
+
+@lru_cache(maxsize=2)
+def _story_at(run: str, _stamps: tuple[tuple[int, int, int], ...]) -> Story:
     return story_of(run)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from lab.cli.main import run
 from lab.cli.watch.scene import KeyCount
+from lab.runs.store import RunFolder
 from tests.lab.cli.web.asking import Answered, server_for, simulated
 from tests.lab.cli.web.canned import CannedLab
 from tests.tidy.tree import ROOT
@@ -99,7 +100,10 @@ def test_stored_runs_are_listed_reported_and_stepped_through(
     assert "None." in early["parts"]["faults"] and "(8)" in later["parts"]["faults"]
     assert "8 hosts: 8 booting" in later["parts"]["summary"] and later["time"] == 90
     assert (get("/runs/nothing").status, get("/runs/nothing/watch").status) == (404, 404)
-    assert get(f"/runs/{name}/at?t=x").status == 400
+    assert {get(f"/runs/{name}/at?t={t}").status for t in ("x", "nan")} == {400}
+    folder = RunFolder(name)
+    folder.history.write_bytes(b"damaged")
+    assert get(f"/runs/{name}/at?t=1").status == 404, "what was read before is not shown again"
 
 
 def get(path: str) -> Answered:
