@@ -78,10 +78,8 @@ class LabPage:
 
     async def do(self, request: Request) -> Response:
         """Give the command of a line to the lab; what came of it."""
-        body = await request.body()
         try:
-            if len(body) > BODY_LIMIT:
-                raise KeysteadError("KS-USE-003", f"a line has at most {BODY_LIMIT} bytes")
+            body = await _read_body(request)
             text = await self._perform(msgspec.json.decode(body, type=LineSent).line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return JSONResponse({"ok": False, "text": f"KS-USE-003: {error}"}, 400)
@@ -127,9 +125,36 @@ class LabPage:
 
 def stream(looker: Looker, messages: AsyncIterator[bytes]) -> Response:
     """Server-sent events; refused when as many look as may."""
-    if looker.watchers >= WATCHERS_LIMIT:
+    if looker.streams >= WATCHERS_LIMIT:
         return PlainTextResponse("too many pages look at this lab\n", 503)
-    return StreamingResponse(messages, media_type="text/event-stream")
+    return _CountedStream(looker, messages)
+
+
+class _CountedStream(StreamingResponse):  # type: ignore[misc]
+    """Server-sent events that count from the moment at which they are accepted: requests that
+    come at once would else all be below the limit."""
+
+    def __init__(self, looker: Looker, messages: AsyncIterator[bytes]) -> None:
+        super().__init__(messages, media_type="text/event-stream")
+        self._looker = looker
+        looker.streams += 1
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As of the base class."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._looker.streams -= 1
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body; KS-USE-003 as soon as it is over ``BODY_LIMIT``, whatever is still to come."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_LIMIT:
+            raise KeysteadError("KS-USE-003", f"a line has at most {BODY_LIMIT} bytes")
+    return body
 
 
 async def _as_messages(looker: Looker) -> AsyncIterator[bytes]:

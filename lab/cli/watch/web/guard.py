@@ -25,6 +25,7 @@ POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _LOOK: Final = ("GET", "HEAD")
+_OWN_SITE: Final = ("same-origin", "none")
 
 
 class Guard:
@@ -51,6 +52,9 @@ class Guard:
             return "this server answers under its own address only"
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{name}" for name in own}:
+            return "requests of other pages are refused"
+        site, dest = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-dest", "")
+        if site not in _OWN_SITE and dest != "document":  # a picture or a frame has no Origin
             return "requests of other pages are refused"
         if method in _LOOK:
             return ""

@@ -42,6 +42,7 @@ class Looker:
         self.done: list[ExecutedLine] = []
         self.seen: LabAnswers | None = None
         self.watchers = 0
+        self.streams = 0
         self._directory: Directory | None = None
         self._number = 0
         self._looked = asyncio.Condition()
@@ -55,6 +56,7 @@ class Looker:
                 answers = await ask(self.lab.do, self.seen)
                 directory = await self.directory(answers)
                 links = await self._find_links(answers)
+                self.parts.draw(answers, directory, links)
             except KeysteadError as error:
                 self.parts.draw_loss(error)
             except Exception as error:
@@ -64,7 +66,6 @@ class Looker:
                 self.parts.draw_loss(defect)
             else:
                 self.seen = answers
-                self.parts.draw(answers, directory, links)
             self.parts.draw_done(self.done)
         async with self._looked:
             self._number += 1

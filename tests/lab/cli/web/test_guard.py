@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.lab.cli.web.asking import HOST, PORT, TOKEN, Server, server_for
@@ -70,3 +72,44 @@ async def test_what_the_page_does_not_do_never_reaches_the_lab(
     server.looker.look = look  # type: ignore[method-assign]
     answer = await server.ask("/do", body, x_keystead_token=TOKEN)
     assert answer.status in (400, 409) and said in answer.json["text"]
+
+
+async def test_what_another_page_embeds_is_refused(server: Server) -> None:
+    """A picture or a frame sends no Origin; on /live it would let the time of a lab pass."""
+    for site in ("cross-site", "same-site"):
+        for dest in ("image", "iframe", "script", "empty"):
+            asked = {"sec_fetch_site": site, "sec_fetch_dest": dest}
+            assert (await server.ask("/live.css", **asked)).status == 403, asked
+    own = {"sec_fetch_site": "same-origin", "sec_fetch_dest": "empty"}
+    followed = {"sec_fetch_site": "cross-site", "sec_fetch_dest": "document"}
+    for asked in (own, followed, {"sec_fetch_site": "none", "sec_fetch_dest": "document"}):
+        assert (await server.ask("/live.css", **asked)).status == 200, asked
+
+
+async def test_a_body_without_end_is_refused_before_it_is_kept(server: Server) -> None:
+    class Endless:
+        """A body of parts without an end."""
+
+        parts = 0
+
+        async def receive(self) -> Any:
+            """The next part."""
+            self.parts += 1
+            assert self.parts < 10, "the whole body is read"
+            return {"type": "http.request", "body": b"x" * 1024, "more_body": True}
+
+    async def look() -> None:
+        """There is no lab."""
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    server.looker.look = look  # type: ignore[method-assign]
+    headers = [(b"host", HOST.encode()), (b"x-keystead-token", TOKEN.encode())]
+    scope = {
+        "type": "http", "method": "POST", "path": "/do", "query_string": b"", "headers": headers,
+    }  # fmt: skip
+    await server.app(scope, Endless().receive, send)
+    assert sent[0]["status"] == 409 and b"at most 4096 bytes" in sent[1]["body"]

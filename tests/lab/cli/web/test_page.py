@@ -133,3 +133,27 @@ async def test_a_lab_that_goes_is_shown_as_it_was_until_it_is_back(
     assert "ZeroDivisionError" in capsys.readouterr().err
     lab.broken = False
     assert 'role="alert"' not in (await server.ask("/")).text
+
+
+async def test_followers_that_come_at_once_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.cli.watch.web.app.WATCHERS_LIMIT", 3)
+    server = server_for(CannedLab(3))
+    asked = [server.ask("/live", None, b"data:") for _ in range(8)]
+    found = sorted(one.status for one in await asyncio.gather(*asked))
+    assert found == [200] * 3 + [503] * 5
+    assert server.looker.streams == server.looker.watchers == 0
+    assert (await server.ask("/live", None, b"data:")).status == 200
+
+
+async def test_what_cannot_be_drawn_is_said_and_the_page_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = server_for(CannedLab(3))
+    draw = server.looker.parts.draw
+    monkeypatch.setattr(server.looker.parts, "draw", lambda *_: 1 / 0)
+    following = asyncio.create_task(server.ask("/live", None, b"esxi-003"))
+    await asyncio.sleep(0.05)
+    monkeypatch.setattr(server.looker.parts, "draw", draw)
+    told = news((await following).body)
+    assert any("KS-INT-001" in one["parts"].get("head", "") for one in told)
+    assert "ZeroDivisionError" in capsys.readouterr().err
