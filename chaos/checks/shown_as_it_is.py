@@ -1,5 +1,6 @@
-"""vCenter shows hosts and VMs at the end of a run as the hosts report themselves, and accepts the
-TPM of each host whose TPM and firmware were left unchanged (ATT-09)."""
+"""vCenter shows hosts and VMs at the end of a run as the hosts report themselves, and key providers
+as their servers and hosts are. It accepts the TPM of each host whose TPM and firmware were left
+unchanged (ATT-09)."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ _MEASURED: Final = ("tpm.", "host.boot", "host.tpm", "host.reinstall", "host.fir
 
 
 def shown_as_it_is(records: Sequence[Record]) -> Finding:
-    """Pass when the state ``shown`` of the end has nothing in ``differ``, a sentence for each host
-    or VM that is not as vCenter shows it, and no host in ``refused`` to which nothing was done.
+    """Pass when the state ``shown`` of the end has nothing in ``differ``, a sentence for each host,
+    VM or provider that is not as vCenter shows it, and no host in ``refused`` to which nothing was
+    done.
 
     Unknown when nothing was looked at, and when no vCenter or no host answered.
     """

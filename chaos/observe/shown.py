@@ -1,4 +1,5 @@
-"""What vCenter shows of hosts and VMs at the end of a run, held beside what hosts say themselves.
+"""What vCenter shows of hosts, VMs and key providers at the end of a run, held beside what hosts
+say themselves.
 
 Looked at again for a minute while something differs: what vCenter was about to learn is no
 difference.
@@ -14,13 +15,16 @@ import msgspec
 from chaos.history import History
 from chaos.lab import LabUnderTest
 from chaos.observe.look import LabLook
+from chaos.observe.vcenters import leaders
 from protocol.messages.host import HostSummary, VmSummary
-from protocol.messages.vcenter import HostInfo, VmInfo
+from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
 from protocol.terms import (
     AttestationStatus,
     HostConnectionState,
+    ManagementType,
     NodeName,
     PowerState,
+    ProviderHealth,
     VmConnectionState,
     VmName,
 )
@@ -28,12 +32,20 @@ from protocol.terms import (
 SETTLE_S: Final = 60.0
 """Lab seconds within which vCenter shows what has changed on a host that it is connected to."""
 AGAIN_S: Final = 5.0
-_OF_HOSTS: Final = ("boot", "crypto_state", "key_persistence", "tpm_present", "in_maintenance_mode")
+_OF_HOSTS: Final = (
+    *("boot", "version", "crypto_state", "crypto_key_id", "key_persistence", "cached_keys"),
+    *("tpm_present", "in_maintenance_mode"),
+)
+_OF_VMS: Final = (
+    *("connection", "crypto", "missing", "vtpm", "snapshots", "with_memory", "template"),
+)
+"""Fields that vCenter shows of a VM as its host reports them, beside power and key."""
+_NOT_ON_ALL_HOSTS: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotOnAllHosts"
 
 
 class ShownDifferences(msgspec.Struct):
-    """``differ``: a sentence for each host or VM that is not as vCenter shows it. ``refused``:
-    hosts whose TPM vCenter does not accept."""
+    """``differ``: a sentence for each host, VM or key provider that is not as vCenter shows it.
+    ``refused``: hosts whose TPM vCenter does not accept."""
 
     hosts: int = 0
     vms: int = 0
@@ -42,7 +54,7 @@ class ShownDifferences(msgspec.Struct):
 
 
 async def look_at_what_is_shown(lab: LabUnderTest, history: History) -> None:
-    """Of the hosts that answer and are connected, and of their VMs."""
+    """Of the hosts that answer and are connected, of their VMs, and of key providers."""
     seen, left = await _look(lab), SETTLE_S
     while left > 0 and (seen.differ or seen.refused):
         await lab.sleep(AGAIN_S)
@@ -55,11 +67,13 @@ async def look_at_what_is_shown(lab: LabUnderTest, history: History) -> None:
 async def _look(lab: LabUnderTest) -> ShownDifferences:
     look = LabLook(lab)
     own = await look.hosts()
-    shown = {
-        host: info
-        for host, info in (await look.vcenter_hosts()).items()
-        if host in own and info.connection is HostConnectionState.CONNECTED
+    listed_hosts = await look.vcenter_hosts()
+    connected = {
+        host
+        for host, info in listed_hosts.items()
+        if info.connection is HostConnectionState.CONNECTED
     }
+    shown = {host: info for host, info in listed_hosts.items() if host in connected & own.keys()}
     vms = {
         (info.host, name): info
         for name, info in (await look.vcenter_vms()).items()
@@ -74,6 +88,12 @@ async def _look(lab: LabUnderTest) -> ShownDifferences:
                 found.refused.append(str(host))
     listed = {(host, vm.vm): vm for host in shown for vm in own[host].vms if vm.locked_by is None}
     found.differ |= {str(name): text for (_, name), text in _of_vms(vms, listed)}
+    # Of several vCenters each has its own hosts. One that does not answer here may lack the key.
+    whole = len(leaders(lab)) == 1 and connected <= own.keys()
+    hosts = {host: own[host] for host in shown} if whole else {}
+    for provider in await look.providers() or ():
+        if text := "; ".join(_of_provider(provider, hosts)):
+            found.differ[f"key provider {provider.provider}"] = text
     return found
 
 
@@ -101,9 +121,45 @@ def _of_vms(
                 yield place, f"{place[0]} lists it, and vCenter does not show it there"
         elif info.power is not own.power:
             yield place, f"it is {own.power}, and vCenter shows {info.power}"
-        elif not (_is_unreadable(own) or _has_key(info, own)):
+        elif _is_unreadable(own):
+            continue
+        elif not _has_key(info, own):
             keys = ", ".join(map(str, own.keys)) or "no key"
             yield place, f"it is under {keys}, and vCenter shows {info.key or 'no key'}"
+        elif other := _find_other(info, own):
+            yield place, other
+
+
+def _of_provider(info: ProviderInfo, hosts: Mapping[NodeName, HostSummary]) -> Iterator[str]:
+    """Its status follows from its servers (STD-09). A native one has an id of its key, and vCenter
+    shows whether each of the connected ``hosts`` has that key (NKP-02)."""
+    if info.management_type is ManagementType.VCENTER:
+        contacts = {contact.status for contact in info.contacts}
+        due = next(iter(contacts)) if contacts in ({"green"}, {"red"}) else "yellow"
+        if contacts and info.status != due:
+            servers = ", ".join(sorted(contacts))
+            yield f"its servers are {servers}, and vCenter shows {info.status}"
+    if info.management_type is not ManagementType.NATIVE_PROVIDER:
+        return
+    if not info.key_id or info.health is ProviderHealth.NONE:
+        yield f"vCenter shows no {'health' if info.key_id else 'id'} of its key"
+        return
+    without = [
+        str(host)
+        for host, own in hosts.items()
+        if (own.tpm_present or not info.tpm_required) and not _derives(own, info)
+    ]
+    if hosts and bool(without) != (_NOT_ON_ALL_HOSTS in info.details):
+        missing = ", ".join(without) or "no connected host"
+        yield f"{missing} is without its key, and vCenter shows {info.health} {info.details}"
+
+
+def _derives(own: HostSummary, info: ProviderInfo) -> bool:
+    """Whether a host has the key derivation key that vCenter names."""
+    right = any(
+        (one.provider_id, one.key_id) == (info.provider, info.key_id) for one in own.providers
+    )
+    return right and info.provider in own.kdks
 
 
 def _is_unreadable(own: VmSummary) -> bool:
@@ -113,3 +169,12 @@ def _is_unreadable(own: VmSummary) -> bool:
 
 def _has_key(info: VmInfo, own: VmSummary) -> bool:
     return info.key in own.keys if info.key is not None else not own.keys
+
+
+def _find_other(info: VmInfo, own: VmSummary) -> str:
+    """The first of ``_OF_VMS`` that is not as its host says; empty for none."""
+    for name in _OF_VMS:
+        here, there = getattr(own, name), getattr(info, name)
+        if here != there:
+            return f"{name} is {here}, and vCenter shows {there}"
+    return ""

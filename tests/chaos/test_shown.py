@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from chaos.history import History
+from chaos.lab import Directory, NodeEntry
 from chaos.observe import shown
 from chaos.observe.shown import AGAIN_S, SETTLE_S, look_at_what_is_shown
-from protocol.messages.host import HostSummary, VmSummary
-from protocol.messages.vcenter import HostInfo, VmInfo
+from protocol.messages.host import HostSummary, ProviderRef, VmSummary
+from protocol.messages.vcenter import HostInfo, KmipServerStatus, ProviderInfo, VmInfo
 from protocol.messages.vcenter.hosts import TpmAttestation
 from protocol.terms import (
     AttestationStatus,
@@ -20,16 +21,21 @@ from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
     KeyId,
+    ManagementType,
     NodeName,
     PowerState,
+    ProviderHealth,
     ProviderId,
+    Role,
     VmConnectionState,
+    VmCryptoState,
     VmName,
 )
 
 HOST, CLUSTER = NodeName("esxi-001"), ClusterName("c")
 VM, OTHER = VmName("vm-01"), NodeName("esxi-002")
 KEY, NEW = (CryptoKeyId(KeyId(name), ProviderId("p")) for name in ("k1", "k2"))
+SHOWS = "and vCenter shows"
 ACCEPTED, REFUSED = AttestationStatus.ACCEPTED, AttestationStatus.NOT_ACCEPTED
 
 
@@ -42,6 +48,7 @@ def info(**more: Any) -> HostInfo:
         "crypto_state": HostCryptoState.SAFE,
         "tpm_present": True,
         "boot": 2,
+        "version": "9.0",
         "attestation": TpmAttestation(time=1.0, status=ACCEPTED),
     }
     return HostInfo(**(fields | more))
@@ -86,9 +93,24 @@ class Views:
         self,
         *views: tuple[HostInfo, HostSummary | None, VmInfo | None],
         beside: HostSummary | None = None,
+        provider: ProviderInfo | None = None,
+        vcenters: int = 1,
     ) -> None:
         self.views, self.slept = [*views], 0.0
         self.beside = beside  # another host, connected too
+        self.provider, self.vcenters = provider, vcenters
+
+    def directory(self) -> Directory:
+        names = [NodeName(f"vcenter-{number}") for number in range(self.vcenters)]
+        nodes = [
+            entry
+            for name in names
+            for entry in (
+                NodeEntry(node=name, role=Role.VCENTER, site="s"),
+                NodeEntry(node=NodeName(f"of-{name}"), role=Role.ESXI, site="s", vcenter=name),
+            )
+        ]
+        return Directory(nodes=tuple(nodes), vms=())
 
     async def sleep(self, seconds: float) -> None:
         self.slept += seconds
@@ -110,6 +132,9 @@ class Views:
             async def vcenter_vms(self) -> dict[VmName, VmInfo]:
                 return {vm.vm: vm} if vm is not None else {}
 
+            async def providers(_) -> tuple[ProviderInfo, ...] | None:
+                return None if self.provider is None else (self.provider,)
+
         return Look()
 
 
@@ -118,8 +143,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Any:
     def look(
         *views: tuple[HostInfo, HostSummary | None, VmInfo | None],
         beside: HostSummary | None = None,
+        provider: ProviderInfo | None = None,
+        vcenters: int = 1,
     ) -> dict[str, Any]:
-        made: Any = Views(*views, beside=beside)
+        made: Any = Views(*views, beside=beside, provider=provider, vcenters=vcenters)
         monkeypatch.setattr(shown, "LabLook", made.look)
         history = History(None, lambda: 0.0)
         asyncio.run(look_at_what_is_shown(made, history))
@@ -148,6 +175,9 @@ def test_what_agrees_is_looked_at_once(seen: Any) -> None:
         ("key_persistence", True, False),
         ("in_maintenance_mode", True, False),
         ("tpm_present", False, True),
+        ("version", "8.0", "9.0"),
+        ("crypto_key_id", NEW, KEY),
+        ("cached_keys", 1, 2),
     ],
 )
 def test_a_host_that_is_not_as_it_is_shown_is_told(
@@ -175,6 +205,18 @@ def test_a_host_that_is_not_as_it_is_shown_is_told(
             "vCenter shows it on esxi-001, which does not list it",
         ),
         (has(), None, "esxi-001 lists it, and vCenter does not show it there"),
+        *(
+            (has(**{field: here}), lists(**{field: there}), f"{field} is {here}, {SHOWS} {there}")
+            for field, here, there in (
+                ("crypto", VmCryptoState.UNLOCKED, VmCryptoState.LOCKED),
+                ("connection", VmConnectionState.CONNECTED, VmConnectionState.INVALID),
+                ("missing", (), (KEY,)),
+                ("vtpm", True, False),
+                ("snapshots", ("one",), ("one", "two")),
+                ("with_memory", ("one",), ()),
+                ("template", True, False),
+            )
+        ),
     ],
 )
 def test_a_vm_that_is_not_as_it_is_shown_is_told(
@@ -248,3 +290,99 @@ def test_a_tpm_that_is_not_attested_or_not_accepted_is_told(seen: Any) -> None:
     assert seen(bare) == GOOD
     refused = info(attestation=TpmAttestation(time=1.0, status=REFUSED))
     assert seen((refused, own(), lists()))["refused"] == [HOST]
+
+
+def standard(status: str, *contacts: str) -> ProviderInfo:
+    """A standard provider as vCenter shows it, with a server for each of these contacts."""
+    seen = [KmipServerStatus(name=f"kms-{n}", status=one) for n, one in enumerate(contacts)]
+    return ProviderInfo(
+        provider=ProviderId("p"),
+        management_type=ManagementType.VCENTER,
+        servers=(),
+        default=True,
+        status=status,
+        contacts=tuple(seen),
+    )
+
+
+@pytest.mark.parametrize(
+    ("contacts", "status"),
+    [
+        (("green", "green"), "green"),
+        (("red", "red"), "red"),
+        (("red", "green"), "yellow"),
+        (("gray", "gray"), "yellow"),
+        (("gray", "red"), "yellow"),
+    ],
+)
+def test_the_status_of_a_provider_follows_from_its_servers(
+    seen: Any, contacts: tuple[str, ...], status: str
+) -> None:
+    good = (info(), own(), lists())
+    for shows in ("green", "yellow", "red"):
+        text = f"its servers are {', '.join(sorted({*contacts}))}, and vCenter shows {shows}"
+        differ = {} if shows == status else {"key provider p": text}
+        assert seen(good, provider=standard(shows, *contacts))["differ"] == differ
+    assert seen(good, provider=standard("gray"))["differ"] == {}, "it has no servers"
+
+
+NKP = ProviderRef(
+    provider_id=ProviderId("p"), management_type=ManagementType.NATIVE_PROVIDER, key_id="kdk"
+)
+DERIVES: dict[str, Any] = {"providers": (NKP,), "kdks": (NKP.provider_id,)}
+SOME_LACK = ("com.vmware.vim.vpxd.encryption.keyProviderNotOnAllHosts",)
+
+
+def native(*details: str, key_id: str = "kdk", **more: Any) -> ProviderInfo:
+    """A native provider as vCenter shows it; ``details``: why it is not healthy."""
+    fields: dict[str, Any] = {
+        "provider": NKP.provider_id,
+        "management_type": NKP.management_type,
+        "servers": (),
+        "default": True,
+        "status": "gray",
+        "health": ProviderHealth.WARNING if details else ProviderHealth.OK,
+        "details": details,
+        "key_id": key_id,
+    }
+    return ProviderInfo(**(fields | more))
+
+
+@pytest.mark.parametrize(
+    ("host", "provider", "text"),
+    [
+        (DERIVES, native(), ""),
+        (DERIVES, native("it is not backed up"), ""),
+        ({}, native(*SOME_LACK), ""),
+        ({"tpm_present": False}, native(tpm_required=True), ""),
+        ({}, native(), f"esxi-001 is without its key, {SHOWS} OK ()"),
+        (
+            {**DERIVES, "kdks": ()},
+            native(),
+            f"esxi-001 is without its key, {SHOWS} OK ()",
+        ),
+        (DERIVES, native(key_id="old"), f"esxi-001 is without its key, {SHOWS} OK ()"),
+        (
+            DERIVES,
+            native(*SOME_LACK),
+            f"no connected host is without its key, {SHOWS} WARNING {SOME_LACK}",
+        ),
+        (DERIVES, native(key_id=""), "vCenter shows no id of its key"),
+        (DERIVES, native(health=ProviderHealth.NONE), "vCenter shows no health of its key"),
+    ],
+)
+def test_a_native_provider_is_shown_as_its_hosts_have_it(
+    seen: Any, host: dict[str, Any], provider: ProviderInfo, text: str
+) -> None:
+    there = host.get("tpm_present", True)
+    view = (info(tpm_present=there), own(**host), lists())
+    assert seen(view, provider=provider)["differ"] == ({"key provider p": text} if text else {})
+
+
+def test_hosts_of_several_vcenters_or_without_an_answer_say_nothing_of_a_provider(
+    seen: Any,
+) -> None:
+    assert seen((info(), own(), lists()), provider=native(), vcenters=2)["differ"] == {}
+    beside = own(has(vm=VmName("vm-02"), locked_by=OTHER), host=OTHER, **DERIVES)
+    silent = seen((info(), None, lists()), beside=beside, provider=native(*SOME_LACK))
+    assert "key provider p" not in silent["differ"]
