@@ -29,6 +29,8 @@ from services.kms.endpoints.kmip.operations import SPOKEN
 from services.kms.settings.config import KmsConfig, KmsRole
 from services.runtime.real.clock import PacedClock
 
+SHIPPED: Final = Path(__file__).with_name("conversations")
+"""Conversations that come with keystead, one for each subject."""
 OWNER: Final = KeyServerCaller("cases", KmsRole.OWNER, "default")
 _UNENCODED: Final = "it expects bytes without attributes or encoding, and has asked for both"
 ASTRAY: Final = {
@@ -78,11 +80,12 @@ async def play(folder: Path, report: Report) -> tuple[PlayedCase, ...]:
     for number, file in enumerate(files, 1):
         name = file.relative_to(folder).as_posix()
         report(name, number, len(files))
-        played.append(await _play_case(file, name))
+        played.append(await play_case(file, name))
     return tuple(played)
 
 
-async def _play_case(file: Path, name: str) -> PlayedCase:
+async def play_case(file: Path, name: str) -> PlayedCase:
+    """One conversation, called ``name`` in the answer."""
     try:
         exchanges = read_case(file.read_text("utf-8"))
         why = ASTRAY.get(file.stem) or _not_built(exchanges)

@@ -1,8 +1,8 @@
 """``./keystead test --breakage N [--seed S] [--tests] [--minutes M] [--keep]``.
 
 Draws N one-line bugs. The product's judges look for those of ``services``; with ``--tests`` the
-tests look for bugs of all four packages. ``--keep`` stores what was seen in ``seen.json``, where
-the next run compares.
+tests look for bugs of all four packages. ``--judge`` and ``--only`` repeat a part of a run.
+``--keep`` stores what was seen in ``seen.json``, where the next run compares.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from chaos.oracle.terms import Block, TableFault
 from tests.breakage.bugs import PACKAGES, Bug, draw
 from tests.breakage.early import FILE
 from tests.breakage.outsider import red
+from tests.breakage.plays import JUDGES as PLAYS
 from tests.breakage.product import Sweep
 from tests.breakage.table import Row, differences, keep, kept, summary
 
@@ -33,6 +34,7 @@ LABS = (38, 42, 8, 47, 16, 3, 35, 27, 28, 5)
 RUNS_A_LAB = 2
 BLOCKS = (Block.S11, Block.T10, Block.N1X, Block.S10)
 FAULTS = (TableFault.F0, TableFault.F1, TableFault.F7, TableFault.F8)
+JUDGES = ("fuzz", "matrix", "build", *PLAYS)
 TEST_S = 40.0
 """Seconds of processor time for the tests of one bug."""
 
@@ -45,17 +47,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--tests", action="store_true")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--judge", action="append", choices=JUDGES, default=[])
+    parser.add_argument("--only", action="append", default=[], help="path, or number of the draw")
     given = parser.parse_args(arguments)
+    if given.keep and (given.judge or given.only):
+        parser.error("--keep stores whole runs: leave --judge and --only out")
     until = time.monotonic() + 60.0 * given.minutes
-    if given.tests:
-        rows = by_tests(draw(given.count, given.seed, PACKAGES), until)
-    else:
-        rows = by_product(draw(given.count, given.seed, SERVICES), until)
+    drawn = draw(given.count, given.seed, PACKAGES if given.tests else SERVICES)
+    bugs = [bug for n, bug in enumerate(drawn) if is_meant(bug, n, given.only)]
+    rows = by_tests(bugs, until) if given.tests else by_product(bugs, until, given.judge or JUDGES)
     run = f"{'tests' if given.tests else 'product'}, seed {given.seed}"
     print("\n".join((*summary(rows), *differences(kept().get(run, ()), rows))))
     if given.keep:
         keep(run, rows)
-    return 0 if len(rows) == given.count else 1
+    return 0 if len(rows) == len(bugs) else 1
+
+
+def is_meant(bug: Bug, number: int, only: Sequence[str]) -> bool:
+    """Whether ``--only`` names the bug's number, its file or a folder of it; nothing names all."""
+    return not only or any(one == str(number) or bug.path.startswith(one) for one in only)
 
 
 def by_tests(bugs: Sequence[Bug], until: float) -> tuple[Row, ...]:
@@ -67,16 +77,23 @@ def by_tests(bugs: Sequence[Bug], until: float) -> tuple[Row, ...]:
     )
 
 
-def by_product(bugs: Sequence[Bug], until: float) -> tuple[Row, ...]:
-    """Random runs, then the truth table, then labs that have the bug from their building on."""
+def by_product(bugs: Sequence[Bug], until: float, judges: Sequence[str]) -> tuple[Row, ...]:
+    """Random runs, the truth table, labs that have the bug from their building on, then plays."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bugs.json"
         file.write_text(json.dumps([dataclasses.asdict(bug) for bug in bugs]))
         os.environ[FILE] = str(file)
-        sweep = Sweep(bugs, until, say)
-        sweep.fuzz(LABS, RUNS_A_LAB)
-        sweep.matrix(BLOCKS, FAULTS)
-        sweep.builds(LABS)
+        sweep = Sweep(bugs, until, say, file.with_suffix(".reached"))
+        for judge in judges:
+            match judge:
+                case "fuzz":
+                    sweep.fuzz(LABS, RUNS_A_LAB)
+                case "matrix":
+                    sweep.matrix(BLOCKS, FAULTS)
+                case "build":
+                    sweep.builds(LABS)
+                case _:
+                    sweep.plays(judge)
     return tuple(
         Row(
             bug=bug.name,

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Final
 
 from tests.breakage.bugs import Bug
-from tests.breakage.planting import plant, probe
+from tests.breakage.planting import plant, probe, reached
 
 FILE: Final = "KEYSTEAD_BREAKAGE"
 __path__: list[str] = []  # nothing of it is on disk
@@ -36,6 +36,8 @@ class _Planting(Loader):
         name = module.__name__.rpartition(".")[2]
         if name == "probes":
             probe(drawn())
+            marks = Path(os.environ[FILE]).with_suffix(".reached")
+            reached.marks = marks if marks.exists() else None
         else:
             plant(drawn()[int(name.removeprefix("bug_"))])
 

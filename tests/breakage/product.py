@@ -1,4 +1,4 @@
-"""What the product's own judges see of drawn bugs: random runs, and the truth table.
+"""What the product's own judges see of drawn bugs: random runs, the truth table, and ``plays``.
 
 A lab is built once, with probes in the places of all bugs, and each run is a fork of it. The sound
 run says which places it comes to; then the same run is played with each of these bugs, planted as
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +37,7 @@ from services.runtime.forking.connection import ForkFailed
 from tests.breakage import planting
 from tests.breakage.bugs import Bug
 from tests.breakage.planting import plant
+from tests.breakage.plays import JUDGES, play
 
 PROBES: Final = "tests.breakage.early.probes"
 EARLY: Final = "tests.breakage.early.bug_"
@@ -49,8 +51,8 @@ SEED: Final = 1
 
 
 class Sight(msgspec.Struct, kw_only=True):
-    """What judges made of one bug: ``judge`` that saw it (``fuzz``, ``matrix``, ``build``), or
-    nothing; what it said; in which run. ``runs``: how many were played with it."""
+    """What judges made of one bug: ``judge`` that saw it (``JUDGES`` of the command), or nothing;
+    what it said; in which run. ``runs``: how many were played with it."""
 
     judge: str = ""
     said: str = ""
@@ -66,8 +68,8 @@ Say = Callable[[str], None]
 class Sweep:
     """The bugs and what was seen of each so far."""
 
-    def __init__(self, bugs: Sequence[Bug], until: float, say: Say) -> None:
-        self.bugs, self._until, self._say = bugs, until, say
+    def __init__(self, bugs: Sequence[Bug], until: float, say: Say, marks: Path) -> None:
+        self.bugs, self._until, self._say, self._marks = bugs, until, say, marks
         self.sights = [Sight() for _ in bugs]
         self.built: set[int] = set()
 
@@ -165,6 +167,37 @@ class Sweep:
             if new:
                 self.seen(number, "matrix", new[0][:300], staging.name)
 
+    def plays(self, name: str) -> None:
+        """Plays of this judge, for each bug those that come to its place; those that come to the
+        fewest bugs first."""
+        judge = JUDGES[name]
+        sound: list[tuple[set[int], str]] = []
+        for one in judge.plays():
+            if self.over() or not self.left(range(len(self.bugs)), lambda sight: True):
+                return
+            if reached := self._sound_play(name, one):
+                sound.append((reached, one))
+        sound.sort(key=lambda pair: (len(pair[0]), pair[1]))
+        self._say(f"{name}: {len(sound)} plays")
+        for number in self.left(range(len(self.bugs)), lambda sight: True):
+            for one in [one for reached, one in sound if number in reached][: judge.most]:
+                if self.over():
+                    return
+                if said := _what_it_finds(name, one, f"{EARLY}{number}"):
+                    self.seen(number, name, said[:300], one)
+                    break
+
+    def _sound_play(self, name: str, one: str) -> set[int]:
+        """The places that this play comes to; none when it is not accepted."""
+        self._marks.write_bytes(bytes(len(self.bugs)))
+        said = _what_it_finds(name, one, PROBES)
+        reached = {number for number, mark in enumerate(self._marks.read_bytes()) if mark}
+        if said:
+            self._say(f"sound code fails: {name} {one}: {said}")
+            return set()
+        self.noted(reached, one)
+        return reached
+
     def builds(self, labs: Sequence[int]) -> None:
         """A lab and one run of it for each bug that only a build comes to."""
         only = [n for n in sorted(self.built) if not self.sights[n].reached]
@@ -189,6 +222,18 @@ class Sweep:
         said = ", ".join(map(str, failures(played.verdict)))
         if said:
             self.seen(number, "fuzz", said, where)
+
+
+def _what_it_finds(judge: str, one: str, patch: str) -> str:
+    """What a play finds; an exception that ends it is a finding too."""
+    try:
+        return play(judge, one, patch)
+    except ForkFailed:
+        raise
+    except Exception as error:
+        if type(error) is LookupError:  # it could not be planted
+            raise
+        return str(of_exception(error))
 
 
 def _wrong_in(staging: Staging, outcome: StagingOutcome) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 
 from lab.building.course import unheard
 from lab.cli.main import run
-from lab.kmip.cases import ASTRAY
+from lab.kmip.cases import ASTRAY, SHIPPED
 from lab.local.kmip import cases
 from lab.schema.answers.kmip import PlayedCase
 from lab.schema.errors import KeysteadError
@@ -77,6 +77,12 @@ def played(where: Path, **files: str) -> list[PlayedCase]:
     for name, text in files.items():
         (where / f"{name}.xml").write_text(text)
     return list(cases(where, unheard).cases)
+
+
+def test_shipped_conversations_pass() -> None:
+    answer = cases(SHIPPED, unheard)
+    assert [one for one in answer.cases if one.result != "passed"] == []
+    assert answer.passed >= 7
 
 
 def test_a_conversation_that_goes_as_it_says(tmp_path: Path) -> None:

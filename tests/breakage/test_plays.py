@@ -1,0 +1,70 @@
+"""Each judge accepts sound code, finds a planted bug, and leaves one alone that it cannot see."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.breakage.bugs import Bug, bugs_of
+from tests.breakage.early import FILE
+from tests.breakage.plays import JUDGES
+from tests.breakage.product import Sweep
+
+
+def bug(path: str, before: str, after: str) -> Bug:
+    [found] = [one for one in bugs_of(path) if (one.before, one.after) == (before, after)]
+    return found
+
+
+TAG = bug(
+    "services/kms/objects/cipher_modes.py",
+    "raise InvalidField(f'a tag of {tag} bytes; the parameters say {parameters.tag_length}')",
+    "nothing",
+)
+DEEP = bug("services/vcenter/tasks/recrypt.py", "deep and row.power is not PowerState.OFF", "deep")
+MATERIAL = bug(
+    "services/kms/objects/states.py",
+    "return state in _WITH_MATERIAL",
+    "return not state in _WITH_MATERIAL",
+)
+
+
+def seen(
+    judge: str, play: str, bugs: Sequence[Bug], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    file = folder / "bugs.json"
+    file.write_text(json.dumps([dataclasses.asdict(one) for one in bugs]))
+    monkeypatch.setenv(FILE, str(file))
+    monkeypatch.setitem(JUDGES, judge, JUDGES[judge]._replace(plays=lambda: [play]))
+    sweep = Sweep(bugs, float("inf"), lambda text: None, file.with_suffix(".reached"))
+    sweep.plays(judge)
+    return [sight.judge for sight in sweep.sights]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("judge", "play", "sees", "does_not"),
+    [
+        ("cases", "encrypt-gcm.xml", TAG, DEEP),
+        ("replay", "9.0", MATERIAL, TAG),
+        ("conformance", "A18", DEEP, TAG),
+        ("experiments", "sc-12-key-destroyed", MATERIAL, TAG),
+    ],
+)
+def test_a_judge_sees_one_bug_and_not_the_other(
+    judge: str,
+    play: str,
+    sees: Bug,
+    does_not: Bug,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert seen(judge, play, (sees, does_not), tmp_path, monkeypatch) == [judge, ""]
+
+
+def test_every_judge_has_plays() -> None:
+    assert {name for name, judge in JUDGES.items() if judge.plays()} == set(JUDGES)
