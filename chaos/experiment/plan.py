@@ -89,7 +89,8 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     says no more than how early that can be. ``values`` are those of the fault as plain data, and
     ``cure`` says whether its end also cures what has no undo. One that was ``drawn`` at random may
     meet a lab in which it can do nothing, or not end yet, because of another: it is missed then, or
-    ends with the phase; any other makes the run an error of the harness.
+    ends with the phase; any other makes the run an error of the harness. One that is ``forked``
+    was added to a run that had been played without it: nothing before ``at`` depends on it.
     """
 
     id: str
@@ -100,6 +101,7 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any]
     drawn: bool = False
     cue: Cue | None = None
+    forked: bool = False
 
     def fault(self) -> Fault:
         """The fault itself; ``ChaosError`` KS-CHAOS-109 when the values are none."""
@@ -228,6 +230,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """What is to happen within calls, which only the simulation can do."""
         cues = (planned.cue for planned in self.entries())
         return tuple(cue.what for cue in cues if cue and isinstance(cue.what, Strike))
+
+    def forks(self) -> tuple[PlannedFault, ...]:
+        """The faults that were added to a run that had been played."""
+        return tuple(fault for fault in self.faults if fault.forked)
 
     def entries(self) -> tuple[Planned, ...]:
         """Faults, then actions."""

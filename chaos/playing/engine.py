@@ -30,6 +30,7 @@ from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.remains import Opened
 from chaos.playing.coming import Coming, LoadControl, no_load_control
 from chaos.playing.cues import Cues
+from chaos.playing.forks import Later, forked_faults
 from chaos.playing.intervals import Intervals
 from chaos.playing.measure import Hypotheses
 from chaos.playing.outcome import BEGUN, judge_load
@@ -63,6 +64,7 @@ async def run(
     opened: Opened | None = None,
     strikes: Strikes | None = None,
     load_control: LoadControl = no_load_control,
+    later: Later | None = None,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
@@ -70,16 +72,20 @@ async def run(
     what tried to reach outside the simulation; ``doubts`` why nothing of the run counts, each with
     its error id; ``scan`` writes down what it finds in all that the run has left, before the checks
     judge; ``opened`` opens the archives on a host's disk; ``strikes`` strikes within calls;
-    ``load_control`` opens a control that changes its load. The history is closed on return.
-    ``ChaosError`` KS-CHAOS-021 when the plan has crash points and nothing here can strike.
+    ``load_control`` opens a control that changes its load; ``later`` begins forked faults. The
+    history is closed on return.
+    ``ChaosError`` KS-CHAOS-021 for crash points without ``strikes``, and forks without ``later``.
     """
     if plan.strikes() and strikes is None:
         raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
+    if plan.forks() and later is None:
+        raise ChaosError("KS-CHAOS-021", f"{plan.forks()[0].id} forks a run of the simulation")
     watch = RunWatch(lab, history, plan.seed, opened)
     playing = _Run(
         plan, lab, keeper, history, PhaseProgress(progress, lab.monotonic), watch, run_id
     )
     playing.scan, playing.cues.strikes, playing.load_control = scan, strikes, load_control
+    playing.later = later
     interrupted = False
     try:
         await playing.play()
@@ -148,6 +154,7 @@ class _Run:
     run_id: str
     scan: Scan | None = None
     load_control: LoadControl = no_load_control
+    later: Later | None = None
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -225,7 +232,10 @@ class _Run:
             self.harness += problems
 
     async def _fault_phase(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with (
+            asyncio.TaskGroup() as group,
+            forked_faults(self.plan, self.later, group, self.intervals.play) as forks,
+        ):
             aside = [
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self.intervals.renew(), name="renew"),
@@ -243,6 +253,7 @@ class _Run:
             entries = {
                 planned.id: group.create_task(self._entry(planned), name=f"fault-{planned.id}")
                 for planned in self.plan.entries()
+                if not (isinstance(planned, PlannedFault) and planned.forked)
             }
             sure = {p.id for p in self.plan.entries() if self.cues.by_time(p)}
             work = [task for id, task in entries.items() if id in sure]
@@ -253,6 +264,8 @@ class _Run:
                 for probe in self.hypotheses.of("during")
             ]
             for task in work:
+                await task
+            for task in forks:
                 await task
             self.cues.close()
             for task in entries.values():

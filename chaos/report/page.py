@@ -13,6 +13,7 @@ from chaos.report.availability import MOST_ROWS, availability
 from chaos.report.axis import moment
 from chaos.report.bands import Band, bands
 from chaos.report.compare import compare_runs
+from chaos.report.differences import tell_differences
 from chaos.report.filling import fill_template
 from chaos.report.headline import headline
 from chaos.report.latency import figures, samples
@@ -44,7 +45,8 @@ def pair(a: Story, b: Story) -> str:
     both = [
         {**_facts(story), "timeline": timeline(story, outcomes(story), seconds)} for story in (a, b)
     ]
-    values = {"runs": both, "difference": compare_runs(a, b)}
+    told = tell_differences(a, b)
+    values = {"runs": both, "difference": compare_runs(a, b), "told": told}
     return fill_template("compare.html", values, title=f"{a.run} and {b.run}")
 
 
@@ -103,6 +105,7 @@ def _facts(story: Story) -> dict[str, Any]:
         "schedule": schedule_digest(story.plan),
         "trace": verdict.trace_hash if verdict else "",
         "replay of": story.replay_of,
+        "fork of": f"{story.fork_of} at {moment(story.fork_at)}" if story.fork_of else "",
     }
     told = {"facts": _drop_empty(facts), "origin": _drop_empty(origin)}
     return {"story": story, "headline": headline(story), **told}

@@ -22,6 +22,7 @@ class Story:
     ``python`` and ``tpm`` what they ran on; ``reproduce`` the command that shows the same again.
 
     ``titles`` are those of the rules, by id, for people.
+    ``fork_of`` is a run that was the same up to ``fork_at``, in seconds of the run.
     ``verdict`` is None of a run that was broken off before it had one.
     """
 
@@ -37,6 +38,8 @@ class Story:
     records: tuple[Record, ...]
     reproduce: str
     replay_of: str = ""
+    fork_of: str = ""
+    fork_at: float = 0.0
     titles: Mapping[str, str] = field(default_factory=dict)
 
     @property

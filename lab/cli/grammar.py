@@ -85,6 +85,7 @@ COMMANDS: Mapping[str, str] = {
     "chaos plan": "experiments.chaos:plan",
     "chaos run": "experiments.chaos:run",
     "chaos replay": "experiments.chaos:replay",
+    "chaos fork": "experiments.fork:fork",
     "chaos tap": "experiments.tap:tap",
     "chaos fuzz": "experiments.fuzz:fuzz",
     "chaos shrink": "experiments.fuzz:shrink",

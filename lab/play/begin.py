@@ -22,10 +22,18 @@ from protocol.terms import Role
 
 
 def begin(
-    prepared: Prepared, mode: str, *, replay_of: str = "", scan: bool = False, bug: str = ""
+    prepared: Prepared,
+    mode: str,
+    *,
+    replay_of: str = "",
+    fork_of: str = "",
+    fork_at: float = 0.0,
+    scan: bool = False,
+    bug: str = "",
 ) -> RunFolder:
     """The run's folder with everything that is known before it starts; ``scan``: it is to end
-    with a search for every key, and ``bug`` is planted into it."""
+    with a search for every key, and ``bug`` is planted into it. ``fork_of``, ``fork_at``: see
+    ``RunRecord``."""
     made = prepared.plan
     folder = new_run(made.name, mode, made.seed)
     tpms = {s.node: s.tpm for s in prepared.topology.nodes if s.role is Role.ESXI}
@@ -41,6 +49,8 @@ def begin(
         tpm=", ".join(sorted(set(tpms.values()))) or TpmBackend.NONE,
         tpm_hosts=hosts_by_tpm(tpms),
         replay_of=replay_of,
+        fork_of=fork_of,
+        fork_at=fork_at,
         bug=bug,
         scan=scan,
         options=prepared.options,

@@ -27,6 +27,7 @@ from lab.play.prepare import Prepared
 from lab.runs.live import finish
 from lab.runs.store import (
     RunFolder,
+    RunRecord,
     code_version,
     lock_version,
     python_version,
@@ -133,6 +134,7 @@ def simulate_plan(
         scan=Scan(lab).record if scan else None,
         opened=Forensics(lab).keys_on,
         strikes=SimStrikes(lab),
+        later=lab.loop.call_later,
     )
     telling.task = lab.loop.create_task(work, name="main")
     return lab.loop.run(telling.task), history
@@ -185,7 +187,28 @@ def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
     differs then may be because of that.
     """
     old = RunFolder(run)
-    record = old.record()
+    record, before, prepared = read_replayable(old, other_code=other_code)
+    history = old.read(old.history.name)
+    folder = begin(
+        prepared,
+        "sim",
+        replay_of=run,
+        fork_of=record.fork_of,
+        fork_at=record.fork_at,
+        scan=record.scan,
+        bug=record.bug,
+    )
+    verdict = play_sim(prepared, folder)
+    if history != folder.history.read_bytes() or before.trace_hash != verdict.trace_hash:
+        raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")
+    return folder, verdict
+
+
+def read_replayable(
+    old: RunFolder, *, other_code: bool = False
+) -> tuple[RunRecord, Verdict, Prepared]:
+    """A run that can be played again; KS-RUN-002 as of ``replay``."""
+    run, record = old.run, old.record()
     if record.mode != "sim":
         raise KeysteadError(
             "KS-RUN-002", f"{run} ran on real processes: its seed fixes the schedule only"
@@ -197,7 +220,7 @@ def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
     ):
         if then != now and not other_code:
             raise KeysteadError("KS-RUN-002", f"{run}: {what} was {then}, now it is {now}")
-    before, history = old.verdict(), old.read(old.history.name)
+    before = old.verdict()
     if before is not None and before.exit_code == Exit.INTERRUPTED:
         raise KeysteadError("KS-RUN-002", f"{run} was interrupted: nobody can do that again")
     if before is None:
@@ -207,11 +230,7 @@ def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
         topology=old.read_decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
         text=old.read_decoded("experiment.yaml", bytes.decode),
     )
-    folder = begin(prepared, "sim", replay_of=run, scan=record.scan, bug=record.bug)
-    verdict = play_sim(prepared, folder)
-    if history != folder.history.read_bytes() or before.trace_hash != verdict.trace_hash:
-        raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")
-    return folder, verdict
+    return record, before, prepared
 
 
 def _first_difference(a: RunFolder, b: RunFolder) -> str:

@@ -58,6 +58,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     tpm: str = ""
     tpm_hosts: dict[TpmBackend, tuple[NodeName, ...]] = {}  # where they differ
     replay_of: str = ""
+    fork_of: str = ""  # a run that was the same up to ``fork_at``, in seconds of the run
+    fork_at: float = 0.0
     bug: str = ""  # that was planted, for a negative control
     scan: bool = False  # for every key, in all that the run has left
     options: tuple[str, ...] = ()  # see ``Prepared``

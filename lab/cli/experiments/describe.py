@@ -31,6 +31,7 @@ def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
             ("how", f"{answer.mode}, seed {answer.seed}, tpm {answer.tpm or '-'}{lasted}"),
             *([("lab", f"{answer.hosts} hosts, {answer.vms} VMs")] if answer.hosts else []),
             ("replay of", answer.replay_of),
+            ("fork of", f"{answer.fork_of} at {answer.fork_at:g} s" if answer.fork_of else ""),
             ("verdict", ended),
             ("problem", answer.problem),
             ("history", f"{answer.records} records in {answer.folder}"),

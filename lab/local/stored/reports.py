@@ -11,12 +11,14 @@ import msgspec
 from chaos.experiment.plan import load_plan
 from chaos.load.histogram import decode_histogram, percentile_file
 from chaos.report.story import Story
+from chaos.verdict import Verdict
 from lab.load.kept import LOAD, compare_loads, find_report, is_load, load_of, of_run
 from lab.local.explain import all_rules
 from lab.local.stored.checking import reproduce
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX, Result, result_of
 from lab.runs.store import RunFolder, history_of
+from lab.schema.answers.experiments import ForkedRun
 from lab.schema.errors import KeysteadError
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
@@ -59,6 +61,8 @@ def story_of(run: str) -> Story:
         records=history_of(folder),
         reproduce=reproduce(record),
         replay_of=record.replay_of,
+        fork_of=record.fork_of,
+        fork_at=record.fork_at,
         titles={rule.id: rule.title for rule in all_rules().values()},
     )
 
@@ -73,6 +77,22 @@ def headline_of(run: str) -> str:
     except KeysteadError:
         return ""
     return headline(story) if len(story.records) <= MOST_RECORDS_TOLD else ""
+
+
+def describe_fork(run: str, verdict: Verdict) -> ForkedRun:
+    """What a fork is, and what differs from the run that it forks. Errors as ``story_of``."""
+    from chaos.report.differences import tell_differences
+
+    story = story_of(run)
+    return ForkedRun(
+        run=run,
+        of=story.fork_of,
+        at=story.fork_at,
+        fault=story.plan.forks()[-1].fault().summary(),
+        verdict=verdict.verdict,
+        exit_code=verdict.exit_code,
+        differences=tell_differences(story_of(story.fork_of), story),
+    )
 
 
 def _is_only_load(run: str) -> bool:

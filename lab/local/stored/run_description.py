@@ -36,6 +36,8 @@ def description(
         python=record.python,
         began=record.began,
         replay_of=replay_of,
+        fork_of=record.fork_of,
+        fork_at=record.fork_at,
         hosts=hosts,
         vms=vms,
         seconds=seconds,

@@ -26,4 +26,17 @@ class PlayedExperiments(Answer, frozen=True, kw_only=True):
     left: tuple[str, ...] = ()
 
 
-EXPERIMENTS: tuple[type[Answer], ...] = (PlayedExperiments,)
+class ForkedRun(Answer, frozen=True, kw_only=True):
+    """A run that is the run ``of`` up to ``at`` (seconds of the run), and has one more fault from
+    there on. ``differences`` are sentences about both."""
+
+    run: str
+    of: str
+    at: float
+    fault: str
+    verdict: str
+    exit_code: int
+    differences: tuple[str, ...]
+
+
+EXPERIMENTS: tuple[type[Answer], ...] = (PlayedExperiments, ForkedRun)

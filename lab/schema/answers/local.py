@@ -247,9 +247,10 @@ class RunDescription(Answer, frozen=True, kw_only=True):
     """Everything that is known of a stored run.
 
     ``title`` is its experiment's, ``began`` Unix seconds; ``faults`` are lines of what was done,
-    with the seconds of the run at which it began and was seen gone; ``verdict`` is None while it
-    runs, or when it was broken off: ``state`` says which (running, broken off, ended). ``problem``
-    says what is wrong with its history.
+    with the seconds of the run at which it began and was seen gone; ``fork_of`` is a run that was
+    the same up to ``fork_at``, in seconds of the run; ``verdict`` is None while it runs, or when it
+    was broken off: ``state`` says which (running, broken off, ended). ``problem`` says what is
+    wrong with its history.
     ``examples`` (in documents: ``try``) are commands that go on from here.
     """
 
@@ -263,6 +264,8 @@ class RunDescription(Answer, frozen=True, kw_only=True):
     python: str
     began: float
     replay_of: str
+    fork_of: str = ""
+    fork_at: float = 0.0
     hosts: int
     vms: int
     seconds: float | None
