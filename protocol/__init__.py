@@ -15,6 +15,7 @@
 - ``guest_tpm`` what a guest does with its virtual TPM, and how its answer is checked
 - ``authorization``  privileges, and the first user
 - ``attributes``  values of KMIP attributes
+- ``wrapped_keys``  the id of a wrapped key, and the key in it
 - ``scopes``    which vCenters and hosts may get a key of the key servers
 - ``trust``     what the parties of a Trust Authority share
 - ``service_records``  how a list of its services is checked

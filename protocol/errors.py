@@ -272,6 +272,20 @@ class WrongKeyLifecycleState(ProductError):
     fault = "KeyStateNotActiveOrEnabled"
 
 
+class WrappingKeyMissing(ProductError):
+    """The key server does not have the wrapping key of the key provider (KEY-09)."""
+
+    code = 64
+    fault = "WrappingKeyMissingInKMS"
+
+
+class WrappingKeyNotActive(ProductError):
+    """The wrapping key of the key provider is not active at its key server (KEY-09)."""
+
+    code = 65
+    fault = "WrappingKeyNotActiveOrEnabled"
+
+
 class InvalidField(ProductError):
     """KMIP Invalid Field: a field of the request is not valid."""
 

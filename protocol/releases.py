@@ -39,11 +39,10 @@ RELEASES: Final = (
     Release(8, 0, 3),
     Release(9, 0, 0),
 )
-"""The releases that a Lab file may name. Nothing emulated here changed with 8.0 U2; of what came
-with 9.0, labs have its API only, and no wrapped keys."""
+"""The releases that a Lab file may name. Nothing emulated here changed with 8.0 U2."""
 
 LATEST: Final = Release(8, 0, 3)
-"""What a node runs when nothing else is said: the newest release of which all is emulated."""
+"""What a node runs when nothing else is said: the last release of 8.0."""
 _WRITTEN: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?: ?U([0-9]{1,3}))?")
 
 
@@ -89,6 +88,7 @@ class Feature(StrEnum):
     KEY_MANAGEMENT = "where a host's key is managed"
     CRYPTO_POLICY = "a host key that a cluster's policy names"
     KEY_REASONS = "the key status reason KeyStateManagedByNKP"
+    WRAPPED_KEYS = "wrapped keys of a standard provider"
 
 
 class DecidingSide(StrEnum):
@@ -108,7 +108,7 @@ class Since(NamedTuple):
 
 
 _U1, _U2, _U3 = RELEASES[1:4]
-_8, _8_U1, _8_U3 = RELEASES[4], RELEASES[5], RELEASES[7]
+_8, _8_U1, _8_U3, _9 = RELEASES[4], RELEASES[5], *RELEASES[7:9]
 
 FEATURES: Final[Mapping[Feature, Since]] = {
     Feature.TRUST_REMEDIATION: Since(
@@ -178,6 +178,13 @@ FEATURES: Final[Mapping[Feature, Since]] = {
         DecidingSide.VCENTER,
         "A key of a native provider that is there counts as available, without a reason.",
         "STD-20",
+    ),
+    Feature.WRAPPED_KEYS: Since(
+        _9,
+        DecidingSide.VCENTER,
+        "They are refused (NotSupported), also in a lab file. The id of a wrapped key is that of "
+        "no key: its VM is locked.",
+        "KEY-07",
     ),
 }
 """In the order of releases."""

@@ -197,8 +197,15 @@ class KeyKind(StrEnum):
     KDK = "kdk"  # the key derivation key of a native provider
 
 
+class KeyType(StrEnum):
+    """KmipClusterInfo.KeyType: what a standard provider makes for a new key (KEY-07)."""
+
+    RAW = "rawKey"  # the key itself is at the key server
+    WRAPPED = "wrappedKey"  # its wrapping key is, and the key is in its own id
+
+
 class KeyUnavailableReason(StrEnum):
-    """CryptoKeyStatus.reason (STD-20)."""
+    """CryptoKeyStatus.reason (STD-20); the last two since 9.0 (KEY-09)."""
 
     MISSING_IN_CACHE = "KeyStateMissingInCache"
     CLUSTER_INVALID = "KeyStateClusterInvalid"
@@ -207,6 +214,8 @@ class KeyUnavailableReason(StrEnum):
     NOT_ACTIVE_OR_ENABLED = "KeyStateNotActiveOrEnabled"
     MANAGED_BY_TRUST_AUTHORITY = "KeyStateManagedByTrustAuthority"
     MANAGED_BY_NKP = "KeyStateManagedByNKP"
+    WRAPPING_KEY_MISSING_IN_KMS = "WrappingKeyMissingInKMS"
+    WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED = "WrappingKeyNotActiveOrEnabled"
 
 
 class CryptoKeyId(msgspec.Struct, frozen=True, order=True):

@@ -58,6 +58,7 @@ NAV: dict[str, dict[str, str] | str] = {
     },
     "Explanation": {
         "Native key providers": "docs/native.md",
+        "Wrapped keys": "docs/wrapped-keys.md",
         "Trusted key providers": "docs/trusted.md",
         "Which host gets which key": "docs/tenancy.md",
         "Key servers that replicate": "docs/replication.md",

@@ -14,23 +14,28 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_hosts, all_vms
 from lab.building.course import Course, Report
 from lab.building.kmip_trust import trust_each_other
-from lab.building.trust import set_up
+from lab.building.trust import operators_key, set_up
 from lab.building.trusted_arrivals import TrustedArrivals
 from lab.core import BOOT_LIMIT_S, LabCore
 from lab.schema.errors import KeysteadError
 from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan, VsanPlan
+from protocol.attributes import GRANTED_SCOPE
 from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli
+from protocol.messages.kms import AddAttribute
 from protocol.messages.vcenter import (
     AddHost,
     AddVtpm,
     CreateNativeProvider,
     CreateVm,
+    KeySpec,
     KmipServer,
     PowerOnVm,
     ReconfigureComputeResource,
@@ -41,6 +46,7 @@ from protocol.messages.vcenter.vsan import (
     DataEncryptionConfig,
     VsanClusterReconfig,
 )
+from protocol.scopes import of_vcenter
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
 from services.esxi.knobs import EsxiKnobs
 from services.runtime.knobs import read_knobs
@@ -208,7 +214,10 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
             for s in plan.servers
         )
         register = RegisterKmsCluster(
-            provider=plan.provider, servers=servers, make_default=plan.default
+            provider=plan.provider,
+            servers=servers,
+            make_default=plan.default,
+            keys=await _key_spec(lab, course, plan),
         )
         await course.ask(plan.vcenter, register)
         if plan.kmip:
@@ -223,6 +232,21 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
     with suppress(AlreadyExists):  # an earlier try
         await course.ask(plan.vcenter, create)
     await course.try_until_stalled(lambda: take_backup(lab, plan.vcenter, plan.provider))
+
+
+async def _key_spec(
+    lab: LabCore, course: Course, plan: ProviderPlan
+) -> KeySpec | msgspec.UnsetType:
+    """What the provider's keys are; a wrapping key that the file names is made at its key server,
+    by the operator of that, and given to vCenter (KEY-07)."""
+    if not isinstance(plan.keys, KeySpec) or not plan.keys.wrapping_key:
+        return plan.keys
+    operation = f"topology/wrapping/{plan.provider}/{plan.keys.wrapping_key}"
+    server, scope = plan.servers[0], of_vcenter(plan.vcenter)
+    made = await course.try_until_stalled(lambda: operators_key(lab, server, operation))
+    grant = AddAttribute(key_id=made, name=GRANTED_SCOPE, value=scope)
+    await course.try_until_stalled(lambda: lab.ask(server, grant))
+    return msgspec.structs.replace(plan.keys, wrapping_key=made)
 
 
 async def _trust(lab: LabCore, course: Course, plan: TrustPlan) -> None:

@@ -151,14 +151,15 @@ async def image_import(lab: LabCore, host: NodeName) -> ImportToTrustAuthority:
     return ImportToTrustAuthority(base_image=await image_of(lab, host))
 
 
-async def primary_key(lab: LabCore, server: NodeName, operation_id: str) -> KeyId:
-    """A key made at a key server by its operator: the primary key of a trusted provider."""
+async def operators_key(lab: LabCore, server: NodeName, operation_id: str) -> KeyId:
+    """A key made at a key server by its operator: the primary key of a trusted provider, or a
+    wrapping key of a standard one."""
     return (await lab.ask(server, CreateKey(operation_id=operation_id, activate=True))).key_id
 
 
 async def _provider(lab: LabCore, trust: TrustPlan, plan: ProviderPlan, report: Report) -> None:
     report(f"trusted key provider {plan.provider}, its key servers trusted", 9, STEPS)
-    key = await primary_key(lab, plan.servers[0], f"topology/primary/{plan.provider}")
+    key = await operators_key(lab, plan.servers[0], f"topology/primary/{plan.provider}")
     made = CreateTrustedKeyProvider(
         provider=plan.provider, primary_key_id=key, servers=plan.servers, by_kmip=plan.kmip
     )

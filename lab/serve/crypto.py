@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from chaos.observe.listing import (
@@ -41,6 +42,7 @@ from protocol.terms import (
     CryptoKeyId,
     DrsBehavior,
     KeyId,
+    KeyType,
     NodeName,
     ProviderId,
 )
@@ -177,7 +179,11 @@ async def generate(session: LabSession, command: commands.KeyGenerate) -> KnownK
     """See ``KeyGenerate``; KS-PRODUCT-001 with the provider's reason when it makes none."""
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
-    message = GenerateKey(operation_id=lab.operation_id(), provider=provider)
+    message = GenerateKey(
+        operation_id=lab.operation_id(),
+        provider=provider,
+        key_type=KeyType(command.key_type) if command.key_type else UNSET,
+    )
     made = await session.ask(session.vcenter, message, within_s=TASK_S)
     if made.key is None:
         raise KeysteadError("KS-PRODUCT-001", made.reason)

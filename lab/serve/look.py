@@ -59,6 +59,7 @@ from lab.serve.views import (
     task_view,
     view,
     vm_view,
+    wrapping_view,
 )
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, TpmAct, TpmBackend
@@ -144,6 +145,7 @@ async def keys(session: LabSession, command: commands.GetKeys) -> KeyList:
                 k,
                 vcenter=session.vcenter_to_show(vcenter),
                 affected_hosts=tuple(sorted(k.affected_hosts)),
+                wrapping_key=wrapping_view(k.wrapping_key),
             )
             for vcenter, k in listed
         )

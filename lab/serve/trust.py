@@ -8,7 +8,7 @@ import msgspec
 
 from chaos import installs
 from lab.building.kmip_trust import list_kmip_servers, trust_nodes
-from lab.building.trust import TASK_S, enabling, image_of, primary_key, set_up
+from lab.building.trust import TASK_S, enabling, image_of, operators_key, set_up
 from lab.schema import commands
 from lab.schema.answers import (
     Key,
@@ -329,5 +329,5 @@ async def list_trusted_hosts(
 async def key_create(session: LabSession, command: commands.KmsKeyCreate) -> Key:
     """See ``KmsKeyCreate``."""
     server = session.key_server(command.kms)
-    made = await primary_key(session.lab, server, session.lab.operation_id())
+    made = await operators_key(session.lab, server, session.lab.operation_id())
     return await show(session, commands.KmsKeyShow(made, server))

@@ -26,6 +26,7 @@ from lab.schema.answers import (
     Vm,
     VmDisk,
     VmOnHost,
+    WrappingKey,
 )
 from protocol.messages.agent import (
     LinkRule,
@@ -38,9 +39,11 @@ from protocol.messages.vcenter import (
     CryptoModePolicy,
     HostInfo,
     ProviderInfo,
+    ProviderKeys,
     TaskInfo,
     VcEvent,
     VmInfo,
+    WrappingKeyInfo,
 )
 from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, NodeName, Role
 
@@ -131,11 +134,21 @@ def disk_views(disks: tuple[VirtualDisk, ...]) -> tuple[VmDisk, ...]:
     return tuple(view(VmDisk, disk, label=f"Hard disk {disk.disk}") for disk in disks)
 
 
+def wrapping_view(key: WrappingKeyInfo | msgspec.UnsetType | None) -> WrappingKey | None:
+    """The wrapping key of a provider or of a key; None when there is none."""
+    return view(WrappingKey, key) if isinstance(key, WrappingKeyInfo) else None
+
+
 def provider_view(provider: ProviderInfo) -> Provider:
     """A key provider with its servers by name."""
+    keys = provider.keys if isinstance(provider.keys, ProviderKeys) else None
     return view(
         Provider,
         provider,
+        key_type=None if keys is None else keys.key_type,
+        wrapping_key=None if keys is None else wrapping_view(keys.wrapping_key),
+        rotation_days=None if keys is None else keys.rotation_days,
+        rotated_at=None if keys is None else keys.rotated_at,
         servers=tuple(server.name for server in provider.servers),
         unreachable=tuple(c.name for c in provider.contacts if c.status == "red"),
         addresses=tuple(

@@ -6,7 +6,16 @@ import re
 from ipaddress import IPv6Address
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from chaos.naming import name_validator
@@ -14,6 +23,7 @@ from lab.topology.service_times import ServiceTimesModel
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
+from protocol.messages.vcenter import ROTATION_DAYS
 from protocol.releases import LATEST, format_release, release_of
 from protocol.terms import DrsBehavior, RootKind
 
@@ -116,6 +126,24 @@ def _a_release(value: str) -> str:
 Version = Annotated[str, BeforeValidator(_as_text), AfterValidator(_a_release)]
 
 
+def _days(value: object) -> object:
+    """``90d`` as a number of days."""
+    least, most = ROTATION_DAYS
+    days = value.removesuffix("d") if isinstance(value, str) and value.endswith("d") else ""
+    if days.isdecimal() and len(days) <= 4 and least <= int(days) <= most:
+        return int(days)
+    text = f"{value!r} is no interval of {least} to {most} days, such as 90d"
+    raise PydanticCustomError("rotation_interval", "{text}", {"text": text})
+
+
+RotationInterval = Annotated[
+    int,
+    BeforeValidator(_days),
+    PlainSerializer(lambda days: f"{days}d", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{2,4}d$"}),
+]
+
+
 class _Named(_Model):
     name: NodeText
     """The name of the node in commands, links and faults."""
@@ -170,6 +198,16 @@ class ProviderModel(_Model):
     others forward changes (``forward``). Default: ``sync-pair`` for two servers."""
     tpm_required: bool = False
     """For a native provider: whether hosts without a TPM are excluded (NKP-12)."""
+    default_key_type: Literal["rawKey", "wrappedKey"] | None = None
+    """For a standard provider of a vCenter 9.0: what a new key is, the key at the key server
+    (``rawKey``, the default), or one that vCenter wraps under a key of the key server
+    (``wrappedKey``, KEY-07)."""
+    wrapping_key: Annotated[str, name_validator(names.PROVIDER)] | None = None
+    """With wrapped keys: the lab makes a wrapping key at the first key server when it is built and
+    names its id to vCenter, which never replaces it. This text tells such keys apart."""
+    rotation_interval: RotationInterval | None = None
+    """With wrapped keys, in place of ``wrapping_key``: vCenter makes the wrapping key, and another
+    one after so many days, such as ``90d``: 30 to 3,650."""
     default: bool | None = None
     """Whether it is the default of its vCenter. If no provider says so, the first one is."""
 

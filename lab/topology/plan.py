@@ -14,14 +14,25 @@ from lab.topology.machine_plan import (
     machine_plan,
     pool_plan,
 )
-from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
+from lab.topology.model import ClusterModel, KmsModel, ProviderModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.service_times import machine_of, service_of
 from lab.topology.tpms import backend_at
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol import scopes
 from protocol.messages.agent import Firmware, NodeSpec, SharedMachine, TpmBackend
-from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, RootKind, VmName
+from protocol.messages.vcenter import KeySpec
+from protocol.terms import (
+    ClusterName,
+    DrsBehavior,
+    KeyId,
+    KeyType,
+    NodeName,
+    ProviderId,
+    Role,
+    RootKind,
+    VmName,
+)
 
 
 class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +55,8 @@ class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
     tpm_required: bool = False
     kmip: tuple[NodeName, ...] = ()
     """Those of its servers that vCenter asks by KMIP."""
+    keys: KeySpec | msgspec.UnsetType = msgspec.UNSET
+    """What its new keys are (KEY-07); its wrapping key is the name of one that the lab makes."""
 
 
 class TrustPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +158,7 @@ def plan(file: LabFile) -> Topology:
                 default=p.name == defaults[p.vcenter],
                 tpm_required=p.tpm_required,
                 kmip=tuple(NodeName(s) for s in p.servers if transports[s] == "kmip"),
+                keys=_keys(p),
             )
             for p in file.providers
         ),
@@ -165,6 +179,16 @@ def plan(file: LabFile) -> Topology:
         shared=list_shared_here(file),
         gates=bool(file.machines) and "kmip" in transports.values(),
         machine=machine_of(file.service_times),
+    )
+
+
+def _keys(provider: ProviderModel) -> KeySpec | msgspec.UnsetType:
+    if provider.default_key_type is None:
+        return msgspec.UNSET
+    return KeySpec(
+        key_type=KeyType(provider.default_key_type),
+        wrapping_key=KeyId(provider.wrapping_key or ""),
+        rotation_days=provider.rotation_interval,
     )
 
 

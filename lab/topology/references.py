@@ -16,7 +16,7 @@ from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
 from lab.topology.service_times import SHARED_PROCESSES, times_misfits
 from lab.topology.trust_nodes import pairs_of_services
 from lab.topology.trust_references import trust_misfits
-from lab.topology.version_references import cluster_misfits, provider_misfits
+from lab.topology.version_references import KEY_FIELDS, cluster_misfits, provider_misfits
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role, RootKind
 from services.runtime.knobs import SharedKnobs, read_knobs
@@ -164,6 +164,7 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
             yield Misfit(("servers", place), f"no key server {server}{near}")
         elif server in provider.servers[:place]:
             yield Misfit(("servers", place), f"the key server {server} is named twice")
+    yield from _keys(provider)
     if provider.type == "trusted" and file.trust_authority is None:
         yield Misfit(("type",), "a trusted provider needs a section trust_authority")
     elif provider.type == "native":
@@ -175,6 +176,19 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     else:
         yield from _how_many(provider)
         yield from _in_two_groups(file, provider)
+
+
+def _keys(provider: ProviderModel) -> Iterator[Misfit]:
+    """Wrapped keys are for standard providers, and have one wrapping key (KEY-07)."""
+    for field in KEY_FIELDS:
+        if provider.type != "standard" and getattr(provider, field) is not None:
+            yield Misfit((field,), "it is for standard providers only")
+    if provider.wrapping_key is not None and provider.rotation_interval is not None:
+        text = "a wrapping key given by its id is not replaced: wrapping_key or rotation_interval"
+        yield Misfit(("rotation_interval",), text)
+    for field in KEY_FIELDS[1:]:
+        if provider.default_key_type is None and getattr(provider, field) is not None:
+            yield Misfit((field,), "it needs a default_key_type: wrappedKey, or rawKey")
 
 
 def _root(server: KmsModel) -> Iterator[Misfit]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from lab.topology.model import ClusterModel, LabFields
 from protocol.releases import FEATURES, Feature, Release, has, release_of
 
+KEY_FIELDS: Final = ("default_key_type", "wrapping_key", "rotation_interval")
+"""What a provider of a 9.0 vCenter may say of its keys."""
 Found = tuple[tuple[str | int, ...], str]
 
 
 def provider_misfits(file: LabFields) -> Iterator[Found]:
-    """Native providers of a vCenter that has none yet."""
+    """Native providers, and wrapped keys, of a vCenter that has none yet."""
     for place, provider in enumerate(file.providers):
         vcenter = _vcenter(file, provider.vcenter)
         if provider.type == "native" and vcenter and not has(vcenter, Feature.NATIVE_PROVIDER):
             text = _too_old(f"vCenter {provider.vcenter}", vcenter, Feature.NATIVE_PROVIDER)
             yield ("providers", place, "type"), f"provider {provider.name}: {text}"
+        if vcenter and not has(vcenter, Feature.WRAPPED_KEYS):
+            text = _too_old(f"vCenter {provider.vcenter}", vcenter, Feature.WRAPPED_KEYS)
+            for field in KEY_FIELDS:
+                if getattr(provider, field) is not None:
+                    yield ("providers", place, field), f"provider {provider.name}: {text}"
 
 
 def cluster_misfits(file: LabFields, cluster: ClusterModel) -> Iterator[Found]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import (
@@ -12,6 +13,7 @@ from protocol.messages.vcenter import (
     CryptoModePolicy,
     HostInfo,
     ProviderInfo,
+    ProviderKeys,
     TpmAttestation,
     VmInfo,
 )
@@ -27,6 +29,7 @@ from protocol.terms import (
 )
 from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
 from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.keys.wrapped import WrappingConfig
 from services.vcenter.locks import shows_invalid
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
@@ -173,4 +176,19 @@ def provider_info(
         details=health[1],
         key_id="" if native is None else native.key_id,
         tpm_required=native is not None and native.tpm_required,
+        keys=_provider_keys(row),
+    )
+
+
+def _provider_keys(row: ProviderRow) -> ProviderKeys | UnsetType:
+    config = row.keys
+    if not isinstance(config, WrappingConfig):
+        return UNSET
+    current = config.current
+    rotated = [one.since for one in config.known if not one.by_id][1:]
+    return ProviderKeys(
+        key_type=config.spec.key_type,
+        wrapping_key=current,
+        rotation_days=config.spec.rotation_days,
+        rotated_at=rotated[-1] if rotated and current and not current.by_id else None,
     )

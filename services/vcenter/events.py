@@ -22,6 +22,7 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
+from services.vcenter.providers.provider import UNUSABLE_AT_SERVER
 
 
 class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,10 @@ def _cause(reason: KeyUnavailableReason) -> str:
             return "the key server does not have the key"
         case KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED:
             return "the key is not active at the key server"
+        case KeyUnavailableReason.WRAPPING_KEY_MISSING_IN_KMS:
+            return "the key server does not have the wrapping key"
+        case KeyUnavailableReason.WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED:
+            return "the wrapping key is not active at the key server"
         case KeyUnavailableReason.MISSING_IN_CACHE:
             return "the host has no such key, and vCenter does not bring it"
         case KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY | KeyUnavailableReason.MANAGED_BY_NKP:
@@ -126,10 +131,7 @@ def host_needs_mode(
     host: NodeName, key: CryptoKeyId | None, reason: KeyUnavailableReason
 ) -> EventDraft:
     """``ReqEnable.*``: the host needs encryption mode and its key is not available (HEM-07)."""
-    missing = reason in (
-        KeyUnavailableReason.MISSING_IN_KMS,
-        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
-    )
+    missing = reason in UNUSABLE_AT_SERVER
     event = (
         EventTypeId.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS
         if missing
@@ -149,10 +151,7 @@ def host_key_renewed(
     host: NodeName, old: CryptoKeyId, new: CryptoKeyId, reason: KeyUnavailableReason
 ) -> EventDraft:
     """``HostKey.NewKey.*`` (HEM-07): dumps under the old key stay unreadable."""
-    missing = reason in (
-        KeyUnavailableReason.MISSING_IN_KMS,
-        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
-    )
+    missing = reason in UNUSABLE_AT_SERVER
     event = (
         EventTypeId.HOST_NEW_KEY_KEY_MISSING_ON_KMS
         if missing
@@ -188,10 +187,7 @@ def send_error(
     reason: KeyUnavailableReason,
 ) -> EventDraft:
     """``SendKeyError.*``: there is no key to send to this host (PT03)."""
-    missing = reason in (
-        KeyUnavailableReason.MISSING_IN_KMS,
-        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
-    )
+    missing = reason in UNUSABLE_AT_SERVER
     event = (
         EventTypeId.KMS_SEND_KEY_ERROR_KEY_MISSING
         if missing

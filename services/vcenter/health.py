@@ -16,6 +16,7 @@ from services.vcenter.inventory import Inventory, change_provider
 from services.vcenter.keys.watch import look_at_keys
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import CAPABILITIES
+from services.vcenter.providers.provider import KeyProvider
 from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.tables import ProviderRow
 from services.vcenter.ticker import Ticker
@@ -62,6 +63,7 @@ class HealthChecks:
             return
         try:
             if await provider.health():
+                await self._rotate(row.name, provider)
                 await look_at_keys(self._inventory, row.name, provider)
         # The event is lost, but the cause of the change remains visible.
         except SaveFailed as error:
@@ -77,6 +79,17 @@ class HealthChecks:
         if self._recorded.get(row.name) != status:
             self._recorded[row.name] = status
             self._node.record("provider.status", provider=row.name, status=status)
+
+    async def _rotate(self, name: ProviderId, provider: KeyProvider) -> None:
+        """KEY-08: a wrapping key whose interval is over is replaced; the next check tries again."""
+        try:
+            await provider.rotate()
+        except SaveFailed:
+            raise
+        except ProductError as error:
+            self._node.record(
+                "wrapping_key.not_rotated", level="warning", provider=name, reason=str(error)
+            )
 
     async def _tell_of_ends(self, name: ProviderId) -> None:
         """STD-07: an event for each certificate of the provider that expires soon, once."""

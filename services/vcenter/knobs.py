@@ -156,6 +156,17 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="STD-05",
         ),
     ] = "faithful"
+    wrapping_key_rotation_days: Annotated[
+        int,
+        knob(
+            "A wrapping key that vCenter creates is replaced after so long, where the key provider "
+            "says nothing of it.",
+            unit="days",
+            least=30,
+            most=3650,
+            rule="KEY-08",
+        ),
+    ] = 90
     kms_certificate_warning_days: Annotated[
         int,
         knob(

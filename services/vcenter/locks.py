@@ -104,7 +104,12 @@ def event_for(reason: KeyUnavailableReason, events: LockEvents) -> EventTypeId:
     match reason:
         case KeyUnavailableReason.CLUSTER_INVALID | KeyUnavailableReason.CLUSTER_UNREACHABLE:
             return events.provider_unusable
-        case KeyUnavailableReason.MISSING_IN_KMS | KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED:
+        case (
+            KeyUnavailableReason.MISSING_IN_KMS
+            | KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+            | KeyUnavailableReason.WRAPPING_KEY_MISSING_IN_KMS
+            | KeyUnavailableReason.WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED
+        ):
             return events.missing_at_provider
         case (
             KeyUnavailableReason.MISSING_IN_CACHE
@@ -118,7 +123,9 @@ def event_for(reason: KeyUnavailableReason, events: LockEvents) -> EventTypeId:
 
 _WORST_FIRST = (
     KeyUnavailableReason.MISSING_IN_KMS,
+    KeyUnavailableReason.WRAPPING_KEY_MISSING_IN_KMS,
     KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    KeyUnavailableReason.WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED,
     KeyUnavailableReason.CLUSTER_INVALID,
     KeyUnavailableReason.CLUSTER_UNREACHABLE,
     KeyUnavailableReason.MISSING_IN_CACHE,

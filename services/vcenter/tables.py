@@ -36,7 +36,7 @@ from protocol.trust import (
     TrustedKeyProvider,
     TrustedPrincipal,
 )
-from services.vcenter.keys.wrapped import ClientCertificate, NativeConfig
+from services.vcenter.keys.wrapped import ClientCertificate, NativeConfig, WrappingConfig
 from services.vcenter.vsan.rows import VsanRow
 
 
@@ -164,7 +164,7 @@ class ProviderRow(TableRow, frozen=True, kw_only=True):
     ``client``: the certificate for its KMIP servers; None before it was created. ``trusted``:
     certificates (DER) to one of which theirs must lead (STD-03). ``ending``: SHA-256 of those whose
     expiry an event has reported (STD-07). ``passwords``: of user names at servers, by server name,
-    each wrapped (``providers.logins``).
+    each wrapped (``providers.logins``). ``keys``: what its new keys are; raw ones when unset.
     """
 
     name: ProviderId
@@ -176,6 +176,7 @@ class ProviderRow(TableRow, frozen=True, kw_only=True):
     trusted: tuple[bytes, ...] = ()
     ending: tuple[str, ...] = ()
     passwords: dict[str, bytes] = {}
+    keys: WrappingConfig | msgspec.UnsetType = msgspec.UNSET
 
 
 class CryptoKeyRow(TableRow, frozen=True, kw_only=True):

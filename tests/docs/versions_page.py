@@ -31,10 +31,10 @@ A file is refused, with the line of the error (KS-TOPO-001), if it has
 - another release;
 - hosts that are newer than their vCenter;
 - key persistence, or VMs of a native provider, on hosts that are too old;
-- a native provider of a vCenter that is too old for it.
+- a native provider, or wrapped keys, of a vCenter that is too old for it.
 
-A vCenter or host of 9.0 does what one of {LATEST} does, and its vSphere API is that of 9.0
-([clients of vSphere](vsphere.md)). Wrapped keys, which came with 9.0, are not there.
+A host of 9.0 does what one of {LATEST} does. A vCenter of 9.0 has [wrapped keys](wrapped-keys.md)
+too, and its vSphere API is that of 9.0 ([clients of vSphere](vsphere.md)).
 
 A vCenter manages hosts of its own release and of older ones, also in one cluster. Each host does
 what its own release can do. Standard keys are on every host; older hosts are left out of the rest.

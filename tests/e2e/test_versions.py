@@ -15,10 +15,11 @@ import pytest
 from chaos.yaml_file import read_yaml
 from lab.client import Lab
 from lab.schema import commands as c
+from lab.schema.commands.keys import ProviderKeys
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
 from protocol.releases import FEATURES, RELEASES, DecidingSide, Feature, Release, format_release
-from protocol.terms import CryptoMode
+from protocol.terms import CryptoMode, KeyType
 
 pytestmark = pytest.mark.sim
 
@@ -170,6 +171,15 @@ async def replaces_vtpm(lab: Lab, folder: Path) -> bool:
     return await done(lab, c.VmClone("vm-x", "vm-c", tpm="replace"))
 
 
+async def wraps_keys(lab: Lab, folder: Path) -> bool:
+    keys = ProviderKeys(key_type="wrappedKey")
+    wrapped = await done(lab, c.ProviderAdd(STANDARD, ("kms",), keys=keys))
+    await lab.do(c.VmCreate("vm-x", host=A, encrypted=True))
+    [vm] = (await lab.do(c.GetVms())).items
+    assert ("/wrapped:" in str(vm.key)) is wrapped
+    return wrapped
+
+
 PLAYED: Final[dict[Feature, Play]] = {
     Feature.CONFIGURATION_ENCRYPTION: encrypts_configuration,
     Feature.KEY_PERSISTENCE: persists,
@@ -181,6 +191,7 @@ PLAYED: Final[dict[Feature, Play]] = {
     Feature.KEY_MANAGEMENT: says_where_keys_are_managed,
     Feature.CRYPTO_POLICY: names_the_host_key,
     Feature.KEY_REASONS: names_who_manages,
+    Feature.WRAPPED_KEYS: wraps_keys,
     Feature.TRUST_REMEDIATION: remediates,
     Feature.TRUST_PROVIDER_EVENTS: tells_of_providers,
     Feature.STS_EVENT: tells_of_the_sts,
@@ -292,6 +303,76 @@ def test_a_lab_file_that_no_release_fits_is_refused(changes: dict[str, Any], tex
     with pytest.raises(KeysteadError) as refused:
         load(file(**changes))
     assert refused.value.id == "KS-TOPO-001" and text in str(refused.value)
+
+
+WRAPPED = {"default_key_type": "wrappedKey"}
+
+
+@pytest.mark.parametrize(
+    ("vcenter", "changes", "text"),
+    [
+        (
+            "8.0U3",
+            WRAPPED,
+            "wrapped keys of a standard provider: vCenter vcenter is 8.0 U3; it came with 9.0",
+        ),
+        ("8.0U3", {"default_key_type": "rawKey"}, "it came with 9.0"),
+        ("9.0", {"default_key_type": "wrapped"}, "default_key_type"),
+        ("9.0", {**WRAPPED, "rotation_interval": "29d"}, "no interval of 30 to 3650 days"),
+        ("9.0", {**WRAPPED, "rotation_interval": "3651d"}, "no interval of 30 to 3650 days"),
+        ("9.0", {**WRAPPED, "rotation_interval": 90}, "such as 90d"),
+        ("9.0", {**WRAPPED, "rotation_interval": "9h"}, "such as 90d"),
+        (
+            "9.0",
+            {**WRAPPED, "rotation_interval": "30d", "wrapping_key": "k"},
+            "a wrapping key given by its id is not replaced",
+        ),
+        ("9.0", {"rotation_interval": "30d"}, "it needs a default_key_type"),
+        ("9.0", {"wrapping_key": "k"}, "it needs a default_key_type"),
+    ],
+)
+def test_a_lab_file_with_keys_that_no_provider_has(
+    vcenter: str, changes: dict[str, Any], text: str
+) -> None:
+    made = file(vcenter=vcenter)
+    made["providers"][0] |= changes
+    with pytest.raises(KeysteadError) as refused:
+        load(made)
+    assert refused.value.id == "KS-TOPO-001" and text in str(refused.value)
+
+
+def test_only_standard_providers_have_wrapped_keys() -> None:
+    made = file(vcenter="9.0")
+    made["providers"].append({"name": NATIVE, "type": "native", **WRAPPED})
+    with pytest.raises(KeysteadError, match="it is for standard providers only"):
+        load(made)
+
+
+@pytest.mark.parametrize("transport", ["bus", "kmip"])
+@pytest.mark.parametrize(
+    "how", [{"rotation_interval": "90d"}, {"wrapping_key": "of-the-operator"}, {}]
+)
+async def test_a_lab_with_wrapped_keys_has_one_key_at_its_key_server(
+    transport: str, how: dict[str, str]
+) -> None:
+    made = file(vcenter="9.0")
+    made["kms"][0]["transport"] = transport
+    made["providers"][0] |= {**WRAPPED, **how}
+    made["clusters"][0]["vms"] = {"count": 3, "provider": STANDARD}
+    async with Lab("sim", topology=made, seed=5, tpm="model") as lab:
+        [provider] = (await lab.do(c.GetProviders())).items
+        assert provider.wrapping_key is not None and provider.key_type is KeyType.WRAPPED
+        assert provider.wrapping_key.by_id is ("wrapping_key" in how)
+        assert provider.rotation_days == (90 if "rotation_interval" in how else None)
+        [server] = (await lab.do(c.GetKms())).items
+        assert server.keys == 1
+        keys = (await lab.do(c.GetKeys())).items
+        assert len(keys) == 4  # of three VMs and two hosts, which share one
+        for key in keys:
+            assert key.available and key.wrapping_key == provider.wrapping_key
+        await lab.do(c.HostReboot((A, B)))
+        await lab.sleep(90)
+        assert all(vm.power.value == "poweredOn" for vm in (await lab.do(c.GetVms())).items)
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -18,6 +18,7 @@ GOOD = {
     names.CLUSTER: ("prod", "Cluster_1", "a.b-c"),
     names.DATASTORE: ("datastore-1", "Shared_1", "a.b-c"),
     names.PROVIDER: ("kms-provider", "KMS_2"),
+    names.WRAPPING_KEY: ("5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001", "Key_1.b"),
     names.VM: ("vm-01", "Web.Server_1", "7", "my vm: 50%", "_a", "a[1-2]", "a*"),
     names.DUMP: ("vmkernel-zdump.1", "Dump_2"),
     names.VSAN_OBJECT: ("object-1", "VM_1.vmdk"),

@@ -10,6 +10,7 @@ from protocol.messages.kms import AuditRow
 from protocol.terms import (
     ClusterName,
     KeyId,
+    KeyType,
     KeyUnavailableReason,
     KmipState,
     ManagementType,
@@ -23,6 +24,16 @@ from protocol.terms import (
 # Hosts -------------------------------------------------------------------------------------
 
 
+class WrappingKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A wrapping key [KEY-07]: whether it was named ``by_id``, since and until when it was in force
+    (Unix seconds; None: not known, or until now)."""
+
+    key_id: KeyId
+    by_id: bool
+    since: float | None = None
+    until: float | None = None
+
+
 class Provider(Answer, frozen=True, kw_only=True):
     """A key provider of vCenter with the names of its servers.
 
@@ -30,7 +41,8 @@ class Provider(Answer, frozen=True, kw_only=True):
     ``addresses``: the node that each of ``servers`` is, or HOST:PORT of one outside of the lab.
     ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a native one [NKP-01]:
     ``health`` with the ids of ``details``, ``key_id`` of its key derivation key, and whether hosts
-    without a TPM are left out.
+    without a TPM are left out. Of a standard one that was told what its new keys are [KEY-07]:
+    ``key_type``, the ``wrapping_key`` in force, and ``rotation_days``.
     """
 
     provider: ProviderId
@@ -46,6 +58,10 @@ class Provider(Answer, frozen=True, kw_only=True):
     key_id: str = ""
     tpm_required: bool = False
     vcenter: NodeName | None = None
+    key_type: KeyType | None = None
+    wrapping_key: WrappingKey | None = None
+    rotation_days: int | None = None
+    rotated_at: float | None = None
 
     table = ColumnTable(
         "provider",
@@ -56,7 +72,12 @@ class Provider(Answer, frozen=True, kw_only=True):
             field("default"),
             ("STATUS", lambda provider: provider.describe_status()),
         ),
-        wide=(field("unreachable"), field("default_of")),
+        wide=(
+            field("unreachable"),
+            field("default_of"),
+            field("key_type", "KEY TYPE"),
+            ("WRAPPING KEY", lambda row: row.wrapping_key and row.wrapping_key.key_id),
+        ),
     )
 
     def describe_status(self) -> str:
@@ -105,6 +126,7 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     encrypted_vms: tuple[VmName, ...] = ()
     affected_hosts: tuple[NodeName, ...] = ()
     vcenter: NodeName | None = None
+    wrapping_key: WrappingKey | None = None
 
     table = ColumnTable(
         "key",

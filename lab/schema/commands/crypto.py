@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from lab.schema.commands.arguments import HostName, doc
 from lab.schema.commands.base import Command, Look, check_names, wrong
+from lab.schema.commands.keys import KeyTypeName
 from protocol import names
 from protocol.terms import CryptoMode
 
@@ -174,9 +175,15 @@ class KeyGenerate(Command["KnownKey"], frozen=True, tag="key.generate"):
 
     keystead key generate
     keystead key generate --provider second -o json
+
+    A wrapped key is at no key server, so it has no state [KEY-07].
     """
 
     provider: Annotated[str, doc("Key provider. Default: the default provider.")] = ""
+    key_type: Annotated[
+        KeyTypeName,
+        doc("rawKey or wrappedKey, of a vCenter 9.0. Default: what the provider makes."),
+    ] = ""
 
     def __post_init__(self) -> None:
         check_names(names.PROVIDER, self.provider)

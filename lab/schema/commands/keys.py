@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
@@ -280,11 +280,39 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             raise wrong("give a user name and a password file together, or neither of them")
 
 
+KeyTypeName = Literal["", "rawKey", "wrappedKey"]
+"""vim25 KmipClusterInfo.KeyType, or nothing."""
+
+
+class ProviderKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """What new keys of a standard provider are [KEY-07], of a vCenter 9.0; empty: no change."""
+
+    key_type: Annotated[
+        KeyTypeName,
+        doc("rawKey: keys are at the key server. wrappedKey: only their wrapping key is."),
+    ] = ""
+    wrapping_key: Annotated[
+        str, doc("Id of a key at the key server that wraps new keys; never replaced.")
+    ] = ""
+    rotation_days: Annotated[
+        int | None,
+        doc("vCenter creates the wrapping key, and another one after so many days: 30 to 3650."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not self.key_type and (self.wrapping_key or self.rotation_days is not None):
+            raise wrong("--wrapping-key and --rotation-days need --key-type")
+        if self.wrapping_key and self.rotation_days is not None:
+            raise wrong("a wrapping key given by its id is not replaced: leave --rotation-days out")
+        check_names(names.WRAPPING_KEY, self.wrapping_key)
+
+
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     """Register a standard key provider; an earlier name restores that provider [LOCK-06].
 
     keystead provider add kms-provider --server kms
     keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
+    keystead provider add wrapping --server kms --key-type wrappedKey --rotation-days 90
 
     A node of the lab is used over the bus or by KMIP, as the Lab file says. `bus:NODE` is refused
     (KS-USE-003) for a node that serves KMIP only. For a server with a kmip:// address, set up the
@@ -301,6 +329,7 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     ]
     default: Default = False
     entry: Entry = Entry()
+    keys: ProviderKeys = ProviderKeys()
 
     def __post_init__(self) -> None:
         if not self.provider:
@@ -319,7 +348,8 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
 
 
 class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
-    """Change the entries of ``servers`` of a standard provider; empty: of all its servers.
+    """Change the entries of ``servers`` of a standard provider; empty: of all its servers. Or
+    change what its new keys are [KEY-07].
 
     KS-USE-002 for a provider or a server that vCenter does not have.
     """
@@ -327,10 +357,13 @@ class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
     provider: str
     servers: tuple[str, ...] = ()
     entry: Entry = Entry()
+    keys: ProviderKeys = ProviderKeys()
 
     def __post_init__(self) -> None:
-        if self.entry == Entry():
-            raise wrong("nothing to change: give a time-out, or a user name with a password")
+        if self.entry == Entry() and self.keys == ProviderKeys():
+            raise wrong(
+                "nothing to change: give a time-out, a user name with a password, or a key type"
+            )
 
     def files_read(self) -> tuple[str, ...]:
         return (self.entry.password_file,)

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 from chaos.observe.listing import all_providers
 from lab.schema import commands
 from lab.schema.answers import Provider
-from lab.schema.commands.keys import Entry
+from lab.schema.commands.keys import Entry, ProviderKeys
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
 from lab.serve.views import provider_view
 from protocol.crypto.transfer import seal_secret
 from protocol.messages.vcenter import (
+    KeySpec,
     KmipPasswords,
     KmipServer,
     OpenTransfer,
@@ -24,6 +25,7 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
 )
 from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KeyType
 
 
 def apply_entry(server: KmipServer, entry: Entry) -> KmipServer:
@@ -53,6 +55,17 @@ async def passwords(
     )
 
 
+def key_spec(keys: ProviderKeys) -> KeySpec | UnsetType:
+    """What is asked for of a provider's new keys; nothing without a type."""
+    if not keys.key_type:
+        return UNSET
+    return KeySpec(
+        key_type=KeyType(keys.key_type),
+        wrapping_key=KeyId(keys.wrapping_key),
+        rotation_days=keys.rotation_days,
+    )
+
+
 async def fetch_provider(session: LabSession, provider: str) -> ProviderInfo:
     """The provider as vCenter has it; KS-USE-002 when it has none of that name."""
     found = await all_providers(session, session.vcenter)
@@ -79,5 +92,6 @@ async def provider_set(session: LabSession, command: commands.ProviderSet) -> Pr
         management_type=known.management_type,
         servers=servers,
         passwords=await passwords(session, meant, command.entry),
+        keys=key_spec(command.keys),
     )
     return provider_view((await session.ask(session.vcenter, message)).provider)

@@ -13,7 +13,7 @@ from lab.schema.commands.keys import BUS, KMIP, split_server
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.faults import begin
-from lab.serve.keyservers.entries import apply_entry, passwords
+from lab.serve.keyservers.entries import apply_entry, key_spec, passwords
 from lab.serve.session import LabSession
 from lab.serve.views import provider_view, view
 from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
@@ -185,6 +185,7 @@ async def provider_add(session: LabSession, command: commands.ProviderAdd) -> Pr
         servers=servers,
         make_default=command.default,
         passwords=await passwords(session, servers, command.entry),
+        keys=key_spec(command.keys),
     )
     state = await session.ask(session.vcenter, message)
     own = {server.node: server.name for server in servers if server.node and server.address}

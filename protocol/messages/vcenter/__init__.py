@@ -100,8 +100,10 @@ from protocol.messages.vcenter.native import (
     UpdateNativeProvider,
 )
 from protocol.messages.vcenter.providers import (
+    ROTATION_DAYS,
     DefaultKmsCluster,
     GetDefaultKmsCluster,
+    KeySpec,
     KmipPasswords,
     KmipServer,
     KmipServerStatus,
@@ -109,11 +111,13 @@ from protocol.messages.vcenter.providers import (
     ListKmsClusters,
     MarkDefault,
     ProviderInfo,
+    ProviderKeys,
     ProviderList,
     ProviderState,
     RegisterKmsCluster,
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
+    WrappingKeyInfo,
 )
 from protocol.messages.vcenter.relocation import (
     EndRelocation,
@@ -181,6 +185,7 @@ from protocol.messages.vcenter.vtpm import (
 )
 
 __all__ = [
+    "ROTATION_DAYS",
     "AcknowledgeAlarm",
     "AddAuthorizationRole",
     "AddDisk",
@@ -235,6 +240,7 @@ __all__ = [
     "KeyGenerated",
     "KeyIdList",
     "KeyRemoved",
+    "KeySpec",
     "KmipPasswords",
     "KmipServer",
     "KmipServerStatus",
@@ -259,6 +265,7 @@ __all__ = [
     "PrincipalExported",
     "ProviderImported",
     "ProviderInfo",
+    "ProviderKeys",
     "ProviderList",
     "ProviderState",
     "QueryAuthorization",
@@ -325,4 +332,5 @@ __all__ = [
     "VmRelocated",
     "VmSnapshots",
     "VmcaState",
+    "WrappingKeyInfo",
 ]

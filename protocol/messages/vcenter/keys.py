@@ -8,18 +8,28 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
-from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, ProviderId, VmName
+from protocol.messages.vcenter.providers import WrappingKeyInfo
+from protocol.terms import (
+    CryptoKeyId,
+    KeyType,
+    KeyUnavailableReason,
+    NodeName,
+    ProviderId,
+    VmName,
+)
 
 
 class GenerateKey(Request["KeyGenerated"], frozen=True, kw_only=True):
     """A new key of the provider (the default when None); failure comes in the reply.
 
-    It is Pre-Active until it is first used (STD-18).
+    It is Pre-Active until it is first used (STD-18). ``key_type``: left out, what the provider
+    makes by default; a wrapped key is at no key server, and so has no state (KEY-07).
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
     operation_id: str
     provider: ProviderId | None = None
+    key_type: KeyType | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyGenerated(Reply, frozen=True, kw_only=True):
@@ -90,6 +100,7 @@ class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """vim25 CryptoKeyStatus: whether a key can be had of its provider, and who uses it.
 
     ``reason`` says why it is not ``available`` (STD-20). ``affected_hosts``: whose host key it is.
+    ``wrapping_key``: of a wrapped key (vim25 keyInfo, 9.0).
     """
 
     key: CryptoKeyId
@@ -97,6 +108,7 @@ class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: KeyUnavailableReason | None = None
     encrypted_vms: tuple[VmName, ...] = ()
     affected_hosts: tuple[NodeName, ...] = ()
+    wrapping_key: WrappingKeyInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 class CryptoKeyStatusList(Reply, frozen=True, kw_only=True):

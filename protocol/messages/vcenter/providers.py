@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
-from protocol.terms import ClusterName, ManagementType, NodeName, ProviderHealth, ProviderId
+from protocol.terms import (
+    ClusterName,
+    KeyId,
+    KeyType,
+    ManagementType,
+    NodeName,
+    ProviderHealth,
+    ProviderId,
+)
+
+ROTATION_DAYS: Final = (30, 3650)
+"""The shortest and the longest interval at which a wrapping key is replaced."""
 
 
 class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +48,55 @@ class KmipPasswords(msgspec.Struct, frozen=True, kw_only=True):
     passwords: dict[str, bytes]
 
 
+class WrappingKeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A wrapping key of a standard provider (KEY-07); times in Unix seconds.
+
+    ``by_id``: an administrator named it, and it is never replaced automatically. ``since``: when it
+    was named or created; None: this vCenter does not know. ``until``: when another one took its
+    place; None while it is in force, and where this vCenter does not know.
+    """
+
+    key_id: KeyId
+    by_id: bool
+    since: float | None = None
+    until: float | None = None
+
+
+class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """vim25 KmipServerSpec.defaultKeyType and keySpec, of a whole provider (KEY-07).
+
+    ``wrapping_key``: the id of a key of its key servers, which is never replaced automatically.
+    ``rotation_days``: without an id, vCenter creates the wrapping key, and another one after so
+    many days (``ROTATION_DAYS``); None: after its default.
+    """
+
+    key_type: KeyType = KeyType.RAW
+    wrapping_key: KeyId = KeyId("")
+    rotation_days: int | None = None
+
+
+class ProviderKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """vim25 KmipClusterInfo.defaultKeyType and keyInfo: what ``spec`` came to.
+
+    ``wrapping_key``: the one in force; None with raw keys, and before the first wrapped one.
+    ``rotation_days``: the interval in force; None with a wrapping key by id.
+    """
+
+    key_type: KeyType
+    wrapping_key: WrappingKeyInfo | None = None
+    rotation_days: int | None = None
+    rotated_at: float | None = None
+
+
 class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
     """Make a provider (or change its servers). The first becomes the default (STD-02).
 
     A native provider is made by ``CreateNativeProvider``. ``NotAvailable`` for management types
     this lab has not built yet, and for a server without any time-out, or behind a proxy. A server
     with a user name has a password: the one in ``passwords``, else that which is kept for this name
-    at this address.
+    at this address. ``keys``: what a new key of the provider is, left out: no change. A
+    wrapping key that vCenter created stays in force under another interval. ``NotAvailable`` before
+    9.0.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -52,6 +105,7 @@ class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
     servers: tuple[KmipServer, ...] = ()
     make_default: bool = False
     passwords: KmipPasswords | msgspec.UnsetType = msgspec.UNSET
+    keys: KeySpec | msgspec.UnsetType = msgspec.UNSET
 
 
 class UnregisterKmsCluster(Request["KmsClusterUnregistered"], frozen=True, kw_only=True):
@@ -125,7 +179,8 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     ``default``: of vCenter; ``default_of``: of these clusters (useAsEntityDefault). ``health`` with
     the ids of its ``details`` is that of a provider with presence on hosts; ``key_id`` names the
-    KDK of a native one, which hosts without a TPM do not get if ``tpm_required``.
+    KDK of a native one, which hosts without a TPM do not get if ``tpm_required``. ``keys``: of a
+    standard one that was told what its keys are.
     """
 
     provider: ProviderId
@@ -139,6 +194,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     details: tuple[str, ...] = ()
     key_id: str = ""
     tpm_required: bool = False
+    keys: ProviderKeys | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProviderState(Reply, frozen=True, kw_only=True):

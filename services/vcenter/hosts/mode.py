@@ -29,6 +29,7 @@ from protocol.terms import (
     ProviderId,
 )
 from services.vcenter.providers.capabilities import of_provider
+from services.vcenter.providers.provider import UNUSABLE_AT_SERVER
 
 
 class ModeStep(StrEnum):
@@ -111,11 +112,7 @@ def may_renew(
     """
     if not knob or default is None:
         return False
-    lost = reason in (
-        KeyUnavailableReason.MISSING_IN_KMS,
-        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
-    )
-    return lost or default != provider
+    return reason in UNUSABLE_AT_SERVER or default != provider
 
 
 def is_safe(view: HostSummary | None) -> bool:

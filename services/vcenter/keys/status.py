@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from protocol.errors import InvalidArgument
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     CryptoKeyStatusList,
     QueryCryptoKeyStatus,
+    WrappingKeyInfo,
 )
 from protocol.pages import first_page
 from protocol.releases import Feature, has
@@ -24,9 +27,11 @@ from protocol.terms import (
     KeyUnavailableReason,
     ProviderId,
 )
+from protocol.wrapped_keys import parse_wrapped
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.inventory import Inventory
 from services.vcenter.keys.users import hosts_of, vms_of
+from services.vcenter.keys.wrapped import WrappingConfig
 from services.vcenter.ordered import RowsFrom
 from services.vcenter.vcenter import VCenter
 
@@ -81,4 +86,18 @@ def _entry(
         reason=reason,
         encrypted_vms=vms_of(inventory, key),
         affected_hosts=hosts_of(inventory, key),
+        wrapping_key=_wrapping_key(inventory, key),
     )
+
+
+def _wrapping_key(inventory: Inventory, key: CryptoKeyId) -> WrappingKeyInfo | UnsetType:
+    """The wrapping key of a wrapped key, with its times if this vCenter has had it in force."""
+    wrapped = parse_wrapped(key.key_id)
+    row = inventory.providers.get(key.provider_id)
+    if wrapped is None:
+        return UNSET
+    if row is not None and isinstance(row.keys, WrappingConfig):
+        for known in row.keys.known:
+            if known.key_id == wrapped.wrapping_key:
+                return known
+    return WrappingKeyInfo(key_id=wrapped.wrapping_key, by_id=False)

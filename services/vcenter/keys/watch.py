@@ -15,12 +15,10 @@ from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import Edit, Inventory
 from services.vcenter.keys.users import hosts_of, note_key, vms_of
-from services.vcenter.providers.provider import KeyProvider
+from services.vcenter.providers.provider import UNUSABLE_AT_SERVER, KeyProvider
 from services.vcenter.tables import CryptoKeyRow
 
 Statuses = Mapping[CryptoKeyId, KeyUnavailableReason | None]
-
-_TROUBLES = (KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED, KeyUnavailableReason.MISSING_IN_KMS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def compare(
     news: dict[KeyUnavailableReason, list[CryptoKeyId]] = {}
     for key in keys:
         row, status = rows.get(str(key)), statuses[key]
-        if status is not None and status not in _TROUBLES:
+        if status is not None and status not in UNUSABLE_AT_SERVER:
             continue
         before = None if row is None else row.trouble
         if status is before:

@@ -1,8 +1,11 @@
-"""Secrets in rows of the inventory, wrapped under vCenter's own key (``symkey``)."""
+"""Parts of a provider's row about its keys and secrets. Secrets are wrapped under vCenter's own key
+(``symkey``)."""
 
 from __future__ import annotations
 
 import msgspec
+
+from protocol.messages.vcenter import KeySpec, WrappingKeyInfo
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,3 +33,23 @@ class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
     chain: tuple[bytes, ...]
     wrapped: bytes
     request: bytes = b""
+
+
+class WrappingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What new keys of a standard provider are (KEY-07): as asked for by ``spec``.
+
+    ``known``: its wrapping keys, the last one in force unless it ended. ``made``: how many vCenter
+    has created under ``revision``; both are part of the operation id of the next one at the key
+    server, so that a repeat after a crash finds the same key.
+    """
+
+    spec: KeySpec
+    revision: str
+    known: tuple[WrappingKeyInfo, ...] = ()
+    made: int = 0
+
+    @property
+    def current(self) -> WrappingKeyInfo | None:
+        """The wrapping key in force; None before vCenter has created one."""
+        last = self.known[-1] if self.known else None
+        return None if last is None or last.until is not None else last

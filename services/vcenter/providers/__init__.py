@@ -4,6 +4,7 @@
   answers for health and key status, which events tell of it; pure
 - ``provider``      the protocol of a provider whose key servers vCenter asks itself
 - ``standard``      the standard provider: KMIP servers (STD rules): built
+- ``wrapping``      wrapped keys of a standard provider, and their wrapping key (KEY-07)
 - ``client_certificates``  what KMIP servers are shown    - ``symkey``  vCenter's own key
 - ``logins``       user names and passwords at KMIP servers
 - ``native``        native providers: their key derivation keys at rest, health, references (NKP)

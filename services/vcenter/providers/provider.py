@@ -10,9 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from protocol.errors import ProductError, WrongKeyLifecycleState
+from protocol.errors import (
+    ProductError,
+    WrappingKeyMissing,
+    WrappingKeyNotActive,
+    WrongKeyLifecycleState,
+)
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KeyUnavailableReason
+from protocol.terms import KeyId, KeyType, KeyUnavailableReason
+
+UNUSABLE_AT_SERVER: Final = (
+    KeyUnavailableReason.MISSING_IN_KMS,
+    KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    KeyUnavailableReason.WRAPPING_KEY_MISSING_IN_KMS,
+    KeyUnavailableReason.WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED,
+)
+"""Reasons by which a key server that answers does not give a key, or its wrapping key."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,10 @@ def reason_of(error: ProductError) -> KeyUnavailableReason:
     """
     if isinstance(error, WrongKeyLifecycleState):
         return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+    if isinstance(error, WrappingKeyMissing):
+        return KeyUnavailableReason.WRAPPING_KEY_MISSING_IN_KMS
+    if isinstance(error, WrappingKeyNotActive):
+        return KeyUnavailableReason.WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED
     return KeyUnavailableReason.CLUSTER_UNREACHABLE
 
 
@@ -65,10 +82,11 @@ class KeyProvider(Protocol):
         """
         ...
 
-    async def generate_key(self, operation_id: str) -> KeyId:
-        """A new, unused key: Pre-Active; repeats return the same key.
+    async def generate_key(self, operation_id: str, key_type: KeyType | None = None) -> KeyId:
+        """A new, unused key: Pre-Active; repeats return the same key. ``key_type``: None for what
+        the provider makes by default.
 
-        Raises as ``create_key``.
+        Raises as ``create_key``; ``NotAvailable`` for a type that it does not make.
         """
         ...
 
@@ -91,6 +109,10 @@ class KeyProvider(Protocol):
 
         Keys are independent. ``KeyProviderUnreachable`` when no server answers.
         """
+        ...
+
+    async def rotate(self) -> None:
+        """Replace a wrapping key whose interval is over (KEY-08); raises as ``create_key``."""
         ...
 
     async def health(self) -> Mapping[str, tuple[str, ...]]:

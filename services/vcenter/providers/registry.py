@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import HostSummary
-from protocol.releases import Release
+from protocol.releases import Feature, Release, has
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.keyservers.address import Address, Kmip
@@ -33,6 +33,7 @@ from services.vcenter.providers.native import NativeKeys, takes_kdk
 from services.vcenter.providers.provider import CreatedKey, KeyProvider, KeyUse
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.providers.symkey import Symkey
+from services.vcenter.providers.wrapping import WrappingPlace, WrappingProvider
 from services.vcenter.tables import ProviderRow
 
 R = TypeVar("R")
@@ -156,6 +157,14 @@ class ProviderRegistry:
         )
 
     def _standard(self, row: ProviderRow, keyservers: KeyServers) -> KeyProvider:
+        found = self._raw(row, keyservers)
+        if not has(self._release, Feature.WRAPPED_KEYS):
+            return found
+        default_days = self._knobs.wrapping_key_rotation_days
+        place = WrappingPlace(row.name, self._node.name, self._inventory, default_days)
+        return WrappingProvider(found, place, self._ports)
+
+    def _raw(self, row: ProviderRow, keyservers: KeyServers) -> StandardProvider:
         return StandardProvider(
             row.name,
             row.servers,

@@ -23,6 +23,7 @@ from protocol.errors import (
     InvalidState,
     KeyProviderUnreachable,
     NoPermission,
+    NotAvailable,
     NotConnected,
     NotSent,
     PermissionDenied,
@@ -51,7 +52,7 @@ from protocol.messages.vcenter import KmipServer
 from protocol.pages import pages
 from protocol.releases import LATEST, Release
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId
+from protocol.terms import KeyId, KeyType, KeyUnavailableReason, KmipState, ProviderId
 from services.keyservers.address import Address
 from services.keyservers.address import address_of as written
 from services.keyservers.client import KeyServers, Tagging
@@ -122,7 +123,9 @@ class StandardProvider:
             )
         return CreatedKey(made.key_id, made.material.keys[0])
 
-    async def generate_key(self, operation_id: str) -> KeyId:
+    async def generate_key(self, operation_id: str, key_type: KeyType | None = None) -> KeyId:
+        if key_type is KeyType.WRAPPED:
+            raise NotAvailable(f"{self._name} makes no wrapped keys")
         made, _ = await self._ask(
             CreateKey(operation_id=operation_id, activate=False, get=False),
             tags_of(self._release, None),
@@ -228,6 +231,9 @@ class StandardProvider:
         except ProductError:
             return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
         return None
+
+    async def rotate(self) -> None:
+        """It has no wrapping keys."""
 
     async def health(self) -> Mapping[str, tuple[str, ...]]:
         replies = await try_each(
@@ -389,6 +395,7 @@ _BUILDS: Final = {
     Release(8, 0, 1): 21560480,
     Release(8, 0, 2): 22385739,
     Release(8, 0, 3): 24022515,
+    Release(9, 0, 0): 24755230,
 }
 """The build of vCenter Server in each release."""
 

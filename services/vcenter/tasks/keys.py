@@ -24,7 +24,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.pages import first_page
 from protocol.releases import Feature
-from protocol.terms import CryptoKeyId, KeyUnavailableReason
+from protocol.terms import CryptoKeyId, KeyType, KeyUnavailableReason
 from services.vcenter import events
 from services.vcenter.inventory import drop, put
 from services.vcenter.keys.users import hosts_of, note_key, vms_of
@@ -50,12 +50,14 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
         return KeyGenerated(success=False, reason=str(error))
     native = vc.providers.derives(name)
     asked = vc.providers.require_provider(name) if native is None else None
+    key_type = _key_type(vc, message)
     try:
         if native is not None:
             _generates_derived(vc)
             made = vc.providers.native.new_key(native).key_id
         if asked is not None:
-            made = await asked.generate_key(f"{vc.node.name}/generate/{message.operation_id}")
+            operation = f"{vc.node.name}/generate/{message.operation_id}"
+            made = await asked.generate_key(operation, key_type)
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
         return KeyGenerated(success=False, reason=str(error))
@@ -65,6 +67,14 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
         put(DatabaseTable.OPERATION, row.name, row), note_key(key, listed=True)
     )
     return KeyGenerated(success=True, key=key)
+
+
+def _key_type(vc: VCenter, message: GenerateKey) -> KeyType | None:
+    """``NotAvailable`` for a type of key before 9.0 (KEY-07)."""
+    if not isinstance(message.key_type, KeyType):
+        return None
+    vc.check_can(Feature.WRAPPED_KEYS)
+    return message.key_type
 
 
 def _generates_derived(vc: VCenter) -> None:

@@ -6,6 +6,10 @@ created again under the name of a deleted one replaces it (LOCK-06).
 
 from __future__ import annotations
 
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
 from protocol import names
 from protocol.errors import (
     InvalidArgument,
@@ -16,8 +20,10 @@ from protocol.errors import (
 )
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
+    ROTATION_DAYS,
     DefaultKmsCluster,
     GetDefaultKmsCluster,
+    KeySpec,
     KmsClusterUnregistered,
     MarkDefault,
     ProviderState,
@@ -30,14 +36,17 @@ from protocol.terms import ManagementType, NodeName, ProviderId
 from services.keyservers.address import Kmip
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
-from services.vcenter.keys.wrapped import ClientCertificate
+from services.vcenter.keys.wrapped import ClientCertificate, WrappingConfig
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
+from services.vcenter.providers.wrapping import apply_spec
 from services.vcenter.tables import DatabaseTable, DeletedRow, ProviderRow
 from services.vcenter.tasks.kmip_entries import check_entry, passwords
 from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.handed import users_of
+
+_REVISION_SIZE: Final = 8
 
 
 async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
@@ -58,6 +67,7 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
         trusted=() if known is None else known.trusted,
         ending=() if known is None else known.ending,
         passwords=await passwords(vc, message, known),
+        keys=_keys(vc, message, known),
     )
     await vc.inventory.commit(
         *(others_no_default(vc, name) if default else ()),
@@ -73,6 +83,29 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
         await _greet(vc, name, tell=known is None)
     vc.reconciliation.soon()
     return ProviderState(provider=vc.provider_info(name))
+
+
+def _keys(
+    vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
+) -> WrappingConfig | UnsetType:
+    """What new keys of the provider are (KEY-07). ``NotAvailable`` before 9.0; ``InvalidArgument``
+    for a specification that no provider can have."""
+    before = UNSET if known is None else known.keys
+    spec = message.keys
+    if not isinstance(spec, KeySpec):
+        return before
+    vc.check_can(Feature.WRAPPED_KEYS)
+    if message.management_type is not ManagementType.VCENTER:
+        raise InvalidArgument("keys: only a standard provider has wrapped keys")
+    least, most = ROTATION_DAYS
+    if spec.rotation_days is not None and not least <= spec.rotation_days <= most:
+        raise InvalidArgument(f"keys: a wrapping key is replaced after {least} to {most} days")
+    if spec.wrapping_key and spec.rotation_days is not None:
+        raise InvalidArgument("keys: a wrapping key given by its id is not replaced automatically")
+    if spec.wrapping_key:
+        names.WRAPPING_KEY.check(spec.wrapping_key)
+    revision = vc.rng.token(_REVISION_SIZE).hex()
+    return apply_spec(before, spec, revision, vc.clock.now())
 
 
 async def _client(

@@ -23,8 +23,20 @@ from protocol.terms import VmName
 
 PROVIDERS: Final[list[dict[str, Any]]] = [
     {"name": "counted", "servers": ["counting"]},
-    {"name": "pair", "servers": ["pair-1", "pair-2"], "replication": "async", "default": True},
-    {"name": "walled", "servers": ["behind-tls"]},
+    {
+        "name": "pair",
+        "servers": ["pair-1", "pair-2"],
+        "replication": "async",
+        "default": True,
+        "default_key_type": "wrappedKey",
+        "rotation_interval": "90d",
+    },
+    {
+        "name": "walled",
+        "servers": ["behind-tls"],
+        "default_key_type": "rawKey",
+        "wrapping_key": "of-the-operator",
+    },
     {"name": "native", "type": "native", "tpm_required": True},
     {"name": "trusted", "type": "trusted", "servers": ["typed"]},
     {"name": "pair", "vcenter": "old", "servers": ["pair-1", "pair-2"], "replication": "async"},
@@ -90,7 +102,7 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
         "pace": 60,
         "sites": ["main", "edge"],
         "vcenters": [
-            {"name": "vcenter", "version": "8.0U3"},
+            {"name": "vcenter", "version": "9.0"},
             {"name": "old", "version": "7.0U3", "site": "edge"},
             {"name": "authority"},
         ],
@@ -345,6 +357,22 @@ PLAYS: Final[dict[str, Play]] = {
     "providers.default": Play(
         lambda t: sorted(key for key, p in t.providers.items() if p.default),
         [("old", "pair"), ("vcenter", "pair")],
+    ),
+    "providers.default_key_type": Play(
+        lambda t: {name: p.key_type for (_, name), p in t.providers.items() if p.key_type},
+        {"pair": "wrappedKey", "walled": "rawKey"},
+    ),
+    "providers.rotation_interval": Play(
+        lambda t: {
+            name: p.rotation_days for (_, name), p in t.providers.items() if p.rotation_days
+        },
+        {"pair": 90},
+    ),
+    "providers.wrapping_key": Play(
+        lambda t: [
+            name for (_, name), p in t.providers.items() if p.wrapping_key and p.wrapping_key.by_id
+        ],
+        ["walled"],
     ),
     "clusters.name": Play(lambda t: sorted(t.clusters), ["bare", "mixed", "trusting", "vsan"]),
     "clusters.vcenter": Play(lambda t: t.clusters["mixed"].vcenter, "old"),

@@ -184,7 +184,9 @@ def test_the_reason_that_takes_most_to_cure_is_named_first(
     home: KeyUnavailableReason, disk: KeyUnavailableReason
 ) -> None:
     """Whatever the order of the keys, and whatever their names."""
-    cure = [R.MISSING_IN_KMS, R.NOT_ACTIVE_OR_ENABLED, R.CLUSTER_INVALID, R.CLUSTER_UNREACHABLE]
+    cure = [R.MISSING_IN_KMS, R.WRAPPING_KEY_MISSING_IN_KMS]
+    cure += [R.NOT_ACTIVE_OR_ENABLED, R.WRAPPING_KEY_NOT_ACTIVE_OR_ENABLED]
+    cure += [R.CLUSTER_INVALID, R.CLUSTER_UNREACHABLE]
     cure += [R.MISSING_IN_CACHE, R.MANAGED_BY_TRUST_AUTHORITY, R.MANAGED_BY_NKP]
     assert set(cure) == set(R)
     for keys in ((HOME, DISK), (DISK, HOME)):
