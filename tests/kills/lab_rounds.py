@@ -189,7 +189,8 @@ class LabRounds:
                     step = f"{node} is powered on"
                     await self._core.power_on(node)
         except (TimeoutError, ProductError, KeysteadError) as error:
-            return [f"{part} does not come back: not until {step}: {error!r}; {await self._states()}"]
+            states = await self._states()
+            return [f"{part} does not come back: waits until {step}: {error!r}; {states}"]
         return []
 
     async def _states(self) -> str:
