@@ -7,6 +7,7 @@
 ``web``             HTTP: routes, cookies, limits
 ``listening``       the listener, under TLS of a certificate authority of the lab
 ``client_link``     the link of clients to a server, with the faults of the lab
+``bounded_head``    HTTP whose heads are bounded in size and in time
 ``single_write``    HTTP over such a link, whose small answers leave in one write
 ==================  =============================================================
 """

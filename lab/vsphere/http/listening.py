@@ -22,8 +22,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from lab.schema import commands as c
 from lab.schema.answers import RuledLink
 from lab.schema.errors import KeysteadError
+from lab.vsphere.http.bounded_head import HEAD_LIMIT
 from lab.vsphere.http.client_link import ClientLink
-from lab.vsphere.http.single_write import HEAD_LIMIT, SingleWriteProtocol
+from lab.vsphere.http.single_write import SingleWriteProtocol
 from lab.vsphere.http.web import application
 from lab.vsphere.service import ApiServer
 
@@ -31,7 +32,7 @@ AUTHORITY, CERTIFICATE = "ca.pem", "server.pem"
 _DAYS = 825
 CONNECTION_LIMIT = 1000
 IDLE_S = 75
-"""Seconds after which a connection without a request is closed."""
+"""Seconds after which a connection without a whole head of a request is closed."""
 LOOK_EVERY_S = 0.25
 """Real seconds between two looks at whether vCenter is on."""
 

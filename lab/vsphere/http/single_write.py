@@ -7,14 +7,11 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
+from lab.vsphere.http.bounded_head import BoundedHeadProtocol
 from lab.vsphere.http.client_link import HELD_LIMIT, ClientLink, LinkQueue
 
 GATHER_LIMIT = 16_384
 """Bytes that wait for each other at most; more is sent at once."""
-HEAD_LIMIT = 32_768
-"""Bytes of a request without an end of its headers after which the connection ends."""
 
 
 class GatheringTransport:
@@ -68,13 +65,12 @@ class GatheringTransport:
         return getattr(self._transport, name)
 
 
-class SingleWriteProtocol(AutoHTTPProtocol):  # type: ignore[misc]
-    """uvicorn's protocol, with httptools where that is installed, on such a transport."""
+class SingleWriteProtocol(BoundedHeadProtocol):
+    """The protocol on such a transport."""
 
     def __init__(self, *args: Any, link: ClientLink, **options: Any) -> None:
         super().__init__(*args, **options)
         self._link = link
-        self._head = 0
         self._held = False
 
     def connection_made(self, transport: Any) -> None:
@@ -94,14 +90,7 @@ class SingleWriteProtocol(AutoHTTPProtocol):  # type: ignore[misc]
             self._gathering.pause_reading()
 
     def _arrive(self, data: bytes | None) -> None:
-        super().data_received(data)
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            self._head = 0
-        else:
-            self._head += len(data or b"")
-            if self._head > HEAD_LIMIT:
-                self._gathering.abort()
+        super().data_received(data or b"")
         if self._held and not self._arriving.size:
             self._held = False
             self._gathering.resume_reading()

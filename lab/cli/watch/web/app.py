@@ -23,9 +23,12 @@ from lab.cli.watch.web.looking import WATCHERS_LIMIT, Looker
 from lab.cli.watch.web.parts import TEMPLATE
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
+from lab.vsphere.http.bounded_head import HEAD_LIMIT, BoundedHeadProtocol
 
 BODY_LIMIT: Final = 4096
 """Bytes of what a button sends."""
+IDLE_S: Final = 30
+"""Seconds after which a connection without a whole head of a request is closed."""
 _STYLES: Final = ("colours.css", "style.css", "blocks.css", "live.css")
 
 
@@ -183,7 +186,7 @@ async def serve(app: Application, bound: Any, stopped: asyncio.Event) -> None:
     """Serve on a bound socket until ``stopped``."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=BoundedHeadProtocol,
         ws="none",
         lifespan="off",
         loop="none",
@@ -192,7 +195,8 @@ async def serve(app: Application, bound: Any, stopped: asyncio.Event) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=4 * WATCHERS_LIMIT,
-        timeout_keep_alive=30,
+        timeout_keep_alive=IDLE_S,
+        h11_max_incomplete_event_size=HEAD_LIMIT,
         timeout_graceful_shutdown=1,
     )
     config.load()

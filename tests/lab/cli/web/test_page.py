@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -17,6 +19,7 @@ import pytest
 
 from chaos.experiment.lint import read_experiment
 from lab.cli.main import run
+from lab.cli.watch.web.app import serve
 from lab.play.prepare import prepare
 from tests.lab.cli.web.asking import TOKEN, server_for, simulated
 from tests.lab.cli.web.canned import CannedLab
@@ -157,3 +160,35 @@ async def test_what_cannot_be_drawn_is_said_and_the_page_goes_on(
     told = news((await following).body)
     assert any("KS-INT-001" in one["parts"].get("head", "") for one in told)
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+async def test_a_connection_without_a_whole_head_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.cli.watch.web.app.IDLE_S", 0.3)
+    lab, stopped = CannedLab(3), asyncio.Event()
+    server = server_for(lab)
+    bound = socket.create_server(("127.0.0.1", 0))
+    port = bound.getsockname()[1]
+    server.listen_on(port)
+    serving = asyncio.create_task(serve(server.app, bound, stopped))
+    made = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    (silent, _), (slow, sending), (asked, asking) = made
+    try:
+        asking.write(f"GET /live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            for byte in b"GE":
+                sending.write(bytes([byte]))
+                await asyncio.sleep(0.1)
+            for ended in (silent, slow):
+                with contextlib.suppress(ConnectionResetError):
+                    assert await ended.read() == b""
+            await asked.readuntil(b"data: ")
+            lab.away = True
+            await asked.readuntil(b"KS-LAB-001")
+    finally:
+        for _, writer in made:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        stopped.set()
+        await serving
+        bound.close()
