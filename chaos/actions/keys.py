@@ -11,14 +11,14 @@ from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
 from chaos.faults.kms_key_state import attributes, locate_keys
 from chaos.naming import name_validator
-from chaos.observe.listing import all_key_status, all_vms
+from chaos.observe.listing import all_key_status, all_providers, all_vms
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import leaders
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
-from protocol.messages.vcenter import AddKey, GenerateKey
+from protocol.messages.vcenter import AddKey, GenerateKey, ProviderKeys
 from protocol.terms import (
     CryptoKeyId,
     KeyId,
@@ -29,6 +29,7 @@ from protocol.terms import (
     Role,
     VmName,
 )
+from protocol.wrapped_keys import key_at_server
 
 
 class GenerateParams(Params):
@@ -69,16 +70,18 @@ async def _add(acting: Acting, target: str, params: Any) -> OperationOutcome:
 
 
 async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttributes]]:
-    """The key servers that have the key of ``vm``, each with what it says of it."""
+    """The key servers that have the key of ``vm``, or its wrapping key (KEY-07), each with what it
+    says of it."""
     listed = await all_vms(acting.lab, await acting.vcenter(vm))
     key = next((found.key for found in listed if found.vm == VmName(vm)), None)
     if key is None:
         raise NotFound(f"vCenter knows no key of {vm}")
     held = []
+    wanted = key_at_server(key.key_id)
     for server in nodes_of(acting.lab, Role.KMS):
-        held += [(server, found) for found in await attributes(acting.lab, server, (key.key_id,))]
+        held += [(server, found) for found in await attributes(acting.lab, server, (wanted,))]
     if not held:
-        raise NotFound(f"no key server has the key {key.key_id}")
+        raise NotFound(f"no key server has the key {wanted}")
     return held
 
 
@@ -122,11 +125,17 @@ async def _destroy_unused(acting: Acting, target: str, params: Any) -> Operation
     if nodes_of(acting.lab, Role.ATTESTATION):
         raise InvalidState("primary keys of a Trust Authority are in use, and no vCenter says so")
     used = {
-        status.key.key_id
+        key_at_server(status.key.key_id)
         for vcenter in leaders(acting.lab)
         for status in await all_key_status(acting.lab, vcenter)
         if status.encrypted_vms or status.affected_hosts
     }
+    for vcenter in leaders(acting.lab):
+        used |= {
+            provider.keys.wrapping_key.key_id
+            for provider in await all_providers(acting.lab, vcenter)
+            if isinstance(provider.keys, ProviderKeys) and provider.keys.wrapping_key
+        }
     gone: set[str] = set()
     for server in nodes_of(acting.lab, Role.KMS):
         unused = tuple(key for key in await locate_keys(acting.lab, server) if key not in used)

@@ -34,6 +34,7 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason, Role, VmName
+from protocol.wrapped_keys import key_at_server
 
 OLDER_DATABASE = "its cure is an older database, and no check follows which keys that loses"
 """Why a campaign draws none of such faults."""
@@ -136,7 +137,8 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         for vcenter in self.vcenters if self.vms else ():
             for vm in await all_vms(lab, vcenter):
                 if vm.vm in self.vms and vm.key is not None:
-                    wanted.append(vm.key.key_id)
+                    wanted.append(key_at_server(vm.key.key_id))
+        wanted = list(dict.fromkeys(wanted))  # one wrapping key may be under several VMs
         states: dict[str, dict[str, str]] = {}
         counts: dict[str, int] = {}
         for server in self.servers:
@@ -219,7 +221,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         """Restore a backup of some earlier time. When keys that VMs or hosts use were made since,
         what was there comes back instead, and that is told."""
         now = f"fault-{self.id}"
-        used = [key.key_id for key in await self._fetch_used_keys(lab)]
+        used = [key_at_server(key.key_id) for key in await self._fetch_used_keys(lab)]
         before = [await attributes(lab, server, tuple(used)) for server in servers]
         await back_up(lab, servers, now)
         await restore(lab, servers, self.backup)
@@ -245,7 +247,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         """Refuse to throw away keys that VMs or hosts have come to use since."""
         newer = (await locate_keys(lab, server))[notes["count"][server] :]
         all_used = await self._fetch_used_keys(lab) if newer else []
-        used = [key.key_id for key in all_used if key.key_id in newer]
+        used = [key for one in all_used if (key := key_at_server(one.key_id)) in newer]
         if used:
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.oracle.facts import Question
-from chaos.oracle.fold.disturbances import Disturbances
+from chaos.oracle.fold.disturbances import Disturbances, id_at_source
 from chaos.oracle.fold.hosts import NOWHERE, FoldedHost, Places
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, inverse
 from chaos.oracle.fold.listings import as_listed
@@ -99,7 +99,7 @@ class FoldAnswers:
         if not changed and not any(self.faults.taking(Takes.KEYS)):
             return YES
         users = frozenset(name for name, vm in self.vms.items() if key in vm.keys)
-        here = self.at_source.get(key.partition("/")[2], YES)
+        here = self.at_source.get(id_at_source(key), YES)
         known = inverse(self.forgotten.get(key, NO))
         granted = inverse(self.not_granted.get(key, NO))
         some = OPEN if self.sources_are_open else YES
@@ -192,6 +192,8 @@ class FoldAnswers:
             return of_derived_key(ask, places, cases, parts, theirs, renewable, host.sealed)
         usable = self.usable(key)
         makes = (OPEN if self.default_is_open else YES) if renews else NO
+        if usable != YES and id_at_source(key) != key.partition("/")[2] and makes == YES:
+            makes = OPEN  # a new host key is under a wrapping key too, which may be the lost one
         return of_key(ask, places, parts, usable, renewable, makes, host.sealed)
 
     def _of_trusted(

@@ -230,13 +230,21 @@ class Disturbances:
         return both(
             _remains_under(found)
             for found in self.taking(Takes.KEYS)
-            if key.partition("/")[2] in found.values.get("keys", ())
+            if id_at_source(key) in found.values.get("keys", ())
             or vms & set(found.values.get("vms", ()))
         )
 
     def tells(self) -> str:
         """What holds now, for people."""
         return ", ".join(f"{found.id} ({found.kind})" for found in self.there.values())
+
+
+def id_at_source(key: str) -> str:
+    """The id under which the key server has what opens this key (``provider/id``): of a wrapped key
+    (``wrapped:<wrapping key>:<box>``) that of its wrapping key (KEY-07, KEY-09)."""
+    id = key.partition("/")[2]
+    word, _, rest = id.partition(":")
+    return rest.rpartition(":")[0] if word == "wrapped" and ":" in rest else id
 
 
 def _undone_together(a: Disturbance, b: Disturbance) -> bool:

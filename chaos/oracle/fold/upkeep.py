@@ -10,6 +10,7 @@ from chaos.history import Record
 from chaos.oracle.effects import FaultEffect
 from chaos.oracle.facts import Change
 from chaos.oracle.fold.derivation import Derivation
+from chaos.oracle.fold.disturbances import id_at_source
 from chaos.oracle.fold.hosts import NOWHERE
 from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.listings import NONE, PROVIDERS
@@ -46,7 +47,7 @@ class Upkeep(Providers):
     def key_gone(self, record: Record) -> None:
         """Keys of a VM, or unused ones, are revoked or destroyed at their key servers."""
         vm = self.vms.get(record.node)
-        mine = () if vm is None else tuple(key.partition("/")[2] for key in vm.keys)
+        mine = () if vm is None else tuple(map(id_at_source, vm.keys))
         if record.type == "ok":
             self.at_source |= dict.fromkeys(map(str, record.data.get("keys", ())), NO)
         elif record.type == "invoke" or record.type == "info":
@@ -54,7 +55,7 @@ class Upkeep(Providers):
 
     def key_activated(self, record: Record) -> None:
         """One that was revoked is not Active by it, one that was new is (STD-18)."""
-        mine = (key.partition("/")[2] for key in self.vms.get(record.node, FoldedVm()).keys)
+        mine = map(id_at_source, self.vms.get(record.node, FoldedVm()).keys)
         self.at_source |= {key: OPEN for key in mine if self.at_source.get(key, YES) != YES}
 
     def key_servers_restored(self, record: Record) -> None:
