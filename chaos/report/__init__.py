@@ -14,7 +14,7 @@
 - ``select``       which lanes of a large lab are drawn, and which hosts are one
 - ``timeline``, ``plots``, ``topology``   the pictures: places of shapes, by arithmetic alone
 - ``work``         how busy nodes with service times were, summed up and drawn
-- ``compare``      two runs beside each other
+- ``compare``      two runs beside each other           - ``differences``  the same in sentences
 - ``page``         one HTML file of it all: ``templates`` has its text, style and small script
 - ``matrix_page``, ``matrix_junit``   the same for a run of the matrix; ``blocks`` draws its blocks
 - ``filling``      the template engine: what is put in is escaped

@@ -35,6 +35,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "failover_on_missing": ("perhaps", None),
     "remediation_interval_s": (0, 0.5, 864_001, "30s", None),
     "kms_certificate_warning_days": (-1, 3651, 1.5, True, None),
+    "wrapping_key_rotation_days": (29, 3651, 30.5, True, None),
     "kms_health_interval_s": (0, 864_001, None),
     "kmip_connection": ("kept", "", 1, None),
     "group_exchange_s": (0, 864_001, None),

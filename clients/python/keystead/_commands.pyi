@@ -727,13 +727,21 @@ class Commands:
         The answer is a ``KnownKey``.
         """
 
-    def key_generate(self, *, provider: str | None = None) -> answers.KnownKey:
+    def key_generate(
+        self,
+        *,
+        provider: str | None = None,
+        key_type: Literal["", "rawKey", "wrappedKey"] | None = None,
+    ) -> answers.KnownKey:
         """Generate a key at a key provider (GenerateKey); it is Pre-Active until its first use.
 
         keystead key generate
         keystead key generate --provider second -o json
 
+        A wrapped key is at no key server, so it has no state [KEY-07].
+
         provider: Key provider. Default: the default provider.
+        key_type: rawKey or wrappedKey, of a vCenter 9.0. Default: what the provider makes.
         The answer is a ``KnownKey``.
         """
 
@@ -1100,11 +1108,13 @@ class Commands:
         *,
         default: bool | None = None,
         entry: Mapping[str, Any] | None = None,
+        keys: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
         """Register a standard key provider; an earlier name restores that provider [LOCK-06].
 
         keystead provider add kms-provider --server kms
         keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
+        keystead provider add wrapping --server kms --key-type wrappedKey --rotation-days 90
 
         A node of the lab is used over the bus or by KMIP, as the Lab file says. `bus:NODE` is
         refused (KS-USE-003) for a node that serves KMIP only. For a server with a kmip://
@@ -1212,8 +1222,10 @@ class Commands:
         *,
         servers: Sequence[str] | None = None,
         entry: Mapping[str, Any] | None = None,
+        keys: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
         """Change the entries of ``servers`` of a standard provider; empty: of all its servers.
+        Or change what its new keys are [KEY-07].
 
         KS-USE-002 for a provider or a server that vCenter does not have.
 
@@ -2335,7 +2347,12 @@ class AsyncCommands:
     async def key_add(self, key: str) -> answers.KnownKey:
         """Add a key of a key server to vCenter's list (AddKey); undoes `key remove`."""
 
-    async def key_generate(self, *, provider: str | None = None) -> answers.KnownKey:
+    async def key_generate(
+        self,
+        *,
+        provider: str | None = None,
+        key_type: Literal["", "rawKey", "wrappedKey"] | None = None,
+    ) -> answers.KnownKey:
         """Generate a key at a key provider (GenerateKey); it is Pre-Active until its first use."""
 
     async def key_ids(self) -> answers.KnownKeyList:
@@ -2475,6 +2492,7 @@ class AsyncCommands:
         *,
         default: bool | None = None,
         entry: Mapping[str, Any] | None = None,
+        keys: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
         """Register a standard key provider; an earlier name restores that provider [LOCK-06]."""
 
@@ -2522,8 +2540,11 @@ class AsyncCommands:
         *,
         servers: Sequence[str] | None = None,
         entry: Mapping[str, Any] | None = None,
+        keys: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
-        """Change the entries of ``servers`` of a standard provider; empty: of all its servers."""
+        """Change the entries of ``servers`` of a standard provider; empty: of all its servers.
+        Or change what its new keys are [KEY-07].
+        """
 
     async def provider_signing_request(
         self, provider: str, *, new: bool | None = None

@@ -554,7 +554,9 @@ class Provider(Answer):
     last. ``addresses``: the node that each of ``servers`` is, or HOST:PORT of one outside
     of the lab. ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a
     native one [NKP-01]: ``health`` with the ids of ``details``, ``key_id`` of its key
-    derivation key, and whether hosts without a TPM are left out."""
+    derivation key, and whether hosts without a TPM are left out. Of a standard one that
+    was told what its new keys are [KEY-07]: ``key_type``, the ``wrapping_key`` in force,
+    and ``rotation_days``."""
 
     apiVersion: str
     kind: str
@@ -571,6 +573,10 @@ class Provider(Answer):
     key_id: str
     tpm_required: bool
     vcenter: str | None
+    key_type: Literal["rawKey", "wrappedKey"] | None
+    wrapping_key: WrappingKey | None
+    rotation_days: int | None
+    rotated_at: float | None
 
 class ProviderBackup(Answer):
     """A backup file of a native provider [NKP-03]: what it is of, and when it was made (Unix
@@ -1014,12 +1020,15 @@ class KeyStatus(Answer):
             "KeyStateMissingInCache",
             "KeyStateMissingInKMS",
             "KeyStateNotActiveOrEnabled",
+            "WrappingKeyMissingInKMS",
+            "WrappingKeyNotActiveOrEnabled",
         ]
         | None
     )
     encrypted_vms: list[str]
     affected_hosts: list[str]
     vcenter: str | None
+    wrapping_key: WrappingKey | None
 
 class RuledLink(Answer):
     """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
@@ -1189,6 +1198,15 @@ class KeyAttribute(Answer):
     name: str
     index: int
     value: str
+
+class WrappingKey(Answer):
+    """A wrapping key [KEY-07]: whether it was named ``by_id``, since and until when it was
+    in force (Unix seconds; None: not known, or until now)."""
+
+    key_id: str
+    by_id: bool
+    since: float | None
+    until: float | None
 
 class ServerTrust(Answer):
     """Trust between vCenter and a server; None: not known. ``certificate`` (PEM) is what the
