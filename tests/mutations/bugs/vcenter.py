@@ -52,7 +52,7 @@ def inventory_unsealed() -> None:
     """What is shown is what was written last, broken: vCenter does not compare its rows with their
     seal, and shows what is left where a device has lost a page."""
 
-    plant(inventory, "_sealed", lambda sealed: lambda connection: None)
+    plant(inventory, "_read_seal", lambda sealed: lambda connection: None)
 
 
 def lock_untold() -> None:
