@@ -50,6 +50,7 @@ from protocol.releases import api_version, release_of
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
 """What a client may call before it has logged in."""
+_EVERYTHING = frozenset(Privilege)
 _STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 """Objects that need nothing of the lab."""
 
@@ -185,7 +186,7 @@ class ApiServer:
     def privileges_of(self, user: str) -> frozenset[Privilege]:
         """What a user may do."""
         if user == self.administrator:
-            return frozenset(Privilege)
+            return _EVERYTHING
         role = next((u.role for u in self.users if u.user == user), "")
         return frozenset(next((r.privileges for r in self.roles if r.role == role), ()))
 

@@ -19,7 +19,7 @@ from pyVmomi import vim, vmodl
 from pyVmomi.Iso8601 import ISO8601Format
 
 from lab.vsphere.faults import invalid_property, not_served
-from lab.vsphere.vim.managed import ObjectProperties, RetrievedProperties
+from lab.vsphere.vim.managed import ObjectProperties, RetrievedProperties, SharedUpdates
 
 DEPTH_LIMIT = 64
 ELEMENT_LIMIT = 50_000
@@ -309,12 +309,27 @@ class _Writer(adapter.SoapSerializer):  # type: ignore[misc]
                 self.writer.write(_content_text(content, info.name, self.version))
         elif isinstance(val, list) and not val and info.type is not object:
             return
+        elif isinstance(val, SharedUpdates):
+            self._write_shared(val, info, defNS)
         else:
             if isinstance(val, vmodl.DynamicData) and info.name == type(val)._wsdlName:
                 info = support.Object(
                     name=info.name, type=object, version=info.version, flags=info.flags
                 )
             super()._Serialize(val, info, defNS)
+
+    def _write_shared(self, val: SharedUpdates, info: Any, space: str) -> None:
+        """Write once what many clients get."""
+        key = (self.version, info.name)
+        if key not in val.texts:
+            own: Any = self.writer
+            self.writer: Any = StringIO()
+            try:
+                super()._Serialize(val, info, space)
+                val.texts[key] = self.writer.getvalue()
+            finally:
+                self.writer = own
+        self.writer.write(val.texts[key])
 
     def write_fault_detail(self, error: Any, info: Any) -> None:
         """A fault as the content of ``detail``."""

@@ -160,8 +160,7 @@ class PropertyCollector(Managed):
     @operation
     async def CreateFilter(self, request: ApiRequest, spec: Any, partialUpdates: bool) -> Any:
         """Watch what a specification selects. It is checked now."""
-        for _ in collect(request, spec):
-            pass
+        evaluate(request, evaluation_key(request, spec), lambda: collect(request, spec))
         made = PropertyFilter(request.session.fresh_id("filter"), self, spec, partialUpdates)
         request.hold(made)
         self.filters[made.id] = made

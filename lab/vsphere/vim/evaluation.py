@@ -13,7 +13,7 @@ from pyVmomi import vmodl
 
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.soap import missing_property, value_text
-from lab.vsphere.vim.managed import ObjectProperties
+from lab.vsphere.vim.managed import ObjectProperties, SharedUpdates
 from lab.vsphere.vim.views import ContainerView
 
 PC = vmodl.query.PropertyCollector
@@ -47,7 +47,7 @@ class Evaluation:
                 return updates
         if before is self:
             return []
-        found = self._compare(before.known)
+        found: list[Any] = SharedUpdates(self._compare(before.known))
         before._differences, before._contents = [], {}  # of the past, what is known is enough
         self._differences = [(before, found), *self._differences][:KEPT_DIFFERENCES]
         return found

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 from pyVmomi import VmomiSupport as support
+from pyVmomi import vmodl
 
 from lab.vsphere.faults import invalid_property
 from protocol.authorization import Privilege
@@ -175,6 +176,15 @@ class ObjectProperties:
         if found is None:
             found = self._thing.texts[key] = write(self.values[path], version)
         return found
+
+
+class SharedUpdates(vmodl.query.PropertyCollector.ObjectUpdate.Array):  # type: ignore[misc]
+    """Updates that the answers of many clients have. ``texts``: as written, by the version of the
+    API and the name of the element."""
+
+    def __init__(self, updates: list[Any]) -> None:
+        super().__init__(updates)
+        self.texts: dict[tuple[str, str], str] = {}
 
 
 @dataclass

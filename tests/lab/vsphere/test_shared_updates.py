@@ -1,0 +1,73 @@
+"""Clients whose filters say the same: what they get is found and written once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyVmomi")
+
+from benchmarks import vsphere as requests
+from benchmarks.vsphere_server import LargeLab
+from lab.vsphere import soap
+from lab.vsphere.service import ApiCall, ApiServer
+from lab.vsphere.soap import newest, read_call, write_answer
+from lab.vsphere.vim import collector
+from protocol.authorization import ADMINISTRATOR
+
+pytestmark = pytest.mark.sim
+VMS, CLIENTS = 20, 10
+VERSION = newest("8.0.3.0")
+
+
+class _Counts:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.collected = self.written = 0
+        collect, serialize = collector.collect, soap._Writer._SerializeDataObject
+
+        def count_collected(*arguments: Any) -> Any:
+            self.collected += 1
+            return collect(*arguments)
+
+        def count_written(writer: Any, value: Any, *arguments: Any) -> Any:
+            self.written += isinstance(value, collector.PC.ObjectUpdate)
+            return serialize(writer, value, *arguments)
+
+        monkeypatch.setattr(collector, "collect", count_collected)
+        monkeypatch.setattr(soap._Writer, "_SerializeDataObject", count_written)
+
+
+def test_equal_filters_are_evaluated_and_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = _Counts(monkeypatch)
+
+    async def ask(server: ApiServer, session: Any, body: str) -> str:
+        call = read_call(requests._envelope(body), VERSION)
+        kind, object_id = server.references["propertyCollector"]
+        found = await ApiCall(server, session).call(kind(object_id), call.name, call.arguments)
+        return write_answer(call, found).decode()
+
+    async def play() -> None:
+        lab = LargeLab(VMS, virtual=True)
+        server = ApiServer(lab, "large", "secret")
+        await server.refresh()
+        filter_ = requests._retrieve("CreateFilter", ("runtime.powerState",))
+        sessions = [server.sessions.open(ADMINISTRATOR) for _ in range(CLIENTS)]
+        for session in sessions:
+            await ask(server, session, filter_ + requests._END_FILTER)
+        assert counts.collected == 1
+        versions = []
+        for session in sessions:
+            text = await ask(server, session, requests._wait(""))
+            assert text.count("<objectSet>") == VMS == text.count("poweredOn")
+            versions.append(requests._version(text))
+        assert counts.written == VMS
+        lab.toggle(3)
+        server.watch.forget()
+        for session, version in zip(sessions, versions, strict=True):
+            text = await ask(server, session, requests._wait(version))
+            assert text.count("<objectSet>") == 1 and "poweredOff" in text
+        assert counts.written == VMS + 1 and counts.collected == 2
+
+    asyncio.run(play())
