@@ -13,6 +13,7 @@
 ``managers``         ``ServiceInstance``, sessions, options, searches, alarms
 ``authorization``    ``AuthorizationManager``: roles, and who has them
 ``crypto``           ``CryptoManagerKmip``
+``key_types``        types of keys of 9.0: wrapped keys
 ``kmip_trust``       its operations of trust between vCenter and key servers
 ``history``          tasks and events, and collectors of both
 ``views``            container and list views

@@ -10,10 +10,16 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
-from lab.schema.commands.keys import KMIP, Entry
+from lab.schema.commands.keys import KMIP, Entry, ProviderKeys
 from lab.vsphere.faults import fault_of, invalid_argument, key_id, key_text
 from lab.vsphere.files import secret_file
 from lab.vsphere.request import ApiRequest
+from lab.vsphere.vim.key_types import (
+    provider_fields,
+    read_key_type,
+    read_provider_keys,
+    wrapping_key_info,
+)
 from lab.vsphere.vim.kmip_trust import KmipTrust
 from lab.vsphere.vim.managed import build, operation
 from protocol.authorization import Privilege
@@ -26,6 +32,7 @@ _BITS = {
     ManagementType.TRUST_AUTHORITY: 2,
     ManagementType.NATIVE_PROVIDER: 8,
 }
+_SAME_KEYS = ProviderKeys()
 ENC = vim.encryption
 
 
@@ -88,6 +95,7 @@ def cluster_info(inventory: Any, row: answers.Provider, *, with_servers: bool = 
         hasBackup=not any(d.endswith(_NOT_BACKED_UP) for d in row.details) if native else None,
         tpmRequired=row.tpm_required if native else None,
         keyId=row.key_id or None,
+        **provider_fields(row),
     )  # fmt: skip
 
 
@@ -187,7 +195,8 @@ class CryptoManagerKmip(KmipTrust):
             raise vim.fault.AlreadyExists(name=info.name, msg=f"{provider} has {info.name}")
         servers = [_format_server(*one) for row in known for one in _servers(row)]
         servers.append(_format_server(info.name, self._address_of(info)))
-        await request.do(c.ProviderAdd(provider, tuple(servers)))
+        keys = read_provider_keys(server)
+        await request.do(c.ProviderAdd(provider, tuple(servers), keys=keys))
         await self._set_entry(request, provider, server)
 
     def _address_of(self, info: Any) -> str:
@@ -196,19 +205,22 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def UpdateKmipServer(self, request: ApiRequest, server: Any) -> None:
-        """Change the time-out and the user of a key server; its address stays."""
+        """Change the time-out and the user of a key server, and what new keys of its provider are;
+        its address stays."""
         row, info = self._row(server.clusterId), server.info
         address = dict(_servers(row)).get(info.name)
         if address is None:
             raise invalid_argument("server", f"{row.provider} has no server {info.name}")
         if address != self._address_of(info):
             raise vmodl.fault.NotSupported(msg="remove the server, and register it elsewhere")
-        await self._set_entry(request, row.provider, server)
+        await self._set_entry(request, row.provider, server, read_provider_keys(server))
 
-    async def _set_entry(self, request: ApiRequest, provider: str, server: Any) -> None:
+    async def _set_entry(
+        self, request: ApiRequest, provider: str, server: Any, keys: ProviderKeys = _SAME_KEYS
+    ) -> None:
         async with _entry(server.info, server.password) as entry:
-            if entry != Entry():
-                await request.do(c.ProviderSet(provider, (server.info.name,), entry))
+            if entry != Entry() or keys != _SAME_KEYS:
+                await request.do(c.ProviderSet(provider, (server.info.name,), entry, keys))
 
     @operation
     async def RemoveKmipServer(self, request: ApiRequest, clusterId: Any, serverName: str) -> None:
@@ -294,7 +306,8 @@ class CryptoManagerKmip(KmipTrust):
     async def GenerateKey(
         self, request: ApiRequest, keyProvider: Any = None, spec: Any = None, keySpec: Any = None
     ) -> Any:
-        """Make a key at a standard provider. A failure is told in the result."""
+        """Make a key at a standard provider, of the type of ``keySpec``. A failure is told in the
+        result."""
         from lab.schema.errors import KeysteadError
 
         name = keyProvider.id if keyProvider is not None else ""
@@ -302,8 +315,9 @@ class CryptoManagerKmip(KmipTrust):
             ManagementType.NATIVE_PROVIDER
         ):
             raise vmodl.fault.NotSupported(msg="hosts derive the keys of a native provider")
+        key_type = read_key_type(keySpec and keySpec.keyType, "keySpec.keyType")
         try:
-            known = await request.do(c.KeyGenerate(name))
+            known = await request.do(c.KeyGenerate(name, key_type))
         except KeysteadError as error:
             found = fault_of(error, self.ref)
             if isinstance(found, vim.fault.NoPermission):
@@ -355,7 +369,8 @@ class CryptoManagerKmip(KmipTrust):
         return [self._key_status(key, rows.get(key_text(key)), checkKeyBitMap) for key in wanted]
 
     def _key_status(self, key: Any, row: answers.KeyStatus | None, bits: int) -> Any:
-        found = ENC.CryptoManagerKmip.CryptoKeyStatus(keyId=key)
+        info = wrapping_key_info(row.wrapping_key) if row is not None else None
+        found = ENC.CryptoManagerKmip.CryptoKeyStatus(keyId=key, keyInfo=info)
         inventory = self.inventory
         if bits & AVAILABLE:
             found.keyAvailable = row is not None and row.available

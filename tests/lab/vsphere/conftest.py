@@ -91,13 +91,12 @@ class Served:
 
     @contextlib.contextmanager
     def session(
-        self, user: str = ADMINISTRATOR, password: str = PASSWORD, port: int = 0
-    ) -> Iterator[Any]:
+        self, user: str = ADMINISTRATOR, password: str = PASSWORD, port: int = 0,
+        release: str = "vim25/8.0.3.0",
+    ) -> Iterator[Any]:  # fmt: skip
         """pyVmomi's ``ServiceInstance`` of a new session, with TLS verified by the lab's CA."""
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
-        stub = SoapStubAdapter(
-            "localhost", port or self.port, ns="vim25/8.0.3.0", sslContext=context
-        )
+        stub = SoapStubAdapter("localhost", port or self.port, ns=release, sslContext=context)
         found = vim.ServiceInstance("ServiceInstance", stub)
         try:
             found.content.sessionManager.Login(user, password)
