@@ -40,6 +40,7 @@ from chaos.checks.vms.lock_told import lock_told
 from chaos.checks.vms.one_host_per_vm import one_host_per_vm
 from chaos.checks.vms.one_vcenter_per_vm import one_vcenter_per_vm
 from chaos.checks.vms.power_as_commanded import power_as_commanded
+from chaos.checks.works_in_quiet import works_in_quiet
 from chaos.history import FULL, Record
 
 
@@ -97,6 +98,7 @@ _CHECKS: Final = (
     RunCheck(no_livelock, "L3"),
     RunCheck(truth_table, "L1"),
     RunCheck(recovery_bound, "L2"),
+    RunCheck(works_in_quiet),
     RunCheck(no_needless_outage, "L5"),
     RunCheck(needs_no_kms, always=False, shy=False),
 )

@@ -26,6 +26,7 @@ def records(rows: Sequence[Row]) -> list[Record]:
     ]
 
 
+ASKED_TO_GO: Row = ("vm-01", "invoke", "vm.migrate", {"n": 1})
 LOOKED: Row = ("", "state", "look", {})
 ON_A, ON_B = (("vm-01", "state", "vm", {"host": h, "power": "poweredOn"}) for h in "ab")
 
@@ -442,6 +443,8 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("one_vcenter_per_vm", CheckOutcome.PASS, [_inventory("a", "vm-01"), _inventory("b", "vm-02")]),
     ("one_vcenter_per_vm", CheckOutcome.FAIL, [_inventory("a", "vm-01"), _inventory("b", "vm-01")]),
     ("one_vcenter_per_vm", CheckOutcome.UNKNOWN, [MADE]),
+    ("works_in_quiet", CheckOutcome.PASS, [ASKED_TO_GO, ("vm-01", "ok", "vm.migrate", {"n": 1})]),
+    ("works_in_quiet", CheckOutcome.FAIL, [ASKED_TO_GO, ("vm-01", "fail", "vm.migrate", {"n": 1})]),
     ("session_in_force", CheckOutcome.PASS, [OPENED]),
     ("session_in_force", CheckOutcome.FAIL, [OPENED, OBEYED]),
     ("session_in_force", CheckOutcome.UNKNOWN, [MADE]),

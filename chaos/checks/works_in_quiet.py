@@ -1,0 +1,122 @@
+"""In a time without faults each operation of the workload succeeds, and in the simulation it is
+quick: what was disturbed has recovered a minute after the last fault.
+
+Operations of administrators (``action``) end such a time for the rest of the run: what they take
+away may be gone for good. A load offers more than a lab can do, and has limits of its own. A VM
+that is off, or that an operation may have left anywhere, is judged by others (``truth_table``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from chaos.active_faults import ActiveFaults
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+from chaos.providers import kind_of
+from protocol.terms import PowerState
+
+AFTER_S: Final = 60.0
+"""Lab seconds after the last fault: repairs of a campaign come once a minute."""
+QUICK_S: Final = 20.0
+"""Lab seconds. A host is without stored keys for 15 of them (``esx.persistence.off_on``)."""
+EXCUSED: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        ("vm.restart", "its host is connected"): "there is nothing to restart",
+        ("esx.persistence.off_on", "the host has no stored keys already"): "it is under way",
+        (
+            "key.create",
+            "GenerateKey for native key providers: not supported",
+        ): "vCenter before 8.0 U1 makes no keys of native providers (SC-40)",
+    }
+)
+"""Refusals, by operation and the beginning of the error, each with the reason why it says nothing
+against the product."""
+NO_KEYS_MADE: Final = ("key.create", "NotAvailable")
+"""vCenter makes no keys of trusted providers (TA-06)."""
+_LOAD: Final = "load"  # the note with which a load begins
+_ENDS: Final = ("ok", "fail", "info")
+_RESTART: Final = "vm.restart"  # after which two hosts may list the VM (HA-01)
+
+
+class _Quiet:
+    """What is known at one moment. ``since``: when the last disturbance was seen to be over;
+    ``off``: VMs that were seen off; ``adrift``: those that an operation may have left anywhere."""
+
+    def __init__(self) -> None:
+        self.faults = ActiveFaults()
+        self.since = -AFTER_S
+        self.ended = False
+        self.simulated = False
+        self.trusted = False
+        self.off: set[str] = set()
+        self.adrift: set[str] = set()
+        self.under_way: dict[object, Record] = {}
+
+    def take(self, record: Record) -> Record | None:
+        """Follow one record; the begin of the operation that it ended, if all of it was quiet."""
+        self.faults.take(record)
+        if record.type == "note" and record.op == "plan":
+            self.simulated = record.data.get("mode") == "sim"
+        elif record.type == "state" and record.op == "staging":
+            kinds = {kind_of(found["type"]).attested for found in record.data.get("providers", ())}
+            self.trusted = kinds == {True}
+        elif record.type == "state" and record.op == "vm":
+            on = record.data.get("power") == PowerState.ON.value
+            (self.off.discard if on else self.off.add)(record.node)
+        loaded = (record.type, record.op) == ("note", _LOAD)
+        self.ended = self.ended or loaded or "action" in record.data
+        begun = self._operation(record)
+        if self.ended or self._disturbs(record):
+            self.since = record.t
+            self.under_way.clear()
+            return None
+        return begun
+
+    def _operation(self, record: Record) -> Record | None:
+        number = record.data.get("n")
+        if record.type == "invoke":
+            if record.t - self.since >= AFTER_S and record.node not in self.off | self.adrift:
+                self.under_way[number] = record
+        elif record.type in _ENDS:
+            if record.type == "info" or (record.op, record.type) == (_RESTART, "ok"):
+                self.adrift.add(record.node)
+            return self.under_way.pop(number, None)
+        return None
+
+    def _disturbs(self, record: Record) -> bool:
+        begins = (record.type, record.op) == ("note", "inject")
+        return begins or record.type in ("fault", "heal") or bool(self.faults.began)
+
+    def excuses(self, record: Record) -> bool:
+        """Whether it says nothing against the product that this operation did not end well."""
+        op, error = record.op, str(record.data.get("error", ""))
+        known = any(op == excused and error.startswith(told) for excused, told in EXCUSED)
+        return known or (self.trusted and (op, error) == NO_KEYS_MADE)
+
+
+def works_in_quiet(records: Sequence[Record]) -> Finding:
+    """Pass when each operation that began a minute after the last fault, and ended before the next
+    one, ended ``ok`` and in time. Unknown when there was none."""
+    quiet, count = _Quiet(), 0
+    bad: list[tuple[str, int]] = []
+    for record in records:
+        begun = quiet.take(record)
+        if begun is None:
+            continue
+        count += 1
+        seconds = record.t - begun.t
+        what = f"{record.op} {record.node}".rstrip()
+        if record.type != "ok":
+            if not quiet.excuses(record):
+                bad.append((f"{what} ended {record.type}: {record.data.get('error')}", record.seq))
+        elif quiet.simulated and seconds > QUICK_S:
+            bad.append((f"{what} took {seconds:.1f} s", record.seq))
+    if bad:
+        text = "without any fault " + "; ".join(told for told, _ in bad[:5])
+        return Finding(CheckOutcome.FAIL, text, tuple(seq for _, seq in bad))
+    if not count:
+        return Finding(CheckOutcome.UNKNOWN, "no operation in a time without faults")
+    return Finding(CheckOutcome.PASS, f"{count} operations in times without faults")
