@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 
 import pytest
 
+from lab.cli.main import run
 from lab.cli.watch.web.app import serve
 from tests.e2e.chromium import BROWSER, Page
 from tests.lab.cli.web.asking import TOKEN, Server, server_for, simulated
@@ -87,14 +88,14 @@ def canned(hosts: int, odd: str = "") -> Callable[[], AbstractAsyncContextManage
     return make
 
 
-def show(browser: Page, address: str) -> Page:
-    """The page at an address on loopback, live."""
+def show(browser: Page, address: str, how: str = "live") -> Page:
+    """The page at an address on loopback, live, or as it says."""
     limits = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     browser.call("Network.emulateNetworkConditions", offline=False, **limits)
     browser.open("about:blank")
     browser.problems.clear()
     browser.open(address)
-    assert browser.becomes("document.getElementById('link').textContent", "live")
+    assert browser.becomes("document.getElementById('link').textContent", how)
     return browser
 
 
@@ -186,3 +187,78 @@ def test_a_link_is_cut_and_healed_by_the_keyboard_alone(browser: Page) -> None:
         assert page.becomes(faults, False)
         assert page.run("document.querySelectorAll('#p-done li').length") == 2
         assert page.problems == []
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a stored run's page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        assert run(["chaos", "run", "edge-outage-reboot", "--mode", "sim", "-q"]) == 0
+        with served(canned(3)) as address:
+            yield f"{address}runs/edge-outage-reboot-sim-7/watch"
+
+
+DRAWN = "text "  # its colours are tested with the report, where it knows what is behind it
+BOTH = "document.querySelectorAll('#p-both svg').length"
+STEP = "document.getElementById('fork-step').textContent"
+
+
+def test_a_run_is_forked_by_the_keyboard_alone(browser: Page, stored: str) -> None:
+    page = show(browser, f"{stored}#token={TOKEN}&t=240", "a stored run")
+    assert page.becomes("location.hash", "#t=240")
+    assert page.becomes("document.getElementById('fork').disabled", False)
+    page.run("document.getElementById('fork-kind').focus()")
+    press(page, "l", 76, "l")
+    fields = "[...document.querySelectorAll('[data-field]')].map(f => f.dataset.field).join()"
+    assert page.becomes(fields, "between,between,dir")
+    press(page, "Tab", 9)
+    assert page.run("document.activeElement.dataset.field") == "between"
+    page.run("document.activeElement.select()")
+    page.call("Input.insertText", text="esxi-002")
+    press(page, "Tab", 9)
+    words = "link.cut 'between=[esxi-002,kms]' --at 240s --for 30s"
+    line = f"keystead chaos fork edge-outage-reboot-sim-7 {words}"
+    assert page.run("document.getElementById('fork-line').textContent") == line
+    press(page, "Enter", 13, "\r")
+    assert page.becomes("document.getElementById('fork-stop').hidden", False) or page.run(BOTH)
+    assert page.becomes(BOTH, 2, 60), page.run(STEP)
+    assert page.becomes(FOCUSED, "h-both")
+    told = page.run("document.querySelector('#p-both .told').innerText")
+    assert "Until 4:00 both runs are the same." in told and "cut esxi-002 <-> kms" in told
+    report = "document.querySelector('#p-both a').href"
+    assert page.run(report).endswith("/edge-outage-reboot-sim-7/beside/edge-outage-reboot-sim-7-2")
+    assert readable(page) and page.problems == []
+
+
+def readable(page: Page) -> bool:
+    """Whether a page is within its width and has contrast, at every width and in both themes."""
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        page.call("Emulation.setEmulatedMedia", features=features)
+        for width in (400, 700, 1400):
+            size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+            page.call("Emulation.setDeviceMetricsOverride", **size)
+            shown = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.run(shown) == 0, (scheme, width)
+            poor = [one for one in page.run(CONTRAST) if not one.startswith(DRAWN)]
+            assert poor == [], (scheme, width)
+    page.call("Emulation.clearDeviceMetricsOverride")
+    page.call("Emulation.setEmulatedMedia", features=[])
+    return True
+
+
+def test_without_the_token_no_fork_can_be_begun(browser: Page, stored: str) -> None:
+    page = show(browser, stored, "a stored run")
+    page.run("sessionStorage.clear()")
+    page = show(browser, f"{stored}#t=240", "a stored run")
+    assert page.becomes("document.getElementById('fork-at').textContent", "4:00")
+    assert page.run("document.getElementById('fork').disabled")
+    assert page.run("document.getElementById('may').textContent").startswith("Read-only")
+
+
+def test_a_moment_without_faults_is_refused_on_the_page(browser: Page, stored: str) -> None:
+    page = show(browser, f"{stored}#token={TOKEN}&t=0", "a stored run")
+    assert page.becomes("document.getElementById('fork-at').textContent", "0:00")
+    assert page.run("document.getElementById('fork').disabled")
+    assert page.run("document.getElementById('fork-when').textContent").startswith("Faults begin")

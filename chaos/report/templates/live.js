@@ -9,10 +9,10 @@ let opener = null;
 
 // The token stands in the address once, and is then kept for this tab alone.
 function takeToken() {
-  const given = /^#token=(.+)$/.exec(location.hash);
+  const given = /^#token=([^&]+)(?:&(.+))?$/.exec(location.hash);
   if (given) {
     sessionStorage.setItem("token", given[1]);
-    history.replaceState(null, "", location.pathname);
+    history.replaceState(null, "", given[2] ? `#${given[2]}` : location.pathname);
   }
   return sessionStorage.getItem("token") || "";
 }
@@ -146,11 +146,13 @@ async function showMoment(t) {
   for (const [name, html] of Object.entries(found.parts)) if (at(`p-${name}`)) put(at(`p-${name}`), html);
 }
 
+const chosenMoment = () => Number(/^#t=([\d.]+)$/.exec(location.hash)?.[1] ?? 0);
+
 function scrub() {
   const times = document.body.dataset.moments.split(" ").map(Number);
-  const wanted = () => Number(/^#t=([\d.]+)$/.exec(location.hash)?.[1] ?? 0);
   const place = () => {
-    const t = wanted();
+    const t = chosenMoment();
+    document.dispatchEvent(new Event("moment"));
     at("scrub").value = Math.max(0, times.findLastIndex((time) => time <= t + 0.0005));
     at("scrub").setAttribute("aria-valuetext", moment(t));
     showMoment(t);
@@ -168,7 +170,7 @@ function scrub() {
 }
 
 at("filter")?.addEventListener("input", filter);
-if (token && at("may")) at("may").textContent = "You may change the lab.";
+if (token && at("may")) at("may").textContent = document.body.dataset.live ? "You may change the lab." : "You may fork the run.";
 if (document.body.dataset.live) {
   follow();
   setInterval(tick, 500);

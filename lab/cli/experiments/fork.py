@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -12,6 +12,12 @@ from lab.cli.names import COMPLETERS, RunName
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, hint, plain
 from lab.cli.values import assignments, duration
+
+if TYPE_CHECKING:
+    from chaos.progress import Progress
+    from chaos.verdict import Verdict
+    from lab.runs.store import RunFolder
+    from services.runtime.sim.runner import Stopping
 
 
 def fork(
@@ -43,17 +49,14 @@ def fork(
     code is else that of the new run: 0 pass, 1 fail. `keystead report RUN FORK` draws both.
     """
     from lab.local.stored.reports import describe_fork
-    from lab.play.fork import fork as play_fork
 
-    lasts_s = duration("--for", for_) if for_ else None
-    given = assignments("value", values)
     with show_progress(quiet=options.quiet) as show:
         folder, verdict = play_fork(
             run,
-            duration("--at", at),
-            kind.replace("-", "_"),
-            given,
-            lasts_s=lasts_s,
+            kind,
+            *values,
+            at=at,
+            for_=for_,
             other_code=other_code,
             show=show,
             stopping=stopping,
@@ -70,3 +73,29 @@ def fork(
     plain(f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {folder.run}")
     hint(f"keystead report {run} {folder.run}")
     return verdict.exit_code
+
+
+def play_fork(
+    run: str,
+    kind: str,
+    *values: str,
+    at: str,
+    for_: str = "",
+    other_code: bool = False,
+    show: Progress,
+    stopping: Stopping,
+) -> tuple[RunFolder, Verdict]:
+    """Fork a run as the words of a command line say. Errors as ``lab.play.fork.fork``, and
+    KS-USE-003 for words that are no time or no value."""
+    from lab.play.fork import fork as fork_run
+
+    return fork_run(
+        run,
+        duration("--at", at),
+        kind.replace("-", "_"),
+        assignments("value", values),
+        lasts_s=duration("--for", for_) if for_ else None,
+        other_code=other_code,
+        show=show,
+        stopping=stopping,
+    )

@@ -8,6 +8,7 @@
 - ``parts``    what the lab answered as parts of the page
 - ``drawer``   why one object is as it is, and what can be done
 - ``runs``     stored runs
+- ``what_if``  a stored run with one more fault from a moment on
 - ``exports``  metrics, and events as CloudEvents
 - ``acts``     command lines that the page may give, and their lines of an experiment
 """

@@ -86,16 +86,9 @@ class ExecutedLine:
 def read_line(line: str) -> PageCommand:
     """The command of a line without ``keystead``; KS-USE-001 and KS-USE-003 for what is none, or
     none that the page may give."""
-    from cyclopts import CycloptsError
-
-    from lab.cli.program import build
     from lab.cli.running.hosts import power_on
 
-    try:
-        words = shlex.split(line)
-        function, bound, _ = build().parse_args(words, print_error=False, exit_on_error=False)
-    except (CycloptsError, ValueError) as error:
-        raise KeysteadError("KS-USE-001", " ".join(f"{line}: {error}".split())) from None
+    function, bound = parse_line(line)
     given = bound.arguments.get("options", DEFAULTS)
     made: Callable[[Any], Command[Any]] | None = getattr(function, "made_of", None)
     power_ons: Callable[..., Any] = power_on
@@ -108,6 +101,21 @@ def read_line(line: str) -> PageCommand:
     if given.named:
         raise KeysteadError("KS-USE-003", f"{line}: the page is of one lab: leave out --name")
     return PageCommand(command, given.vcenter, given.user)
+
+
+def parse_line(line: str) -> tuple[Any, Any]:
+    """The function of a line without ``keystead``, and its bound arguments; KS-USE-001 for what the
+    program's parser refuses."""
+    from cyclopts import CycloptsError
+
+    from lab.cli.program import build
+
+    try:
+        words = shlex.split(line)
+        function, bound, _ = build().parse_args(words, print_error=False, exit_on_error=False)
+    except (CycloptsError, ValueError) as error:
+        raise KeysteadError("KS-USE-001", " ".join(f"{line}: {error}".split())) from None
+    return function, bound
 
 
 def offer(label: str, line: str) -> Offer:

@@ -14,28 +14,21 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from chaos.report.filling import fill, fill_part, read_asset
-from lab.cli.watch.web import runs
+from lab.cli.watch.web import runs, what_if
 from lab.cli.watch.web.acts import ExecutedLine, experiment, ids_of, read_line
 from lab.cli.watch.web.drawer import drawer
 from lab.cli.watch.web.exports import METRICS_TYPE, cloud_events, metrics
 from lab.cli.watch.web.guard import Application, Guard
 from lab.cli.watch.web.looking import WATCHERS_LIMIT, Looker
 from lab.cli.watch.web.parts import TEMPLATE
+from lab.cli.watch.web.sent import read_line_sent
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.vsphere.http.bounded_head import HEAD_LIMIT, BoundedHeadProtocol
 
-BODY_LIMIT: Final = 4096
-"""Bytes of what a button sends."""
 IDLE_S: Final = 30
 """Seconds after which a connection without a whole head of a request is closed."""
 _STYLES: Final = ("colours.css", "style.css", "blocks.css", "live.css")
-
-
-class LineSent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a button sends."""
-
-    line: str
 
 
 class LabPage:
@@ -82,10 +75,7 @@ class LabPage:
     async def do(self, request: Request) -> Response:
         """Give the command of a line to the lab; what came of it."""
         try:
-            body = await _read_body(request)
-            text = await self._perform(msgspec.json.decode(body, type=LineSent).line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return JSONResponse({"ok": False, "text": f"KS-USE-003: {error}"}, 400)
+            text = await self._perform(await read_line_sent(request))
         except KeysteadError as error:
             await self.looker.look()
             fix = f" Fix: {error.fix}" if error.fix else ""
@@ -150,16 +140,6 @@ class _CountedStream(StreamingResponse):  # type: ignore[misc]
             self._looker.streams -= 1
 
 
-async def _read_body(request: Request) -> bytes:
-    """The body; KS-USE-003 as soon as it is over ``BODY_LIMIT``, whatever is still to come."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_LIMIT:
-            raise KeysteadError("KS-USE-003", f"a line has at most {BODY_LIMIT} bytes")
-    return body
-
-
 async def _as_messages(looker: Looker) -> AsyncIterator[bytes]:
     news = looker.follow()
     try:
@@ -176,10 +156,12 @@ def application(routes: list[Route], port: Callable[[], int], token: str) -> App
         return Response(read_asset(*_STYLES), media_type="text/css")
 
     async def script(_: Request) -> Response:
-        return Response(read_asset("live.js"), media_type="text/javascript")
+        return Response(read_asset("live.js", "what_if.js"), media_type="text/javascript")
 
     assets = [Route("/live.css", styles), Route("/live.js", script)]
-    return Guard(Starlette(routes=[*routes, *runs.routes(), *assets]), port, token)
+    return Guard(
+        Starlette(routes=[*routes, *runs.routes(), *what_if.routes(), *assets]), port, token
+    )
 
 
 async def serve(app: Application, bound: Any, stopped: asyncio.Event) -> None:

@@ -17,6 +17,7 @@ from chaos.report.filling import fill
 from chaos.report.story import Story
 from lab.cli.watch.scene import moments, scene_of_run
 from lab.cli.watch.web.parts import Parts
+from lab.cli.watch.web.what_if import REPORT_POLICY, draw_form
 from lab.load.kept import LOAD
 from lab.local.stored.checking import reproduce
 from lab.local.stored.reports import page_of, story_of
@@ -30,8 +31,6 @@ from lab.schema.errors import KeysteadError
 _SHOWN: Final = 200
 _WITHOUT_MOMENTS: Final = (MATRIX, OUTSIDE, LOAD, SWEEP)
 """What is no run of an experiment, and is neither stepped through nor replayed."""
-_REPORT_POLICY: Final = "frame-ancestors 'none'"
-"""A report has its own policy in its head, which knows its script by its digest."""
 
 
 def routes() -> list[Route]:
@@ -68,7 +67,7 @@ async def _report(request: Request) -> Response:
         page = await asyncio.to_thread(page_of, request.path_params["run"])
     except KeysteadError as error:
         return _not_found(error)
-    return Response(page, 200, {"content-security-policy": _REPORT_POLICY}, "text/html")
+    return Response(page, 200, {"content-security-policy": REPORT_POLICY}, "text/html")
 
 
 async def _watch(request: Request) -> Response:
@@ -83,6 +82,7 @@ async def _watch(request: Request) -> Response:
         "stream": "",
         "run": run,
         "moments": " ".join(f"{t:.3f}".rstrip("0").rstrip(".") for t in moments(story)),
+        "what_if": draw_form(story),
     }
     return _html(fill("live.html", values))
 

@@ -67,11 +67,13 @@ async def serve_run(run: str, at: float, port: int, say: Say) -> None:
         raise KeysteadError("KS-API-002", str(error), EXTRA) from None
     from lab.local.stored.reports import story_of
 
-    stopped = _until_signal()
+    stopped, token = _until_signal(), secrets.token_urlsafe(24)
     story_of(run)  # raises what is wrong with it
     bound, address = _bind(port)
-    say(f"the run {run}: {address}runs/{quote(run)}/watch#t={at:g}    Ctrl-C ends it")
-    await serve(application([], lambda: bound.getsockname()[1], ""), bound, stopped)
+    page = f"{address}runs/{quote(run)}/watch"
+    say(f"the run {run}: {page}#token={token}&t={at:g}")
+    say(f"without the token it only shows: {page}#t={at:g}    Ctrl-C ends it")
+    await serve(application([], lambda: bound.getsockname()[1], token), bound, stopped)
 
 
 def _bind(port: int) -> tuple[socket.socket, str]:
