@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ ALLOCATIONS = 2_000
 ROOT_USER = "root"
 """The local user of an ESXi host."""
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
+
+Beside = Callable[[Any, Callable[[], Awaitable[None]]], AbstractAsyncContextManager[object]]
+"""Serves the lab behind an executor, for the length of a block; calls the function after each
+command that may have changed the lab."""
 
 
 class ApiServing(msgspec.Struct, frozen=True):
@@ -222,11 +227,12 @@ async def accept_commands(
 async def serve(
     name: str, host: str, port: int, vcenter: str, version: str, simulated: str,
     seed: int | None, hosts: bool, ready: Callable[[ApiServing], None],
-    end: Callable[[str], None],
+    end: Callable[[str], None], beside: Beside | None = None,
 ) -> None:  # fmt: skip
     """Serve the APIs of a lab until SIGINT or SIGTERM. ``simulated``: a Lab file that is played in
     virtual time by this process alone; empty: the lab ``name``, which runs. ``hosts``: serve those
     of its ESXi hosts too, each at a port of its own. ``end`` gets the trace of a simulated lab.
+    ``beside`` serves the same lab in another way.
 
     Raises ``KeysteadError``: KS-API-002 without the extra, KS-API-003 when the address cannot be
     had, KS-API-004 when a lab has the name of the simulated one, KS-LAB-001 when the lab does not
@@ -256,6 +262,8 @@ async def serve(
                     accept_commands(name, executor, server.look_again, lab)
                 )
             stack.callback((folder / RECORD).unlink, missing_ok=True)
+            if beside is not None:
+                await stack.enter_async_context(beside(executor, server.look_again))
             ports: dict[str, int] = {}
             if hosts:
                 from lab.vsphere.http.host_listening import HostListeners, hosts_listening

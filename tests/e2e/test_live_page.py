@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +21,7 @@ from lab.cli.watch.web.app import serve
 from tests.e2e.chromium import BROWSER, Page
 from tests.lab.cli.web.asking import TOKEN, Server, server_for, simulated
 from tests.lab.cli.web.canned import CannedLab
+from tests.tidy.tree import ROOT
 
 pytestmark = [
     pytest.mark.slow,
@@ -262,3 +269,63 @@ def test_a_moment_without_faults_is_refused_on_the_page(browser: Page, stored: s
     assert page.becomes("document.getElementById('fork-at').textContent", "0:00")
     assert page.run("document.getElementById('fork').disabled")
     assert page.run("document.getElementById('fork-when').textContent").startswith("Faults begin")
+
+
+@pytest.fixture
+def beside_the_apis(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The address of the page of ``keystead serve --page``, with its token, and that of the API."""
+    words = ["serve", "--sim", "default", "--seed", "7", "--listen", "127.0.0.1:0", "--page", "0"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "KEYSTEAD_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "lab.cli.main", *words]
+    serving = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    try:
+        assert serving.stderr is not None
+        said = [serving.stderr.readline() for _ in range(3)]
+        found = [re.search(r"https?://\S+", line) for line in said]
+        page, _, api = (one[0] if one else "" for one in found)
+        yield page, api
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(30) == 0
+    finally:
+        serving.kill()
+        serving.communicate()
+
+
+def test_the_page_is_served_beside_the_apis(
+    browser: Page, beside_the_apis: tuple[str, str]
+) -> None:
+    address, api = beside_the_apis
+    page = show(browser, address)
+    assert readable(page)
+    time = "document.getElementById('clock').textContent"
+    began = page.run(time)
+    page.run("document.querySelector('#p-topology a[href=\"#server:vcenter\"]').focus()")
+    press(page, "Enter", 13, "\r")
+    assert page.becomes(FOCUSED, "h-drawer")
+    press(page, "Tab", 9)
+    assert page.run("document.activeElement.dataset.line") == ("host power-loss vcenter --stay-off")
+    assert reaches(api)
+    press(page, "Enter", 13, "\r")
+    off = "document.getElementById('p-problems').innerText.includes('vcenter off')"
+    assert page.becomes(off, True), "the page is there while the port of the API is closed"
+    assert not reaches(api)
+    assert page.becomes(FOCUSED, "h-drawer"), "the button that was pressed has gone"
+    press(page, "Tab", 9)
+    assert page.run("document.activeElement.dataset.line") == "host power-on vcenter"
+    page.run("openDrawer(false).then(() => { window.drawn = true; })")
+    assert page.becomes("window.drawn", True)
+    assert page.run("document.activeElement.dataset.line") == "host power-on vcenter"
+    press(page, "Enter", 13, "\r")
+    assert page.becomes(off, False)
+    assert reaches(api) and page.problems == []
+    assert page.run(time) >= began
+
+
+def reaches(address: str) -> bool:
+    """Whether somebody listens there, at once: an API server sees what the page does."""
+    host, port = address.removeprefix("https://").partition("/")[0].split(":")
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -17,14 +17,15 @@ function takeToken() {
   return sessionStorage.getItem("token") || "";
 }
 
-// A part that is replaced keeps the focus of what was in it.
+// A part that is replaced keeps the focus of what was in it; its heading has it when that has gone.
 function put(element, html) {
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
   const mark = focused && ["data-line", "href", "id"].find((name) => focused.hasAttribute(name));
   const value = mark && CSS.escape(focused.getAttribute(mark));
   element.innerHTML = html;
-  if (mark) element.querySelector(`[${mark}="${value}"]`)?.focus({ preventScroll: true });
   for (const button of element.querySelectorAll("button[data-line]")) button.disabled = !token;
+  const next = mark && (element.querySelector(`[${mark}="${value}"]`) ?? element.querySelector("[tabindex='-1']"));
+  next?.focus({ preventScroll: true });
   for (const title of element.querySelectorAll("svg a > * > title")) {
     title.closest("a").setAttribute("aria-label", title.textContent);
   }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +20,7 @@ from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
     from lab.local.vsphere import ApiServing
+    from lab.vsphere.executor import Executor
 
 
 def serve(
@@ -35,6 +39,10 @@ def serve(
     hosts: Annotated[
         bool, Parameter(help="Also serve the ESXi hosts, on the following ports.")
     ] = True,
+    page: Annotated[
+        int | None,
+        Parameter(help="Also serve the page of `watch --web` on this port of loopback; 0: free."),
+    ] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Serve the vSphere APIs of a lab, for govc, pyVmomi, Ansible and other clients.
@@ -48,12 +56,15 @@ def serve(
 
     keystead serve
     keystead serve --sim default --seed 7 --name story
+    keystead serve --page 8790
     """
     from lab.local import vsphere
 
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise KeysteadError("KS-USE-003", f"--listen {listen}: write HOST:PORT")
+    if page is not None and not 0 <= page <= 65535:
+        raise KeysteadError("KS-USE-003", f"--page {page}: 0 to 65535")
 
     file = str(Path(sim).absolute()) if sim and os.path.exists(sim) else sim
     work = vsphere.serve(
@@ -67,8 +78,17 @@ def serve(
         hosts,
         lambda where: _show_addresses(options.name, where),
         lambda trace: say(f"trace {trace}"),
+        None if page is None else partial(_serve_page, options.name, page, file),
     )
     asyncio.run(work)
+
+
+def _serve_page(
+    name: str, port: int, file: str, lab: Executor, changed: Callable[[], Awaitable[None]]
+) -> AbstractAsyncContextManager[object]:
+    from lab.cli.watch.web.serving import page_of_lab
+
+    return page_of_lab(name, lab, port, LOOK_EVERY_S, file, say, changed=changed, still=True)
 
 
 def _show_addresses(lab: str, where: ApiServing) -> None:
@@ -82,6 +102,8 @@ def _show_addresses(lab: str, where: ApiServing) -> None:
 
 
 Host = Annotated[str, Parameter(help="Use the API server of this ESXi host. Default: vCenter's.")]
+LOOK_EVERY_S = 1.0
+"""Real seconds between two looks of the page."""
 SHOWN = 8
 """Hosts whose addresses `serve` prints."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -33,10 +33,14 @@ _STYLES: Final = ("colours.css", "style.css", "blocks.css", "live.css")
 
 class LabPage:
     """The page of one lab. ``topology`` gives what an experiment says of the lab; it raises
-    ``KeysteadError`` where that is not known."""
+    ``KeysteadError`` where that is not known. ``changed`` is called after each command."""
 
-    def __init__(self, looker: Looker, name: str, topology: Callable[[], Any], of_lab: str) -> None:
+    def __init__(
+        self, looker: Looker, name: str, topology: Callable[[], Any], of_lab: str,
+        changed: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
         self.looker, self.name, self.topology, self.of_lab = looker, name, topology, of_lab
+        self._changed = changed
 
     def routes(self) -> list[Route]:
         """The routes of the lab."""
@@ -85,7 +89,11 @@ class LabPage:
     async def _perform(self, line: str) -> str:
         order, looker = read_line(line), self.looker
         at = (await looker.lab.do(GetStatus())).lab_time
-        answer: Any = await looker.lab.do(order.command, order.vcenter, order.user)
+        try:
+            answer: Any = await looker.lab.do(order.command, order.vcenter, order.user)
+        finally:
+            if self._changed is not None:
+                await self._changed()
         looker.done.append(ExecutedLine(at, line, order.command, ids_of(answer)))
         await looker.look()
         said = [f"done: keystead {line}{self.of_lab}", *answer.remarks()]

@@ -34,10 +34,14 @@ class News(msgspec.Struct, frozen=True):
 
 
 class Looker:
-    """One lab and those who look at it. ``done`` is what they did, oldest first."""
+    """One lab and those who look at it. ``done`` is what they did, oldest first. The time of a
+    simulated lab passes while somebody looks, unless it is ``still``."""
 
-    def __init__(self, lab: Executor, every_s: float, of_lab: str = "") -> None:
+    def __init__(
+        self, lab: Executor, every_s: float, of_lab: str = "", *, still: bool = False
+    ) -> None:
         self.lab, self.every_s = lab, every_s
+        self._passes_time = lab.virtual and not still
         self.parts = Parts(of_lab)
         self.done: list[ExecutedLine] = []
         self.seen: LabAnswers | None = None
@@ -112,7 +116,7 @@ class Looker:
         while True:
             await self.look()
             await asyncio.sleep(self.every_s)
-            if self.lab.virtual and self.seen is not None:
+            if self._passes_time and self.seen is not None:
                 with contextlib.suppress(KeysteadError):  # the next look says it
                     await self.lab.sleep(self.every_s * self.seen.status.pace)
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -17,8 +17,10 @@ from lab.local.vsphere import EXTRA, accept_commands, executor_of
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
+from lab.vsphere.executor import Executor
 
 Say = Callable[[str], None]
+Changed = Callable[[], Awaitable[None]]
 
 
 async def serve_lab(
@@ -29,33 +31,57 @@ async def serve_lab(
     KS-API-002 without the extra, KS-API-003 when the port cannot be had, KS-LAB-001 when the lab
     does not run.
     """
+    stopped = _until_signal()
+    async with contextlib.AsyncExitStack() as stack:
+        executor = executor_of(name, simulated, seed)
+        lab, simulation = await stack.enter_async_context(executor)
+        page = page_of_lab(name, lab, port, every_s, simulated, say)
+        look = await stack.enter_async_context(page)
+        if simulation is not None:
+            LabFolder(name).make()
+            await stack.enter_async_context(accept_commands(name, lab, look, simulation))
+        await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def page_of_lab(
+    name: str,
+    lab: Executor,
+    port: int,
+    every_s: float,
+    simulated: str,
+    say: Say,
+    *,
+    changed: Changed | None = None,
+    still: bool = False,
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """The page of the lab behind an executor, for the length of a block; gives what has it look
+    again. ``changed`` is called after each command that the page gives; ``still``: looking lets no
+    time of a simulation pass. Errors as ``serve_lab``."""
     try:
         from lab.cli.watch.web.app import LabPage, application, serve
         from lab.cli.watch.web.looking import Looker
     except ImportError as error:
         raise KeysteadError("KS-API-002", str(error), EXTRA) from None
     of_lab = "" if name == LAB_DEFAULTS.name else f" --name {name}"
-    stopped, token = _until_signal(), secrets.token_urlsafe(24)
+    stopped, token = asyncio.Event(), secrets.token_urlsafe(24)
     bound, address = _bind(port)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.callback(bound.close)
-        executor = executor_of(name, simulated, seed)
-        lab, simulation = await stack.enter_async_context(executor)
-        looker = Looker(lab, every_s, of_lab)
+    with contextlib.closing(bound):
+        looker = Looker(lab, every_s, of_lab, still=still)
         await looker.look()
         if looker.seen is None:
             await lab.do(GetStatus())  # raises what is wrong
-        if simulation is not None:
-            LabFolder(name).make()
-            await stack.enter_async_context(accept_commands(name, lab, looker.look, simulation))
-        page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab)
+        page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab, changed)
+        app = application(page.routes(), lambda: bound.getsockname()[1], token)
         say(f"the page of {name}: {address}#token={token}")
         say(f"without the token it only shows: {address}    Ctrl-C ends it")
-        app = application(page.routes(), lambda: bound.getsockname()[1], token)
+        serving = asyncio.create_task(serve(app, bound, stopped))
         try:
-            await serve(app, bound, stopped)
+            yield looker.look
         finally:
             looker.stop()
+            stopped.set()
+            await serving
 
 
 async def serve_run(run: str, at: float, port: int, say: Say) -> None:
