@@ -12,6 +12,7 @@ from typing import Final
 
 from chaos.checks.accepted_order_kept import accepted_order_kept
 from chaos.checks.alarms_have_causes import alarms_have_causes
+from chaos.checks.done_as_asked import done_as_asked
 from chaos.checks.keys.acked_key_recoverable import acked_key_recoverable
 from chaos.checks.keys.given_up_keys_gone import given_up_keys_gone
 from chaos.checks.keys.no_plaintext_key import no_plaintext_key
@@ -99,6 +100,7 @@ _CHECKS: Final = (
     RunCheck(truth_table, "L1"),
     RunCheck(recovery_bound, "L2"),
     RunCheck(works_in_quiet),
+    RunCheck(done_as_asked),
     RunCheck(no_needless_outage, "L5"),
     RunCheck(needs_no_kms, always=False, shy=False),
 )

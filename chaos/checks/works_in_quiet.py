@@ -8,6 +8,7 @@ that is off, or that an operation may have left anywhere, is judged by others (`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -20,6 +21,8 @@ from protocol.terms import PowerState
 
 AFTER_S: Final = 60.0
 """Lab seconds after the last fault: repairs of a campaign come once a minute."""
+SAME_S: Final = 1.0
+"""A fault that begins within an operation may be written down after the operation's end."""
 QUICK_S: Final = 20.0
 """Lab seconds. A host is without stored keys for 15 of them (``esx.persistence.off_on``)."""
 EXCUSED: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
@@ -38,12 +41,24 @@ NO_KEYS_MADE: Final = ("key.create", "NotAvailable")
 """vCenter makes no keys of trusted providers (TA-06)."""
 _LOAD: Final = "load"  # the note with which a load begins
 _ENDS: Final = ("ok", "fail", "info")
+_CHANGE_NOTHING: Final = (
+    *("guest.challenge", "vm.unlock"),
+    *("key.create", "vm.encrypt", "vm.come_and_go", "vm.live"),
+)
+"""Operations that leave the VM that they name as it is."""
+_PERSISTS: Final = ("esx.persistence.off_on", "InvalidState")
+_LEAVE: Final = ("vm.migrate", "vm.move")
 _RESTART: Final = "vm.restart"  # after which two hosts may list the VM (HA-01)
 
 
 class _Quiet:
     """What is known at one moment. ``since``: when the last disturbance was seen to be over;
-    ``off``: VMs that were seen off; ``adrift``: those that an operation may have left anywhere."""
+    ``off``: VMs that were seen off; ``adrift``: those that an operation may have left anywhere.
+
+    ``alone``: a cluster has one host. ``doing``: of each VM the operations under way, and whether
+    they change it; ``overlapping``: those that another one on their VM may have disturbed.
+    ``done``: the begin and the end of each that was quiet. ``unsealed``: hosts whose configuration
+    no TPM seals."""
 
     def __init__(self) -> None:
         self.faults = ActiveFaults()
@@ -51,18 +66,27 @@ class _Quiet:
         self.ended = False
         self.simulated = False
         self.trusted = False
+        self.unsealed: set[str] = set()
         self.off: set[str] = set()
         self.adrift: set[str] = set()
+        self.alone = False
         self.under_way: dict[object, Record] = {}
+        self.done: list[tuple[Record, Record]] = []
+        self.doing: dict[str, dict[object, bool]] = {}
+        self.overlapping: set[object] = set()
 
-    def take(self, record: Record) -> Record | None:
-        """Follow one record; the begin of the operation that it ended, if all of it was quiet."""
+    def take(self, record: Record) -> None:
+        """Follow one record."""
         self.faults.take(record)
         if record.type == "note" and record.op == "plan":
             self.simulated = record.data.get("mode") == "sim"
         elif record.type == "state" and record.op == "staging":
             kinds = {kind_of(found["type"]).attested for found in record.data.get("providers", ())}
             self.trusted = kinds == {True}
+            hosts = Counter(record.data.get("clusters", {}).values())
+            self.alone = 1 in hosts.values()
+        elif record.type == "state" and record.op == "protection" and not record.data["sealed"]:
+            self.unsealed.add(record.node)
         elif record.type == "state" and record.op == "vm":
             on = record.data.get("power") == PowerState.ON.value
             (self.off.discard if on else self.off.add)(record.node)
@@ -72,19 +96,33 @@ class _Quiet:
         if self.ended or self._disturbs(record):
             self.since = record.t
             self.under_way.clear()
-            return None
-        return begun
+            while not self.ended and self.done and record.t - self.done[-1][1].t < SAME_S:
+                self.done.pop()
+        elif begun is not None:
+            self.done.append((begun, record))
 
     def _operation(self, record: Record) -> Record | None:
-        number = record.data.get("n")
+        number, doing = record.data.get("n"), self.doing.setdefault(record.node, {})
         if record.type == "invoke":
+            changes = record.op not in _CHANGE_NOTHING
+            if any(doing.values()):
+                self.overlapping.add(number)
+            if changes:
+                self.overlapping |= set(doing)
+            doing[number] = changes
             if record.t - self.since >= AFTER_S and record.node not in self.off | self.adrift:
                 self.under_way[number] = record
-        elif record.type in _ENDS:
-            if record.type == "info" or (record.op, record.type) == (_RESTART, "ok"):
-                self.adrift.add(record.node)
-            return self.under_way.pop(number, None)
-        return None
+            return None
+        if record.type not in _ENDS:
+            return None
+        doing.pop(number, None)
+        unknown = record.type == "info" and record.op not in _CHANGE_NOTHING
+        if unknown or (record.op, record.type) == (_RESTART, "ok"):
+            self.adrift.add(record.node)
+        begun = self.under_way.pop(number, None)
+        overlaps = number in self.overlapping
+        self.overlapping.discard(number)
+        return None if overlaps else begun
 
     def _disturbs(self, record: Record) -> bool:
         begins = (record.type, record.op) == ("note", "inject")
@@ -94,19 +132,20 @@ class _Quiet:
         """Whether it says nothing against the product that this operation did not end well."""
         op, error = record.op, str(record.data.get("error", ""))
         known = any(op == excused and error.startswith(told) for excused, told in EXCUSED)
-        return known or (self.trusted and (op, error) == NO_KEYS_MADE)
+        # Keys are persisted where a TPM seals the configuration (KP-01).
+        refused = (op, error) == _PERSISTS and record.data.get("host") in self.unsealed
+        nowhere = self.alone and op in _LEAVE and error == "NotFound"  # no other host
+        return known or refused or nowhere or (self.trusted and (op, error) == NO_KEYS_MADE)
 
 
 def works_in_quiet(records: Sequence[Record]) -> Finding:
     """Pass when each operation that began a minute after the last fault, and ended before the next
     one, ended ``ok`` and in time. Unknown when there was none."""
-    quiet, count = _Quiet(), 0
-    bad: list[tuple[str, int]] = []
+    quiet = _Quiet()
     for record in records:
-        begun = quiet.take(record)
-        if begun is None:
-            continue
-        count += 1
+        quiet.take(record)
+    bad: list[tuple[str, int]] = []
+    for begun, record in quiet.done:
         seconds = record.t - begun.t
         what = f"{record.op} {record.node}".rstrip()
         if record.type != "ok":
@@ -117,6 +156,6 @@ def works_in_quiet(records: Sequence[Record]) -> Finding:
     if bad:
         text = "without any fault " + "; ".join(told for told, _ in bad[:5])
         return Finding(CheckOutcome.FAIL, text, tuple(seq for _, seq in bad))
-    if not count:
+    if not quiet.done:
         return Finding(CheckOutcome.UNKNOWN, "no operation in a time without faults")
-    return Finding(CheckOutcome.PASS, f"{count} operations in times without faults")
+    return Finding(CheckOutcome.PASS, f"{len(quiet.done)} operations in times without faults")

@@ -30,7 +30,7 @@ from chaos.faults.links import Direction, LinkDelayFault
 from chaos.faults.points import PointCrash
 from chaos.lab import Directory, NodeEntry
 from chaos.points import REFUSALS, Strike, blows_at
-from chaos.workload import OPERATIONS, Arrival, draw_arrivals
+from chaos.workload import APART, OPERATIONS, Arrival, draw_arrivals, number_arrivals
 from protocol.terms import Role
 
 LEASE_S: Final = 600.0
@@ -73,6 +73,7 @@ WORKLOAD: Final = (
     OperationStream("vm.recrypt", 0.03, kept=0.25),
     OperationStream("vm.recrypt_deep", 0.02, kept=0.15),
     OperationStream("vm.unlock", 0.03, kept=0.25),
+    OperationStream("vm.live", 0.03, kept=0.5),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 
@@ -88,7 +89,7 @@ def random_plan(
 ) -> Plan:
     """A whole run of random faults beside a workload, judged by every check that always judges."""
     arrivals = _arrivals(workload, mix.until_s, directory, seed)
-    moments = [arrival.at for arrival in arrivals if arrival.op not in _READS]
+    moments = [arrival.at for arrival in arrivals if arrival.op not in _ALONE]
     unattended = _draw_absence(mix, seed)
     return Plan(
         name=f"fuzz-{seed}",
@@ -110,7 +111,8 @@ def random_plan(
     )
 
 
-_READS: Final = ("guest.challenge",)
+_ALONE: Final = ("guest.challenge", APART)
+"""Operations that nothing else of a run is drawn for: they change none of its VMs."""
 _INTERRUPTS: Final = "host.reconnect"
 _UNDER_WAY_S: Final = 2.0  # seconds in which an operation has commands under way, on slow links
 
@@ -268,10 +270,7 @@ def _arrivals(
             drawn.append((round(at + later_s, 3), len(workload) + 1, _INTERRUPTS, str(vm)))
         drawn.sort()
     placed = sorted(_interrupting(drawn, until_s, seed, len(workload)))
-    return tuple(
-        Arrival(at=at, op=op, target=target, number=number)
-        for number, (at, _, op, target) in enumerate(placed, start=1)
-    )
+    return number_arrivals((at, op, target) for at, _, op, target in placed)
 
 
 def _interrupting(
@@ -279,7 +278,7 @@ def _interrupting(
 ) -> Iterator[tuple[float, int, str, str]]:
     """Hosts are connected anew in the middle of other operations on their VMs, mostly."""
     draws = Draws(seed, "run/interrupting")
-    others = [found for found in drawn if found[3] and found[2] not in (*_READS, _INTERRUPTS)]
+    others = [found for found in drawn if found[3] and found[2] not in (*_ALONE, _INTERRUPTS)]
     for at, place, op, target in drawn:
         often, which, later_s = draws.unit() < 0.8, draws.unit(), draws.unit() * _UNDER_WAY_S
         if op != _INTERRUPTS or place >= placed or not often or not others:

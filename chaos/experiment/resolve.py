@@ -28,7 +28,13 @@ from chaos.hypotheses.probes import PROBES
 from chaos.lab import Directory
 from chaos.load.planned import PlannedLoad, operation_of
 from chaos.selectors import select_nodes, select_vms
-from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
+from chaos.workload import (
+    ARRIVALS_LIMIT,
+    OPERATIONS,
+    Arrival,
+    draw_arrivals,
+    number_arrivals,
+)
 from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
 
@@ -165,10 +171,7 @@ def _arrivals(
     if load is not None:
         drawn += [(at, AFTER_ALL, op, target) for at, op, target in load.draw_arrivals(seed)]
     drawn.sort()
-    return tuple(
-        Arrival(at=at, op=op, target=target, number=number)
-        for number, (at, _, op, target) in enumerate(drawn, start=1)
-    )
+    return number_arrivals((at, op, target) for at, _, op, target in drawn)
 
 
 def _plan_load(experiment: Experiment, directory: Directory, seed: int) -> PlannedLoad | None:

@@ -20,7 +20,7 @@ from chaos.experiment.plan import Begun, Cue, Ended, Plan, PlannedAction, Planne
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.lab import Directory
-from chaos.workload import Arrival
+from chaos.workload import Arrival, number_arrivals
 
 T = TypeVar("T")
 Cued = TypeVar("Cued", PlannedFault, PlannedAction)
@@ -171,10 +171,7 @@ def reduce_items(items: Sequence[T], tried: Callable[[Sequence[T]], bool]) -> Se
 def renumber(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
     """Arrivals in order with the numbers that a file with just them would give."""
     ordered = sorted(arrivals, key=lambda arrival: arrival.at)
-    return tuple(
-        msgspec.structs.replace(arrival, number=number)
-        for number, arrival in enumerate(ordered, start=1)
-    )
+    return number_arrivals((one.at, one.op, one.target) for one in ordered)
 
 
 def _free_from_cues(plan: Plan) -> Plan:

@@ -31,6 +31,9 @@ from protocol.terms import CryptoKeyId, NodeName
 
 INVENTED: Final = "invented-"
 """The names of VMs that a host lists and that do not exist (``host.hostile``) begin with this."""
+OWN: Final = "own-"
+"""The names of VMs that an operation has for itself (``vm.live``) begin with this: looks at a lab
+do not write them down."""
 R = TypeVar("R", bound=Reply)
 T = TypeVar("T")
 

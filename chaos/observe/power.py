@@ -6,6 +6,7 @@ from typing import Final
 
 from chaos.history import History
 from chaos.lab import LabUnderTest
+from chaos.observe.listing import OWN
 
 OP: Final = "power"
 """Of the ``state`` record: ``changes``, oldest first, each with ``t`` (seconds of the run), ``vm``,
@@ -29,5 +30,6 @@ async def power_changes(lab: LabUnderTest, history: History, since: float) -> No
             "power": str(line.fields["power"]),
         }
         for line in await lab.log_lines(LINE, since)
+        if not str(line.fields["vm"]).startswith(OWN)
     ]
     history.add("state", op=OP, changes=changes)

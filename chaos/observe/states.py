@@ -12,7 +12,7 @@ from typing import Any
 
 from chaos.history import History
 from chaos.lab import REFUSALS, Directory, LabUnderTest
-from chaos.observe.listing import INVENTED, all_providers
+from chaos.observe.listing import INVENTED, OWN, all_providers
 from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.vcenters import leaders
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -143,7 +143,7 @@ class States:
         locked = [
             str(vm.vm)
             for vm in listed.vms
-            if vm.lock_event is not None and not vm.vm.startswith(INVENTED)
+            if vm.lock_event is not None and not vm.vm.startswith((INVENTED, OWN))
         ]
         self._write("marks", vcenter, locked=locked)
 
@@ -160,7 +160,8 @@ class States:
             maintenance=summary.in_maintenance_mode,
         )
         for vm in summary.vms:
-            self._vm(host, summary.boot, vm)
+            if not vm.vm.startswith(OWN):
+                self._vm(host, summary.boot, vm)
 
     def _vm(self, host: NodeName, boot: int, vm: VmSummary) -> None:
         self._write(

@@ -3,15 +3,16 @@
 An operation ends ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
 
 - ``base``       what an operation is, and what it acts with
-- ``power``, ``moves``, ``keys``, ``hosts``, ``guests``  those of each subject
+- ``power``, ``moves``, ``keys``, ``hosts``, ``guests``, ``lives``  those of each subject
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from chaos.history import History
-from chaos.workload import guests, hosts, keys, moves, power
+from chaos.workload import guests, hosts, keys, lives, moves, power
 from chaos.workload.base import (
     ARRIVALS_LIMIT,
     WITHIN_S,
@@ -26,6 +27,7 @@ from chaos.workload.base import (
 from protocol.errors import ProductError
 
 __all__ = [
+    "APART",
     "ARRIVALS_LIMIT",
     "OPERATIONS",
     "WITHIN_S",
@@ -35,6 +37,7 @@ __all__ = [
     "WorkloadOperation",
     "draw_arrivals",
     "load_name",
+    "number_arrivals",
     "perform",
 ]
 
@@ -46,8 +49,25 @@ OPERATIONS: Final[dict[str, WorkloadOperation]] = {
         *keys.OPERATIONS,
         *hosts.OPERATIONS,
         *guests.OPERATIONS,
+        *lives.OPERATIONS,
     )
 }
+
+
+APART: Final = "vm.live"
+"""The operation that leaves all VMs but its own alone."""
+
+
+def number_arrivals(placed: Iterable[tuple[float, str, str]]) -> tuple[Arrival, ...]:
+    """Arrivals in their order, of times, operations and targets. Those that are ``APART`` have the
+    last numbers: what others draw by their numbers is the same with and without them."""
+    found = list(placed)
+    order = sorted(range(len(found)), key=lambda place: found[place][1] == APART)
+    numbers = {place: number for number, place in enumerate(order, start=1)}
+    return tuple(
+        Arrival(at=at, op=op, target=target, number=numbers[place])
+        for place, (at, op, target) in enumerate(found)
+    )
 
 
 async def perform(

@@ -39,6 +39,17 @@ def done(
     return (at, "vm-01", "invoke", op, {"n": n}), (at + took, "vm-01", kind, op, {"n": n, **data})
 
 
+def clusters(**hosts: str) -> Row:
+    """The lab has these hosts, each in a cluster."""
+    return (0.0, "", "state", "staging", {"providers": [], "clusters": hosts})
+
+
+def overlapping(kind: str, other: str, ended: str) -> tuple[Row, ...]:
+    """A migration that ends so while another operation on its VM is under way."""
+    begins, ends = done(1.0, ended, other, n=2, took=5.0)
+    return (begins, *done(2.0, kind), ends)
+
+
 def judged(rows: Sequence[Row]) -> Finding:
     return CHECKS["works_in_quiet"].judge(
         [
@@ -48,6 +59,8 @@ def judged(rows: Sequence[Row]) -> Finding:
     )
 
 
+PERSIST = "esx.persistence.off_on"
+TAKES: Row = (2.5, "vm-01", "invoke", "kms.key.destroy", {"n": 9, "action": "gone"})
 LATE = HEALED[0] + AFTER_S
 NO_KEYS: dict[str, Any] = {"error": "NotAvailable"}
 FAILED = done(1.0, "fail", error="NotFound")
@@ -82,6 +95,17 @@ PASSES: dict[str, tuple[Row, ...]] = {
             "key.create",
             error="GenerateKey for native key providers: not supported by vcenter",
         ),
+    ),
+    "there is no other host": (
+        SIM,
+        clusters(one="a"),
+        *done(1.0, "fail", "vm.move", error="NotFound"),
+        *done(3.0, "fail", n=2, error="NotFound"),
+    ),
+    "keys are not persisted without a TPM": (
+        SIM,
+        (0.0, "esxi-001", "state", "protection", {"sealed": False}),
+        *done(1.0, "info", PERSIST, error="InvalidState", host="esxi-001"),
     ),
     "just in time": (SIM, *done(1.0, "ok", took=QUICK_S)),
     "a real lab may be slow": (LAB, *done(1.0, "ok", took=QUICK_S + 1.0)),
@@ -121,6 +145,42 @@ FAILS: dict[str, tuple[Row, ...]] = {
         HEALED,
         *done(LATE, "fail", n=2),
     ),
+    "there is another host": (
+        SIM,
+        clusters(one="a", two="a"),
+        *done(1.0, "fail", error="NotFound"),
+    ),
+    "another refusal where there is no other host": (
+        SIM,
+        clusters(one="a"),
+        *done(1.0, "fail", error="InvalidState"),
+    ),
+    "another operation where there is no other host": (
+        SIM,
+        clusters(one="a"),
+        *done(1.0, "fail", "vm.power_cycle", error="NotFound"),
+    ),
+    "beside one that changes nothing": (SIM, *overlapping("fail", "guest.challenge", "ok")),
+    "after another one": (SIM, *done(1.0, "ok"), *done(2.5, "fail", n=2)),
+    "beside one on another VM": (
+        SIM,
+        (1.0, "vm-02", "invoke", "vm.move", {"n": 7}),
+        *done(1.5, "fail"),
+        (4.0, "vm-02", "ok", "vm.move", {"n": 7}),
+    ),
+    "keys are not persisted with a TPM": (
+        SIM,
+        (0.0, "esxi-001", "state", "protection", {"sealed": True}),
+        (0.0, "esxi-002", "state", "protection", {"sealed": False}),
+        *done(1.0, "info", PERSIST, error="InvalidState", host="esxi-001"),
+    ),
+    "another refusal without a TPM": (
+        SIM,
+        (0.0, "esxi-001", "state", "protection", {"sealed": False}),
+        *done(1.0, "info", PERSIST, error="Busy", host="esxi-001"),
+    ),
+    "a fault begins a while later": (SIM, *done(1.0, "fail"), BEGINS),
+    "an administrator comes later": (SIM, *done(1.0, "fail"), TAKES),
     "one of two": (SIM, *done(1.0, "ok"), *done(3.0, "fail", n=2, error="NotFound")),
 }
 UNKNOWN: dict[str, tuple[Row, ...]] = {
@@ -135,10 +195,15 @@ UNKNOWN: dict[str, tuple[Row, ...]] = {
         BEGINS,
         (7.0, "vm-01", "fail", "vm.migrate", {"n": 1}),
     ),
-    "an administrator took a key": (
+    "an administrator took a key": (SIM, (0.5, *TAKES[1:]), *done(LATE, "fail")),
+    "a fault begins at its end": (SIM, *done(3.5, "fail"), BEGINS),
+    "another one changes the VM": (SIM, *overlapping("fail", "vm.move", "info")),
+    "a change begins in the middle": (
         SIM,
-        (0.5, "vm-01", "invoke", "kms.key.destroy", {"n": 9, "action": "gone"}),
-        *done(LATE, "fail"),
+        (0.5, "vm-01", "invoke", "guest.challenge", {"n": 1}),
+        (1.0, "vm-01", "invoke", "vm.move", {"n": 2}),
+        (1.5, "vm-01", "fail", "guest.challenge", {"n": 1}),
+        BEGINS,
     ),
     "it is off": (SIM, OFF, *FAILED),
     "an operation may have left it anywhere": (

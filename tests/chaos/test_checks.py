@@ -445,6 +445,8 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("one_vcenter_per_vm", CheckOutcome.UNKNOWN, [MADE]),
     ("works_in_quiet", CheckOutcome.PASS, [ASKED_TO_GO, ("vm-01", "ok", "vm.migrate", {"n": 1})]),
     ("works_in_quiet", CheckOutcome.FAIL, [ASKED_TO_GO, ("vm-01", "fail", "vm.migrate", {"n": 1})]),
+    ("done_as_asked", CheckOutcome.PASS, [("vm-01", "ok", "vm.live", {"n": 1})]),
+    ("done_as_asked", CheckOutcome.FAIL, [("vm-01", "ok", "vm.live", {"n": 1, "wrong": "x"})]),
     ("session_in_force", CheckOutcome.PASS, [OPENED]),
     ("session_in_force", CheckOutcome.FAIL, [OPENED, OBEYED]),
     ("session_in_force", CheckOutcome.UNKNOWN, [MADE]),

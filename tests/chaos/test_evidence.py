@@ -101,6 +101,7 @@ FIRST_STEP: dict[str, Any] = {
     "vm.recrypt_deep": PowerOffVm,
     "vm.come_and_go": CreateVm,
     "vm.unlock": CryptoUnlock,
+    "vm.live": CreateVm,
     "host.reconnect": DisconnectHost,
     "esx.persistence.off_on": Esxcli,
 }
@@ -112,6 +113,7 @@ SECOND_STEP: dict[str, Any] = {
     "vm.move": RegisterVm,
     "vm.recrypt_deep": RecryptVm,
     "vm.come_and_go": DestroyVm,
+    "vm.live": DestroyVm,
 }
 ENDS = [
     *((op, step, InvalidPowerState("no"), "fail") for op, step in FIRST_STEP.items()),
