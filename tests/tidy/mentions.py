@@ -29,10 +29,9 @@ def unmentioned(names: Iterable[str], told: Iterable[str]) -> list[str]:
     text = "\n".join(told)
 
     def found(name: str) -> bool:
-        parts = [re.escape(part) for part in name.split(".")]
-        return (
-            re.search(r"(?<![\w.-])" + r"[\"', .]{1,4}".join(parts) + r"(?![\w-])", text)
-            is not None
-        )
+        first, *rest = (re.escape(part) for part in name.split("."))
+        # It begins with a literal, which is looked for faster than what stands before it.
+        first = rf"{first}(?<![\w.-]{first})"
+        return re.search(r"[\"', .]{1,4}".join([first, *rest]) + r"(?![\w-])", text) is not None
 
     return [name for name in names if not found(name)]

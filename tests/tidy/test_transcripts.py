@@ -69,35 +69,37 @@ def played() -> tuple[Played, ...]:
 
 @cache
 def by_command() -> dict[str, list[Played]]:
-    found: dict[str, list[Played]] = {name: [] for name in (command.name for command in ALL)}
+    found: dict[str, list[Played]] = {command.name: [] for command in commands().values()}
     for one in played():
         if (command := command_of(one.line)) is not None:
             found[command.name].append(one)
     return found
 
 
-ALL = tuple(commands().values())
-HERE = tuple(command for command in ALL if command.name not in NOT_HERE)
-WHOLE = tuple(command for command in HERE if command.name not in IN_PART)
+@cache
+def whole() -> tuple[Command, ...]:
+    """The commands of which each example and each option is played."""
+    excused = NOT_HERE | IN_PART
+    return tuple(command for command in commands().values() if command.name not in excused)
 
 
 def test_every_example_of_a_help_is_played() -> None:
     lines = {one.line for one in played()}
-    examples = [example for command in WHOLE for example in command.examples]
+    examples = [example for command in whole() for example in command.examples]
     assert [example for example in examples if example not in lines] == [], ADD
 
 
 def test_every_command_is_done_and_is_refused() -> None:
     codes = {name: {one.code != 0 for one in lines} for name, lines in by_command().items()}
-    not_done = {command.name for command in WHOLE if False not in codes[command.name]}
-    not_refused = {command.name for command in WHOLE if True not in codes[command.name]}
+    not_done = {command.name for command in whole() if False not in codes[command.name]}
+    not_refused = {command.name for command in whole() if True not in codes[command.name]}
     assert (not_done - NEVER_DONE, not_refused - NEVER_REFUSED) == (set(), set()), ADD
 
 
 def test_every_option_of_every_command_is_given() -> None:
     missing = {
         f"{command.name} {option}"
-        for command in WHOLE
+        for command in whole()
         for option in {*command.options.values()} - _given_to(command) - EVERYWHERE - OF_LISTS
     }
     assert missing == set(), ADD
@@ -114,7 +116,7 @@ def test_the_document_of_every_command_is_compared() -> None:
         for name, lines in by_command().items()
         if any(documents.search(one.line) for one in lines)
     }
-    print_one = {command.name for command in WHOLE if command.prints_documents}
+    print_one = {command.name for command in whole() if command.prints_documents}
     assert print_one - with_one - {"report"} == set(), ADD  # its ``-o`` is a file
 
 
@@ -130,5 +132,5 @@ def test_options_that_many_commands_have_are_given_somewhere() -> None:
 
 
 def test_what_is_excused_is_there() -> None:
-    names = {command.name for command in ALL}
+    names = {command.name for command in commands().values()}
     assert (NOT_HERE | IN_PART | NEVER_REFUSED | NEVER_DONE) - names == set()

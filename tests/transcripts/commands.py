@@ -36,23 +36,24 @@ class Command:
 @cache
 def commands() -> Mapping[tuple[str, ...], Command]:
     """Every command by its words."""
-    return MappingProxyType({made.words: made for made in _walk(build(), ())})
+    program = build()
+    return MappingProxyType({made.words: made for made in _walk(program, (), program)})
 
 
-def _walk(app: App, above: tuple[str, ...]) -> Iterator[Command]:
+def _walk(app: App, above: tuple[str, ...], program: App) -> Iterator[Command]:
     for name in app:
         if name.startswith("-"):
             continue
         words, made = (*above, name), app[name]
         if made.default_command is not None:
             text = inspect.cleandoc(made.default_command.__doc__ or "")
-            options = _options(made)
+            options = _options(made, program)
             yield Command(words, tuple(_EXAMPLE.findall(text)), options, "--output" in options)
-        yield from _walk(made, words)
+        yield from _walk(made, words, program)
 
 
-def _options(app: App) -> Mapping[str, str]:
-    usual = build().default_parameter
+def _options(app: App, program: App) -> Mapping[str, str]:
+    usual = program.default_parameter
     found: dict[str, str] = {}
     for one in app.assemble_argument_collection(default_parameter=usual):
         long = [name for name in one.names if name.startswith("--")]
