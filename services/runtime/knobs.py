@@ -168,7 +168,7 @@ def find_knob_fault(kind: type[Knobs], name: str, value: object) -> str:
     try:
         _convert_value(kind, name, value)
     except (msgspec.ValidationError, ValueError):
-        return f"{value!r} is not {describe_knobs(kind)[name].values}"
+        return f"{value!r} is not {describe_values(*_annotations(kind)[name])}"
     return ""
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ class _Worker:
     left: list[int] = field(default_factory=list)
     """Tests of its unit that have not begun."""
     running: int | None = None
+    location: tuple[str, int | None, str] = ("", None, "")
     begun: int = 0
     asked_to_end: bool = False
     silent: bool = False
@@ -64,6 +66,7 @@ class Pool:
         self._counts, self._reach = workers, reach
         self._workers: list[_Worker] = []
         self._codes: dict[int, int] = {}
+        self._sources = DefaultSelector()
         self.outputs: list[dict[str, Any]] = []
         self.complaints: list[str] = []
         self.leftovers: list[str] = []
@@ -92,11 +95,14 @@ class Pool:
         if pid == 0:
             for line in (ours, *(worker.line for worker in self._workers)):
                 line.close()
+            self._sources.close()
             nice = COMPUTE_NICE if kind is Kind.COMPUTE else 0
             live(self._session, theirs, number, nice=nice, traced=self._reach is not None)
         theirs.close()
         worker = _Worker(number, kind, pid, ours, os.pidfd_open(pid))
         self._workers.append(worker)
+        for source in (worker.line, worker.pidfd):
+            self._sources.register(source, EVENT_READ, worker)
         self._hand_out(worker)
 
     def _hand_out(self, worker: _Worker) -> None:
@@ -116,40 +122,42 @@ class Pool:
 
     def _hear(self, limit_s: float = 1.0) -> None:
         """Take what workers say within ``limit_s``, and see which of them have ended."""
-        by_source: dict[Any, _Worker] = {}
-        for worker in self._workers:
-            if not worker.ended:
-                by_source[worker.pidfd] = worker
-                if not worker.silent:
-                    by_source[worker.line] = worker
-        for source in wait(list(by_source), limit_s):
-            worker = by_source[source]
-            self._listen(worker)
-            if source == worker.pidfd:
-                self._gone(worker)
+        for key, _ in self._sources.select(limit_s):
+            worker: _Worker = key.data
+            if worker.ended:
+                continue
+            if key.fd != worker.pidfd:
+                self._listen(worker)
+                continue
+            while not worker.silent and worker.line.poll():
+                self._listen(worker)
+            self._gone(worker)
         self._codes |= leftovers.reap()
 
     def _listen(self, worker: _Worker) -> None:
+        """Take the message that is there, or that there will be none."""
         try:
-            while not worker.silent and worker.line.poll():
-                self._take(worker, *worker.line.recv())
+            word, said = worker.line.recv()
         except (EOFError, OSError):
             worker.silent = True
+            self._sources.unregister(worker.line)
+            return
+        self._take(worker, word, said)
 
     def _take(self, worker: _Worker, word: str, told: Any) -> None:
         hook = self._config.hook
         if word == "start":
             self._finish(worker)
-            worker.running = told
+            worker.running, worker.location = told
             worker.begun += 1
-            worker.left.remove(told)
-            item = self._session.items[told]
-            hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        elif word == "report":
-            report = hook.pytest_report_from_serializable(config=self._config, data=told)
-            hook.pytest_runtest_logreport(report=report)
-            if report.when == "teardown":
-                self._finish(worker)
+            worker.left.remove(worker.running)
+            item = self._session.items[worker.running]
+            hook.pytest_runtest_logstart(nodeid=item.nodeid, location=worker.location)
+        elif word == "reports":
+            for data in told:
+                report = hook.pytest_report_from_serializable(config=self._config, data=data)
+                hook.pytest_runtest_logreport(report=report)
+            self._finish(worker)
         elif word == "warning":
             self._warn(*told)
         elif word == "used" and self._reach is not None:
@@ -166,7 +174,7 @@ class Pool:
         if worker.running is not None:
             item = self._session.items[worker.running]
             worker.running = None
-            self._config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+            self._config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=worker.location)
 
     def _warn(self, text: tuple[str, str, str, int], when: Any, nodeid: str, location: Any) -> None:
         message, category, filename, line = text
@@ -184,6 +192,9 @@ class Pool:
 
     def _gone(self, worker: _Worker) -> None:
         """It has ended: as asked to, or within a test, which failed then; others do the rest."""
+        if not worker.silent:
+            self._sources.unregister(worker.line)
+        self._sources.unregister(worker.pidfd)
         worker.ended = worker.silent = True
         worker.line.close()
         os.close(worker.pidfd)

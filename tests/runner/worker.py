@@ -2,7 +2,8 @@
 
 It says what pytest's hooks say, as pairs of a word and its argument:
 
-``start`` place of a test · ``report`` a serialised report · ``warning`` text and place ·
+``start`` place of a test, and where it is defined · ``reports`` those of a test that has ended
+``warning`` text and place ·
 ``used`` place of a test, and what it used, in a run that maps that
 ``idle`` all that was handed out is done · ``end`` what it leaves for the summary
 ``broken`` why it cannot go on
@@ -44,10 +45,14 @@ class _Telling:
 
     def __init__(self, config: pytest.Config, line: Connection) -> None:
         self._config, self._line = config, line
+        self._reports: list[Any] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._line.send(("report", data))
+        self._reports.append(data)
+        if report.when == "teardown":
+            self._line.send(("reports", self._reports))
+            self._reports = []
 
     def pytest_warning_recorded(
         self, warning_message: Any, when: str, nodeid: str, location: Any
@@ -156,7 +161,7 @@ def _serve(session: pytest.Session, line: Connection, used: _Tracing | None) -> 
     while (order := line.recv()) is not None:
         items = [session.items[place] for place in order]
         for place, item, after in zip(order, items, [*items[1:], between], strict=True):
-            line.send(("start", place))
+            line.send(("start", (place, item.location)))
             item.ihook.pytest_runtest_protocol(item=item, nextitem=after)
             if used is not None:
                 line.send(("used", (place, used.take())))
