@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from chaos.lab import LabUnderTest
+from chaos.observe.listing import all_providers
 from protocol import scopes
 from protocol.crypto.certificates import key_digest
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import NotFound
 from protocol.messages.kms import QueryIdentities, TrustIdentity
-from protocol.messages.vcenter import KmipServer, RegisterKmsCluster
+from protocol.messages.vcenter import (
+    KmipPasswords,
+    KmipServer,
+    OpenTransfer,
+    RegisterKmsCluster,
+)
 from protocol.messages.vcenter.kmip import (
+    LoseKmipPasswords,
     RetrieveClientCert,
     RetrieveKmipServerCert,
     UploadKmipServerCert,
 )
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, ProviderId
 
 
@@ -76,3 +87,46 @@ async def trust_each_other(
             vcenter,
             UploadKmipServerCert(provider=provider, certificate=found.certificate.certificate),
         )
+
+
+async def enter_password(
+    lab: LabUnderTest, vcenter: NodeName, provider: ProviderId, user: str
+) -> None:
+    """Give vCenter a user name and a password for the servers of a provider that are asked by KMIP,
+    as an administrator enters them (STD-01). Key servers of a lab take any user.
+
+    ``NotFound`` when vCenter does not have the provider, or asks none of its servers by KMIP.
+    """
+    listed = [one for one in await all_providers(lab, vcenter) if one.provider == provider]
+    asked = by_kmip(lab, listed[0].servers) if listed else ()
+    if not asked:
+        raise NotFound(f"{vcenter} asks no server of a key provider {provider} by KMIP")
+    servers = tuple(
+        msgspec.structs.replace(one, user_name=user) if one.node in asked else one
+        for one in listed[0].servers
+    )
+    opened = await lab.ask(vcenter, OpenTransfer())
+    secret = KeyMaterial(f"the password of {user}".encode())
+    sealed = {
+        one.name: seal_secret(opened.public_key, secret, "password")
+        for one in servers
+        if one.node in asked
+    }
+    message = RegisterKmsCluster(
+        provider=provider,
+        management_type=listed[0].management_type,
+        servers=servers,
+        passwords=KmipPasswords(transfer=opened.transfer, passwords=sealed),
+    )
+    await lab.ask(vcenter, message)
+
+
+async def lose_passwords(lab: LabUnderTest, vcenter: NodeName) -> tuple[ProviderId, ...]:
+    """Take the passwords of users at KMIP servers from vCenter; the providers that had some."""
+    listed = await all_providers(lab, vcenter)
+    having = tuple(
+        one.provider for one in listed if any(server.user_name for server in one.servers)
+    )
+    for provider in having:
+        await lab.ask(vcenter, LoseKmipPasswords(provider=provider))
+    return having

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final
 
 from chaos.actions.base import Acting, Action, ActionTarget, asks_vcenter
 from chaos.faults.base import Params
-from chaos.kmip_trust import as_asked, by_kmip, trust_each_other
+from chaos.kmip_trust import as_asked, by_kmip, enter_password, trust_each_other
 from chaos.naming import name_validator
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
+    CryptoModePolicy,
+    GenerateKey,
     MarkDefault,
     RegisterKmsCluster,
     SetCryptoMode,
@@ -36,6 +38,15 @@ class AddProviderParams(Params):
     vcenter: Vcenter | None = None
 
 
+class PasswordParams(Params):
+    """``user``: the name of vCenter's user at the KMIP servers of ``provider``; when that is left
+    out, of the lab's default provider."""
+
+    user: Annotated[str, name_validator(names.PRINCIPAL)]
+    provider: Provider | None = None
+    vcenter: Vcenter | None = None
+
+
 class DeleteParams(Params):
     """Which provider, and of which vCenter; what is left out is the lab's default provider, and
     its first vCenter."""
@@ -52,10 +63,12 @@ class DefaultParams(Params):
 
 
 class ModeParams(Params):
-    """Which hosts of a cluster vCenter keeps safe by itself."""
+    """Which hosts of a cluster vCenter keeps safe by itself; with ``provider``, under a new host
+    key of that provider."""
 
     cluster: Annotated[str, name_validator(names.CLUSTER)]
     mode: CryptoMode
+    provider: Provider | None = None
 
 
 class ClusterDefaultParams(Params):
@@ -91,6 +104,27 @@ async def _delete(acting: Acting, target: str, params: Any) -> OperationOutcome:
     return OperationOutcome("ok", {"deleted": str(provider)})
 
 
+async def _enter_password(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    provider, vcenter = acting.provider(params.provider), await acting.vcenter("", params)
+    await enter_password(acting.lab, vcenter, provider, params.user)
+    return OperationOutcome("ok", {"entered": str(provider)})
+
+
+async def _set_mode(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    vcenter, policy = await acting.vcenter(target, params), None
+    if params.provider:
+        message = GenerateKey(operation_id=acting.name, provider=ProviderId(params.provider))
+        made = await acting.ask(vcenter, message)
+        if made.key is None:
+            return OperationOutcome("info", {"error": made.reason})
+        policy = CryptoModePolicy(key=made.key)
+    cluster = ClusterName(params.cluster)
+    await acting.ask(
+        vcenter, SetCryptoMode(cluster=cluster, crypto_mode=params.mode, policy=policy)
+    )
+    return OperationOutcome("ok", {"host_key": str(policy.key)} if policy else {})
+
+
 ACTIONS: Final = (
     Action(
         "provider.add",
@@ -99,6 +133,14 @@ ACTIONS: Final = (
         _register,
         AddProviderParams,
         "provider: second, servers: [kms]",
+    ),
+    Action(
+        "provider.enter-password",
+        ActionTarget.NOTHING,
+        "enter a user name and a password for the KMIP servers of a key provider",
+        _enter_password,
+        PasswordParams,
+        "user: vcenter",
     ),
     Action(
         "provider.delete",
@@ -127,11 +169,7 @@ ACTIONS: Final = (
         "cluster.crypto-mode",
         ActionTarget.NOTHING,
         "set which hosts of a cluster are kept safe",
-        asks_vcenter(
-            lambda _, params: SetCryptoMode(
-                cluster=ClusterName(params.cluster), crypto_mode=params.mode
-            )
-        ),
+        _set_mode,
         ModeParams,
         "cluster: cluster-a, mode: forceEnable",
     ),

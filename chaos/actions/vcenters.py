@@ -8,6 +8,7 @@ from chaos.actions.base import Acting, Action, ActionTarget, On, on_vms
 from chaos.backups import back_up
 from chaos.faults.base import Params
 from chaos.installs import restore_vcenter
+from chaos.kmip_trust import lose_passwords
 from chaos.naming import name_validator
 from chaos.observe.listing import all_vms
 from chaos.workload import OperationOutcome
@@ -28,6 +29,12 @@ class VcenterBackupParams(Params):
 
     backup: Annotated[str, name_validator(names.BACKUP)]
     vcenter: Annotated[str, name_validator(names.NODE)] | None = None
+
+
+class VcenterRestoreParams(VcenterBackupParams):
+    """``without_passwords``: the backup lacks the passwords of users at KMIP servers."""
+
+    without_passwords: bool = False
 
 
 async def _keys(acting: Acting, vcenter: NodeName, vm: str) -> tuple[CryptoKeyId, ...]:
@@ -66,10 +73,16 @@ async def _back_up(acting: Acting, target: str, params: Any) -> OperationOutcome
 
 
 async def _restore(acting: Acting, target: str, params: Any) -> OperationOutcome:
-    """``gone`` of the outcome are the providers that are gone by it."""
+    """``gone`` of the outcome are the providers that are gone by it, ``no_password`` those whose
+    passwords are."""
     vcenter = await acting.vcenter("", params)
     gone = await restore_vcenter(acting.lab, vcenter, params.backup)
-    return OperationOutcome("ok", {"vcenter": str(vcenter), "gone": list(map(str, gone))})
+    data = {"vcenter": str(vcenter), "gone": list(map(str, gone))}
+    if params.without_passwords:
+        data["no_password"] = [
+            str(provider) for provider in await lose_passwords(acting.lab, vcenter)
+        ]
+    return OperationOutcome("ok", data)
 
 
 ACTIONS: Final = (
@@ -94,7 +107,7 @@ ACTIONS: Final = (
         ActionTarget.NOTHING,
         "restore a backup of a vCenter; later changes are gone",
         _restore,
-        VcenterBackupParams,
+        VcenterRestoreParams,
         "backup: monday",
     ),
 )

@@ -20,6 +20,7 @@ from chaos.checks.keys.nothing_left import nothing_left
 from chaos.checks.keys.one_key_one_value import one_key_one_value
 from chaos.checks.keys.only_given_keys import only_given_keys
 from chaos.checks.keys.replicas_agree import replicas_agree
+from chaos.checks.keys.retired_provider_unused import retired_provider_unused
 from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
 from chaos.checks.no_internal_error import no_internal_error
@@ -103,6 +104,7 @@ _CHECKS: Final = (
     RunCheck(done_as_asked),
     RunCheck(no_needless_outage, "L5"),
     RunCheck(needs_no_kms, always=False, shy=False),
+    RunCheck(retired_provider_unused, always=False, shy=False),
 )
 CHECKS: Final = {check.name: check for check in _CHECKS}
 ALWAYS: Final = tuple(check.name for check in _CHECKS if check.always)

@@ -6,7 +6,7 @@ gets the number under which a fingerprint was first seen, since the bytes of key
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -27,7 +27,8 @@ MADE: Final = "creations"
 them were made ``twice`` for one operation of a client."""
 HELD: Final = "held"
 """Of the ``state`` record of each host at the end: the keys ``asked`` for, which were given up in
-this run, and which of them are in its ``cache`` and its ``store``."""
+this run or are of a provider that was deleted, and which of them are in its ``cache`` and its
+``store``."""
 EVERY_S: Final = 150.0
 _HOSTILE: Final = "host.hostile"  # the fault by which an intruder controls hosts
 
@@ -64,7 +65,9 @@ class Values:
         self._due = self._lab.monotonic() + EVERY_S
         for server, keys in found.items() if end else ():
             self._history.add("state", server, op=MADE, keys=len(keys), twice=_twice(keys))
-        given_up = {str(r.data["gone"]) for r in self._history.records if "gone" in r.data}
+        records = self._history.records
+        given_up = {str(r.data["gone"]) for r in records if "gone" in r.data}
+        given_up |= _keys_of_deleted(records)
         for host, keys in held.items() if end and given_up else ():
             self._history.add("state", host, op=HELD, **_find_left(keys, given_up))
 
@@ -100,6 +103,19 @@ class Values:
                 changed.setdefault(key.place, {})[str(key.key_id)] = number
         for place, new in changed.items():
             self._history.add("state", node, op=OP, place=place, keys=new)
+
+
+def _keys_of_deleted(records: Sequence[Record]) -> set[str]:
+    """The keys of VMs and hosts that were of a provider which an administrator has deleted."""
+    deleted = {str(r.data["deleted"]) for r in records if r.type == "ok" and "deleted" in r.data}
+    used = [
+        key
+        for r in records
+        if deleted and r.type == "state" and r.op in ("vm", "host")
+        for key in (*r.data.get("keys", ()), r.data.get("key"))
+    ]
+    parts = [str(key).partition("/") for key in used if key]
+    return {key_id for provider, _, key_id in parts if provider in deleted}
 
 
 def _find_left(keys: Iterable[KeyFingerprint], given_up: set[str]) -> dict[str, list[str]]:

@@ -80,6 +80,7 @@ from protocol.messages.vcenter.kmip import (
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
     LoseClientKey,
+    LoseKmipPasswords,
     RetrieveClientCert,
     RetrieveClientCsr,
     RetrieveKmipServerCert,
@@ -297,6 +298,11 @@ class KmipHandlers(ProviderHandlers):
     @serves(LoseClientKey, turn=_providers)
     async def lose_client_key(self, message: LoseClientKey, peer: Peer) -> ClientCert:
         work = kmip_trust.lose_client_key(self.vcenter, message)
+        return await self.task(peer, message.provider, message, work)
+
+    @serves(LoseKmipPasswords, turn=_providers)
+    async def lose_kmip_passwords(self, message: LoseKmipPasswords, peer: Peer) -> Done:
+        work = kmip_trust.lose_passwords(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(RetrieveKmipServerCert)

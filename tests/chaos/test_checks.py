@@ -15,6 +15,7 @@ from tests.chaos import given_cases
 from tests.chaos.alarm_cases import ALARMS
 from tests.chaos.oracle.histories import Story, dark
 from tests.chaos.replica_rows import replicas, unlisted
+from tests.chaos.retired_cases import RETIRED
 
 Row = tuple[str, str, str, dict[str, Any]]
 
@@ -224,6 +225,7 @@ CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50)
 VIEWED: dict[str, Any] = {"hosts": 2, "vms": 2, "refused": []}
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     *(("alarms_have_causes", result, [row]) for result, row in ALARMS),
+    *RETIRED,
     *(
         ("shown_as_it_is", result, [("", "state", "shown", {**VIEWED, "differ": differ})])
         for result, differ in ((CheckOutcome.PASS, {}), (CheckOutcome.FAIL, {"vm-01": "is off"}))

@@ -14,6 +14,7 @@ Map:
 - ``one_key_one_value``      a key id has one value for ever, wherever it lies
 - ``only_given_keys``        a host has only keys that its own cluster was given, whatever VMs it
                              lists to its vCenter (C28)
+- ``retired_provider_unused``  nothing is left under a key provider that was deleted for good
 - ``replicas_agree``         key servers that replicate have the same keys in the same states at the
                              end, and no id has two materials
 """

@@ -68,6 +68,8 @@ class Disturbances:
         self.there: dict[str, Disturbance] = {}
         self.by_kmip: frozenset[str] = frozenset()
         """Key servers that their clients ask over connections, of which no broker knows."""
+        self.passwords: dict[str, Known] = {}
+        """Whether vCenter has the passwords of its users at the servers of a provider."""
         self.version = 0
         """How many records have changed something of them."""
         self._unattended = False
@@ -157,13 +159,15 @@ class Disturbances:
         return both(ways)
 
     def trust_between(self, vcenter: str, provider: str, server: str) -> Known:
-        """Whether that vCenter and that key server take each other's certificates (STD-03)."""
-        return both(
+        """Whether that vCenter and that key server take each other's certificates (STD-03), and
+        vCenter has its password there."""
+        certificates = [
             _remains_under(found)
             for found in self.taking(Takes.CERTIFICATE)
             if (found.values.get("vcenter"), found.values.get("provider")) == (vcenter, provider)
             and server in found.values.get("servers", ())
-        )
+        ]
+        return both([*certificates, self.passwords.get(provider, YES)])
 
     def gives(self, server: str) -> Known:
         """Whether the key server makes and gives keys when it is asked, instead of rejecting that.

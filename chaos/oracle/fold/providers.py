@@ -9,7 +9,7 @@ from chaos.history import Record
 from chaos.oracle.effects import FaultEffect
 from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
-from chaos.oracle.fold.known import NO, OPEN, YES
+from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.fold.listings import DELETED, MADE, NONE, Kdks
 from chaos.oracle.fold.vms import FoldedVm
 
@@ -88,6 +88,20 @@ class Providers(Availability):
     def _have_servers(self, provider: str, servers: tuple[str, ...]) -> None:
         self.realms.first.ways.servers = {**self.realms.first.ways.servers, provider: servers}
 
+    def password_entered(self, record: Record) -> None:
+        """vCenter has a user with a password at the servers of a provider (STD-01)."""
+        asked = self.began_with(record)
+        provider = str(record.data.get("entered") or asked.get("provider") or "")
+        for name in (provider,) if provider else tuple(self.realms.first.ways.servers):
+            if record.type == "ok":
+                self._has_password(name, YES)
+            elif record.type != "fail" and self.faults.passwords.get(name, YES) != YES:
+                self._has_password(name, OPEN)
+
+    def _has_password(self, provider: str, has: Known) -> None:
+        self.faults.passwords[provider] = has
+        self.faults.version += 1
+
     def default(self, record: Record) -> None:
         """One becomes the default, of vCenter or of a cluster."""
         if record.type == "invoke":
@@ -109,9 +123,14 @@ class Providers(Availability):
     def vcenter_restored(self, record: Record) -> None:
         """It knows what it knew, and has hosts brought to that (NKP-15). A VM's keys it learns from
         the VM's host, and brings those that it was not given before somebody unlocks it (C28)."""
-        backup = str(self.began_with(record).get("backup", ""))
+        asked = self.began_with(record)
+        backup = str(asked.get("backup", ""))
         self.default_is_open = True
         done = record.type == "ok"
+        if asked.get("without_passwords"):
+            lost = record.data.get("no_password") if done else self.faults.passwords
+            for name in tuple(lost or ()):
+                self._has_password(name, NO if done else OPEN)
         self.realms.first.listings.put_back(backup, record.t, surely=done)
         known = self._inventories.get(backup, {})
         given = {key for keys in known.values() for key in keys}

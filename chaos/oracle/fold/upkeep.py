@@ -16,6 +16,7 @@ from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.listings import NONE, PROVIDERS
 from chaos.oracle.fold.providers import Providers
 from chaos.oracle.fold.vms import FoldedVm
+from protocol.terms import CryptoMode
 
 SEALS: Final = "system settings encryption set --mode=TPM"
 READS: Final = ("get", "list")
@@ -118,6 +119,12 @@ class Upkeep(Providers):
         if record.node in self.hosts and record.type == "ok":
             self.hosts[record.node].disabled = False
 
+    def crypto_mode(self, record: Record) -> None:
+        """On demand is what holds anyway, under whichever host key. Nothing here follows which
+        hosts are safe when the mode is forced."""
+        if record.type == "invoke" and record.data.get("mode") != CryptoMode.ON_DEMAND.value:
+            self.lost = self.lost or record.op
+
     def take_reinstall(self, record: Record) -> None:
         """Nothing that the host had is there; its VMs are registered nowhere (NKP-19)."""
         host = self.hosts.get(record.node)
@@ -191,8 +198,10 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(PROVIDERS, "provider"),
         "provider.add": "take_addition",
+        "provider.enter-password": "password_entered",
         "provider.default": "default",
         "cluster.default-provider": "default",
+        "cluster.crypto-mode": "crypto_mode",
         "vcenter.backup": "vcenter_backup",
         "vcenter.restore": "vcenter_restored",
         "vcenter.rebuild": "vcenter_rebuilt",
@@ -231,7 +240,7 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
 OF_A_VCENTER: Final = frozenset(
     {
         *("provider", "take_addition", "default", "key_removed", "key_known"),
-        *("vcenter_backup", "vcenter_restored", "vcenter_rebuilt"),
+        *("vcenter_backup", "vcenter_restored", "vcenter_rebuilt", "password_entered"),
     }
 )
 """Those that change what one vCenter knows; they are followed where one leads all hosts."""

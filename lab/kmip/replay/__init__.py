@@ -4,6 +4,7 @@
 - ``playing``       the phases of one replay, in their order
 - ``trust``         who trusts whom; ``handshake`` is one connection for it
 - ``flow``          keys made, tagged, used and fetched again, as vCenter does it
+- ``wrapping``      a key of the server that wraps keys of VMs (vCenter 9.0)
 - ``failover``      the servers of one provider among each other
 - ``isolation``     a client does not see the keys of another one
 - ``storm``         many hosts fetch their keys at once

@@ -95,12 +95,15 @@ class Flow:
             await self.tag(server, key, (("x-Replay", "made by an administrator"),))
             await self.status(server, key)
 
-    async def wrap(self, server: ReplayedServer) -> None:
-        """A key under which vCenter wraps those of VMs, which stay with the VMs."""
-        key = await self.create(server, WRAPPING_KEY)
-        if key is not None:
-            await self.tag(server, key, self._product)
-            await self.use(server, key)
+    async def make_wrapping_key(self, server: ReplayedServer) -> MadeKey | None:
+        """A key under which vCenter wraps those of VMs, which stay with the VMs; None without
+        one that is Active."""
+        key = await self.create(server, WRAPPING_KEY, kinds.WRAPPING_KEY_FAILED)
+        if key is None:
+            return None
+        await self.tag(server, key, self._product)
+        failed, inactive = kinds.WRAPPING_KEY_FAILED, kinds.WRAPPING_KEY_NOT_ACTIVE
+        return key if await self.use(server, key, failed, inactive) else None
 
     async def vsan(self, server: ReplayedServer) -> None:
         """vCenter makes the KEK and the host key of a vSAN cluster, and its hosts fetch them, all
@@ -132,9 +135,11 @@ class Flow:
 
     # ---- steps --------------------------------------------------------------------------------
 
-    async def create(self, server: ReplayedServer, use: str) -> MadeKey | None:
+    async def create(
+        self, server: ReplayedServer, use: str, kind: FindingKind = kinds.CREATE_FAILED
+    ) -> MadeKey | None:
         """A new key, which is Pre-Active."""
-        uid = await self.attempt(kinds.CREATE_FAILED, server, server.vcenter.create())
+        uid = await self.attempt(kind, server, server.vcenter.create())
         if uid is None:
             return None
         self._journal.check(kinds.ANSWERS, server.name)
@@ -171,18 +176,31 @@ class Flow:
         self._journal.fail(kinds.TAG_FAILED, server.name, failed)
         return False
 
-    async def use(self, server: ReplayedServer, key: MadeKey) -> bool:
-        """Fetch a new key and activate it; whether it may be used."""
-        used = await self.attempt(kinds.USE_FAILED, server, server.vcenter.use(key.uid))
+    async def use(
+        self,
+        server: ReplayedServer,
+        key: MadeKey,
+        failed: FindingKind = kinds.USE_FAILED,
+        inactive: FindingKind = kinds.KEY_NOT_ACTIVE,
+    ) -> bool:
+        """Fetch a new key and activate it; whether it may be used. ``failed`` and ``inactive``: the
+        findings when it cannot be fetched, and when it is not Active then."""
+        used = await self.attempt(failed, server, server.vcenter.use(key.uid))
         if used is None:
             return False
         self._journal.check(kinds.VALUES, server.name)
         key.value = used.material
         if used.state is not State.ACTIVE:
-            seen = f"the State of key {key.uid}: {_state(used.state)}"
-            self._journal.find(kinds.KEY_NOT_ACTIVE, server.name, _STATE, seen)
+            self.find_state(inactive, server, key, used.state)
             return False
         return True
+
+    def find_state(
+        self, kind: FindingKind, server: ReplayedServer, key: MadeKey, state: State | None
+    ) -> None:
+        """Write down that a key has a State that it should not have."""
+        seen = f"the State of key {key.uid}: {_state(state)}"
+        self._journal.find(kind, server.name, _STATE, seen)
 
     async def fetch(
         self, server: ReplayedServer, keys: Sequence[MadeKey], kind: FindingKind

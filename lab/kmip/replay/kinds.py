@@ -47,6 +47,7 @@ MISSING = ServerCheck(PlayPhase.FLOW, "a key that is not there")
 ANSWERS = ServerCheck(PlayPhase.FLOW, "answers are as KMIP 1.1 has them")
 VSAN = ServerCheck(PlayPhase.FLOW, "hosts of an encrypted vSAN fetch their keys")
 PRIMARY = ServerCheck(PlayPhase.FLOW, "a Key Provider Service fetches its primary key")
+WRAPPED = ServerCheck(PlayPhase.FLOW, "a key of the server wraps keys of VMs")
 REPLICATED = ServerCheck(PlayPhase.FAILOVER, "keys of one server are at the others")
 TAKEN_OVER = ServerCheck(PlayPhase.FAILOVER, "another server goes on when one is down")
 CAUGHT_UP = ServerCheck(PlayPhase.FAILOVER, "a server that comes back has what was made meanwhile")
@@ -368,6 +369,42 @@ MISSING_KEY_SERVED = FindingKind(
     "KMIP 1.1, 11.12",
 )
 
+WRAPPING_KEY_FAILED = FindingKind(
+    "wrapping-key-failed",
+    WRAPPED,
+    FindingLevel.ERROR,
+    "A wrapping key cannot be made, fetched and activated",
+    "a provider whose keys are wrapped makes no key: encrypting a VM fails",
+    "let the client make one more key, get it while it is Pre-Active, and activate it",
+    "KMIP 1.1, 4.1, 4.11 and 4.19; KEY-07",
+)
+WRAPPING_KEY_NOT_ACTIVE = FindingKind(
+    "wrapping-key-not-active",
+    WRAPPED,
+    FindingLevel.ERROR,
+    "A wrapping key is not Active, or not any more after another one took its place",
+    "WrappingKeyNotActiveOrEnabled: no key under it is given to a host, and VMs stay locked",
+    "leave each wrapping key Active: VMs stay under an earlier one until they are recrypted",
+    "KMIP 1.1, 3.22; KEY-08 and KEY-09",
+)
+WRAPPING_KEY_LOST = FindingKind(
+    "wrapping-key-lost",
+    WRAPPED,
+    FindingLevel.ERROR,
+    "A wrapping key cannot be fetched again",
+    f"WrappingKeyMissingInKMS: each host that reboots loses every VM under it; {_LOCKED}",
+    "let the client get a wrapping key as often as it asks: once for each task and each boot",
+    "KMIP 1.1, 4.11; KEY-09",
+)
+WRAPPING_KEY_CHANGED = FindingKind(
+    "wrapping-key-changed",
+    WRAPPED,
+    FindingLevel.ERROR,
+    "Keys that were wrapped by a key of the server do not open under it any more",
+    "WrappingKeyMissingInKMS: the value is another one, and every VM under it is lost for good",
+    "return the same value for a key as long as it exists",
+    "KMIP 1.1, 4.11; KEY-09",
+)
 VSAN_FETCH_FAILED = FindingKind(
     "vsan-fetch-failed",
     VSAN,

@@ -10,7 +10,7 @@ from lab.kmip.replay import kinds
 from lab.kmip.replay.cleanup import cleanup
 from lab.kmip.replay.failover import Failover, Outage, Run
 from lab.kmip.replay.findings import PlayPhase
-from lab.kmip.replay.flow import Flow, Sleep
+from lab.kmip.replay.flow import WRAPPING_KEY, Flow, Sleep
 from lab.kmip.replay.isolation import Isolation
 from lab.kmip.replay.journal import ReplayJournal
 from lab.kmip.replay.releases import RELEASES, USUAL
@@ -18,6 +18,7 @@ from lab.kmip.replay.servers import Client, ReplayedServer
 from lab.kmip.replay.storm import storm
 from lab.kmip.replay.trust import CertificateTrust
 from lab.kmip.replay.trust_flows import FlowPart
+from lab.kmip.replay.wrapping import KeyWrapping
 
 HEALTH_EVERY_S: Final = 300.0
 DAY_S: Final = 86_400.0
@@ -146,7 +147,8 @@ class Replay:
         if release.attributes:
             await flow.generate(first)
         if release.wrapping:
-            await flow.wrap(first)
+            self._tell("flow: wrapped keys", 0, 0)
+            await KeyWrapping(journal, flow).play(first, keys)
         self._tell("flow: hosts of a vSAN and a Key Provider Service", 0, 0)
         await flow.vsan(first)
         if plan.primary_key:
@@ -155,7 +157,8 @@ class Replay:
         else:
             await flow.primary(first)
         self._tell("flow: keys are fetched again", 0, 0)
-        await flow.fetch(first, self._journal.keys_with_value(), kinds.FETCH_FAILED)
+        again = [key for key in journal.keys_with_value() if key.use != WRAPPING_KEY]
+        await flow.fetch(first, again, kinds.FETCH_FAILED)
         for key in self._journal.keys_with_value()[:1]:
             await flow.status(first, key)
         for key in [key for key in journal.keys if key.tags][-1:]:

@@ -2,7 +2,7 @@
 
 Sessions of vCenter 7.0.3 and 8.0.1 were recorded: they are the same but for the version that they
 name. What 8.0.1 can do more is taken from its API. Of 9.0 no session is known here: it is played as
-8.0.1, and a wrapping key as any other key.
+8.0.1, and its wrapped keys as decision 113 has them (``wrapping``).
 """
 
 from __future__ import annotations

@@ -98,6 +98,15 @@ class LoseClientKey(Request["ClientCert"], frozen=True, kw_only=True):
     provider: ProviderId
 
 
+class LoseKmipPasswords(Request[Done], frozen=True, kw_only=True):
+    """Forget the passwords of vCenter's users at the provider's servers, as a vCenter that was
+    restored without them. User names stay; no such server is asked until a password is entered
+    again (``RegisterKmsCluster``). ``InvalidState``: no server has a user name."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
 class ClientCert(Reply, frozen=True, kw_only=True):
     """The certificate that is shown; None: there is none yet.
 

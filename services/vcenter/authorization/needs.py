@@ -134,6 +134,7 @@ NEEDS: Final[Mapping[type[Request[Any]], TaskNeeds]] = {
     kmip.RetrieveClientCsr: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     kmip.UpdateKmsSignedCsrClientCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     kmip.LoseClientKey: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    kmip.LoseKmipPasswords: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     kmip.RetrieveKmipServerCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     kmip.UploadKmipServerCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     m.UnregisterKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),

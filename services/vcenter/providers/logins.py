@@ -43,13 +43,15 @@ class Logins:
     def login(self, row: ProviderRow, server: KmipServer) -> Login | None:
         """The login at this server; None without a user name.
 
-        ``InvalidState`` when the password cannot be opened any more.
+        ``InvalidState`` when the password is missing or cannot be opened any more.
         """
         if not server.user_name:
             return None
+        if not row.passwords.get(server.name):
+            raise InvalidState(f"the password of {server.user_name} at {server.name} is missing")
         try:
             password = self._symkey.unwrap(row.passwords[server.name], _aad(row.name, server))
-        except (CryptographicFailure, KeyError) as error:
+        except CryptographicFailure as error:
             raise InvalidState(
                 f"the password of {server.user_name} at {server.name} cannot be opened: {error}"
             ) from None

@@ -22,7 +22,7 @@
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
 - ``kmip_entries``  what the entry of a provider's server may have, and its password
 - ``kmip_trust``    RetrieveClientCert, GenerateSelfSignedClientCert, UploadClientCert,
-  LoseClientKey, RetrieveKmipServerCert, UploadKmipServerCert
+  LoseClientKey, LoseKmipPasswords, RetrieveKmipServerCert, UploadKmipServerCert
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
   ImportProvider
 - ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks

@@ -32,6 +32,7 @@ from protocol.messages.vcenter.kmip import (
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
     LoseClientKey,
+    LoseKmipPasswords,
     RetrieveClientCert,
     RetrieveClientCsr,
     RetrieveKmipServerCert,
@@ -110,6 +111,17 @@ async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
     if row.client is None:
         raise InvalidState(f"vCenter has no certificate for key provider {row.name}")
     return await _show(vc, row, msgspec.structs.replace(row.client, wrapped=b""))
+
+
+async def lose_passwords(vc: VCenter, message: LoseKmipPasswords) -> Done:
+    """Lose the passwords of users at the provider's servers; the user names stay."""
+    row = _provider(vc, message.provider)
+    if not row.passwords:
+        raise InvalidState(f"no server of key provider {row.name} has a user name")
+    lost = dict.fromkeys(row.passwords, b"")
+    await vc.inventory.commit(change_provider(row.name, passwords=lost))
+    await _look(vc, row.name)
+    return Done()
 
 
 async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:

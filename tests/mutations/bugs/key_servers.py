@@ -13,6 +13,7 @@ from protocol.terms import CryptoKeyId, KeyId
 from services.runtime.tls import endpoint
 from services.vcenter.providers import standard
 from services.vcenter.providers.client_certificates import ClientCertificates
+from services.vcenter.providers.logins import Logins
 from services.vcenter.providers.registry import KeyBundle, ProviderRegistry
 from services.vcenter.providers.standard import StandardProvider
 from tests.mutations.bugs.planting import plant, replaces
@@ -71,6 +72,21 @@ def keys_fetched_twice() -> None:
     async def fetch(original: Any, self: Any, key_ids: Any, material: Any, missing: Any) -> None:
         await original(self, key_ids, {}, {})
         await original(self, key_ids, material, missing)
+
+
+def lost_password_used() -> None:
+    """STD-01 broken: vCenter goes on with the passwords that it has lost."""
+
+    _seen: dict[tuple[str, str], bytes] = {}
+    """Wrapped passwords by provider and server."""
+
+    @replaces(Logins, "login")
+    def login(original: Any, logins: Any, row: Any, server: Any) -> Any:
+        kept = row.passwords.get(server.name)
+        if kept:
+            _seen[row.name, server.name] = kept
+        found = {**row.passwords, server.name: kept or _seen.get((row.name, server.name), b"")}
+        return original(logins, msgspec.structs.replace(row, passwords=found), server)
 
 
 def lost_key_used() -> None:

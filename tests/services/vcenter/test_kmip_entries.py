@@ -8,14 +8,16 @@ import pytest
 from msgspec import UNSET
 
 from protocol.crypto.transfer import seal_secret
-from protocol.errors import InvalidArgument, NotAvailable, ProductError
+from protocol.errors import InvalidArgument, InvalidState, NotAvailable, ProductError
 from protocol.messages.vcenter import (
+    GenerateKey,
     KmipPasswords,
     KmipServer,
     ListKmsClusters,
     OpenTransfer,
     RegisterKmsCluster,
 )
+from protocol.messages.vcenter.kmip import LoseKmipPasswords
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.vcenter.providers.registry import ProviderRegistry
@@ -159,3 +161,23 @@ def test_each_server_has_the_time_out_of_its_entry(rig: Rig) -> None:
     )
     rig.do(RegisterKmsCluster(provider=P, servers=servers))
     assert limits(rig.vcenter) == [3.0, 10.0, 7.0, 10.0]
+
+
+def test_a_lost_password_closes_the_provider_until_it_is_entered_again(rig: Rig) -> None:
+    register(rig, entry())
+    refused = rig.refused(LoseKmipPasswords(provider=P))
+    assert isinstance(refused, InvalidState) and "user name" in str(refused)
+    register(rig, entry(user_name="vc"), PASSWORD)
+    rig.do(LoseKmipPasswords(provider=P))
+    rig.reboot(VCENTER)
+    with pytest.raises(InvalidState, match="the password of vc at kms is missing"):
+        told(rig)
+    made = rig.do(GenerateKey(operation_id="1", provider=P))
+    assert not made.success and "the password of vc at kms is missing" in made.reason
+    register(
+        rig, entry(user_name="vc", timeout=5)
+    )  # the entry changes, and no password comes by it
+    with pytest.raises(InvalidState):
+        told(rig)
+    register(rig, entry(user_name="vc"), PASSWORD)
+    assert told(rig) == ("vc", PASSWORD)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from lab.kmip.replay import kinds
 from lab.kmip.replay.findings import FindingLevel, PlayPhase, ReplayVerdict
-from lab.kmip.replay.flow import GENERATED, NOBODYS
+from lab.kmip.replay.flow import GENERATED, HOST, NOBODYS, VIRTUAL_MACHINE, WRAPPING_KEY
 from lab.kmip.replay.playing import HEALTH_EVERY_S, ReplayPlan
 from protocol.kmip.enums import ResultReason, State
 from tests.lab.kmip.replay import wrong
@@ -39,6 +41,14 @@ WRONG: dict[str, Callable[[], ScriptedServer]] = {
     "missing-key-hidden": wrong.Vague,
     "missing-key-served": lambda: ScriptedServer(keys={NOBODYS: State.ACTIVE}),
 }
+OF_9 = ReplayPlan(keys=1, vcenter="9.0", phases=frozenset({PlayPhase.FLOW}))
+WRAPPING: dict[str, tuple[Callable[[], ScriptedServer], list[str]]] = {
+    "wrapping-key-failed": (wrong.MakesNoWrappingKey, []),
+    "wrapping-key-not-active": (wrong.RetiresWrappingKeys, []),
+    "wrapping-key-lost": (wrong.GivesWrappingKeyOnce, []),
+    "wrapping-key-changed": (wrong.ChangesWrappingKey, ["key-changed"]),
+}
+"""Servers that are wrong at wrapping keys, and what else is found there."""
 LEVELS = {kind.id: kind.level for kind in kinds.KINDS}
 VERDICTS = {FindingLevel.ERROR: ReplayVerdict.FAILS, FindingLevel.NOTICE: ReplayVerdict.NOTICES}
 
@@ -57,6 +67,27 @@ async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) ->
     journal = await played(WRONG[kind]())
     assert found(journal) == [(kind, "kms-1")]
     assert journal.verdict is VERDICTS[LEVELS[kind]]
+
+
+@pytest.mark.parametrize("kind", WRAPPING)
+async def test_a_server_that_is_wrong_at_wrapping_keys(kind: str) -> None:
+    make, others = WRAPPING[kind]
+    journal = await played(make(), plan=OF_9)
+    assert found(journal) == [(one, "kms-1") for one in (*others, kind)]
+    assert journal.verdict is ReplayVerdict.FAILS
+    with_8 = await played(make(), plan=replace(OF_9, vcenter="8.0"))
+    assert kind not in [one for one, _ in found(with_8)]
+
+
+async def test_a_server_is_not_asked_for_wrapped_keys() -> None:
+    server = ScriptedServer()
+    plan = ReplayPlan(keys=5, vcenter="9.0", phases=frozenset({PlayPhase.FLOW}))
+    journal = await played(server, plan=plan)
+    assert found(journal) == []
+    wrapping = [key.uid for key in journal.keys if key.use == WRAPPING_KEY]
+    assert len(wrapping) == 2 and all(server.keys[uid] is State.ACTIVE for uid in wrapping)
+    uses = Counter(key.use for key in journal.keys)
+    assert (uses[VIRTUAL_MACHINE], uses[HOST], uses[WRAPPING_KEY]) == (5, 1, 2)
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent", "garbage"])
@@ -130,4 +161,4 @@ def test_every_kind_has_a_server_that_is_so() -> None:
     from tests.lab.kmip.replay.test_trust import WRONG as UNTRUSTED
 
     rest = {"server-down", "client-certificate-expiring", "old-tls"}
-    assert {kind.id for kind in kinds.KINDS} == {*WRONG, *UNTRUSTED, *SEVERAL, *rest}
+    assert {kind.id for kind in kinds.KINDS} == {*WRONG, *WRAPPING, *UNTRUSTED, *SEVERAL, *rest}

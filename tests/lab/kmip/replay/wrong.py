@@ -263,3 +263,61 @@ class Late(ScriptedServer):
         for uid in self.keys:
             self.first.keys.setdefault(uid, self.keys[uid])
         return answer
+
+
+class OfWrappingKeys(ScriptedServer):
+    """Wrong at the wrapping keys of a vCenter 9.0 that has encrypted one VM: the fifth key that is
+    made, and the sixth. ``times``: how often it was asked for the fifth, or to make it."""
+
+    first, second = "key-5", "key-6"
+    times = 0
+
+    def is_get(self, item: RequestItem) -> bool:
+        """Whether it is asked for the first wrapping key."""
+        asked = item.request_payload
+        got = isinstance(asked, GetRequest) and asked.unique_identifier == self.first
+        self.times += got
+        return got
+
+
+class MakesNoWrappingKey(OfWrappingKeys):
+    """Refuses to make the first wrapping key, and nothing else."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        if isinstance(item.request_payload, CreateRequest) and len(self.keys) == 4:
+            self.times += 1
+            if self.times == 1:
+                return refused(super().answer(item), ResultReason.PERMISSION_DENIED, "quota")
+        return super().answer(item)
+
+
+class GivesWrappingKeyOnce(OfWrappingKeys):
+    """Gives the first wrapping key out once."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        if self.is_get(item) and self.times > 1:
+            return refused(answer, ResultReason.CRYPTOGRAPHIC_FAILURE, "HSM is offline")
+        return answer
+
+
+class RetiresWrappingKeys(OfWrappingKeys):
+    """Deactivates a wrapping key when another one is made."""
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        answer = super().answer(item)
+        if isinstance(item.request_payload, CreateRequest) and self.second in self.keys:
+            self.keys[self.first] = State.DEACTIVATED
+        return answer
+
+
+class ChangesWrappingKey(OfWrappingKeys, Blocks):
+    """Gives the first wrapping key another value once a VM's key is under it."""
+
+    def wrong(self, uid: str, block: Any) -> Any:
+        late = uid == self.first and self.times > 2
+        return with_value(block, bytes(range(32))) if late else block
+
+    def answer(self, item: RequestItem) -> ResponseItem:
+        self.is_get(item)
+        return super().answer(item)
