@@ -36,7 +36,7 @@ from protocol.messages.vcenter import (
     RegisterVm,
     UnregisterVm,
 )
-from protocol.terms import ClusterName, NodeName, PowerState, VmName
+from protocol.terms import NodeName, PowerState, VmName
 from tests.chaos.bad_labs import Bad
 from tests.chaos.worlds import World
 
@@ -56,8 +56,9 @@ def world() -> Iterator[World]:
 def life_in(world: World, lab: Any = None) -> Life:
     lab = lab or world.lab
     means = Means(lab, Guests(lab, Draws(1, "guests")))
-    cluster = ClusterName("cluster-a")
-    return Life(means, NodeName("vcenter"), cluster, VM, "life", Draws(1, "life"))
+    info = world.run(LabLook(world.lab).vcenter_vms())[VmName("vm-01")]
+    vcenter = world.run(means.vcenter(info.cluster))
+    return Life(means, vcenter, info.cluster, VM, "life", Draws(1, "life"))
 
 
 def lying(world: World, kind: type[Any], lie: Lie) -> Any:
@@ -138,6 +139,24 @@ def test_each_task_succeeds_and_nothing_is_left(world: World) -> None:
     assert tasks == {*TASKS, "CreateVm"}
     assert set(world.run(LabLook(world.lab).vcenter_vms())) == {"vm-01"}
     assert set(world.run(LabLook(world.lab).vms())) == {"vm-01"}
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        ("migrate", "add_vtpm"),
+        ("add_vtpm", "migrate", "remove_vtpm"),
+        ("migrate", "add_disk"),
+        ("migrate", "snapshot", "clone"),
+        ("migrate", "recrypt_deep"),
+    ],
+)
+def test_a_trusted_host_fetches_the_keys_of_a_vm_that_came_to_it(tasks: tuple[str, ...]) -> None:
+    world = World(use="trusted", hosts=2, vms=1)
+    try:
+        world.run(_do(life_in(world), tasks, encrypted=True))
+    finally:
+        world.close()
 
 
 def test_looks_do_not_write_such_a_vm_down(world: World) -> None:

@@ -17,6 +17,7 @@ from protocol.errors import InvalidArgument, InvalidState, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProviderId, VmName
 from services.esxi.host import EsxiHost
+from services.esxi.keys import search
 from services.esxi.providers import key_creation
 from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import usable_kek
@@ -85,7 +86,7 @@ async def _create_vtpm(
         key = key or await key_creation.new_key(host, provider or ProviderId(""))
         config, home = with_encrypted_home(config, key, usable_kek(host, config.vm, key), host.rng)
     else:
-        home = _unwrap_home(host, config)
+        home = await _unwrap_home(host, config)
     tpms = host.virtual_tpms
     state, ek = await tpms.run_command(
         await tpms.manufacture(), "vtpm.endorse", vtpm_commands.endorsement_key
@@ -118,7 +119,7 @@ async def remove_vtpm(host: EsxiHost, name: VmName) -> RegisteredVm:
         config = await read_config(host.datastore, name)
         if config.vtpm is not None:
             check_no_snapshots(config, "remove its virtual TPM")
-            home = _unwrap_home(host, config)
+            home = await _unwrap_home(host, config)
             config = msgspec.structs.replace(config, vtpm=None)
             if all(disk.dek is None for disk in config.disks):
                 config = with_clear_home(config, home)
@@ -129,10 +130,12 @@ async def remove_vtpm(host: EsxiHost, name: VmName) -> RegisteredVm:
     return vm
 
 
-def _unwrap_home(host: EsxiHost, config: VmConfig) -> KeyMaterial:
+async def _unwrap_home(host: EsxiHost, config: VmConfig) -> KeyMaterial:
+    """The DEK of the VM's home. A host that gets its keys by itself fetches the one it lacks."""
     if config.home is None:
         raise InvalidState(f"{config.vm}: its home is not encrypted")
     key = config.home.key
+    await search.bring_keys(host, (key,), subject=config.vm, ask=False)
     return open_home(config, {key: usable_kek(host, config.vm, key)})
 
 
