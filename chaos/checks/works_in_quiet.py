@@ -42,7 +42,7 @@ NO_KEYS_MADE: Final = ("key.create", "NotAvailable")
 _LOAD: Final = "load"  # the note with which a load begins
 _ENDS: Final = ("ok", "fail", "info")
 _CHANGE_NOTHING: Final = (
-    *("guest.challenge", "vm.unlock"),
+    *("guest.challenge", "vm.unlock", "host.console"),
     *("key.create", "vm.encrypt", "vm.come_and_go", "vm.live"),
 )
 """Operations that leave the VM that they name as it is."""

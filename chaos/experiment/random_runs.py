@@ -74,6 +74,7 @@ WORKLOAD: Final = (
     OperationStream("vm.recrypt_deep", 0.02, kept=0.15),
     OperationStream("vm.unlock", 0.03, kept=0.25),
     OperationStream("vm.live", 0.03, kept=0.5),
+    OperationStream("host.console", 0.01, kept=0.5),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 
@@ -111,7 +112,7 @@ def random_plan(
     )
 
 
-_ALONE: Final = ("guest.challenge", APART)
+_ALONE: Final = ("guest.challenge", *APART)
 """Operations that nothing else of a run is drawn for: they change none of its VMs."""
 _INTERRUPTS: Final = "host.reconnect"
 _UNDER_WAY_S: Final = 2.0  # seconds in which an operation has commands under way, on slow links

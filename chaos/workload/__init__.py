@@ -3,7 +3,7 @@
 An operation ends ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
 
 - ``base``       what an operation is, and what it acts with
-- ``power``, ``moves``, ``keys``, ``hosts``, ``guests``, ``lives``  those of each subject
+- ``power``, ``moves``, ``keys``, ``hosts``, ``guests``, ``lives``, ``consoles``: of each subject
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from chaos.history import History
-from chaos.workload import guests, hosts, keys, lives, moves, power
+from chaos.workload import consoles, guests, hosts, keys, lives, moves, power
 from chaos.workload.base import (
     ARRIVALS_LIMIT,
     WITHIN_S,
@@ -50,19 +50,20 @@ OPERATIONS: Final[dict[str, WorkloadOperation]] = {
         *hosts.OPERATIONS,
         *guests.OPERATIONS,
         *lives.OPERATIONS,
+        *consoles.OPERATIONS,
     )
 }
 
 
-APART: Final = "vm.live"
-"""The operation that leaves all VMs but its own alone."""
+APART: Final = ("vm.live", "host.console")
+"""Operations that leave the VMs of others, and their hosts, as they are."""
 
 
 def number_arrivals(placed: Iterable[tuple[float, str, str]]) -> tuple[Arrival, ...]:
     """Arrivals in their order, of times, operations and targets. Those that are ``APART`` have the
     last numbers: what others draw by their numbers is the same with and without them."""
     found = list(placed)
-    order = sorted(range(len(found)), key=lambda place: found[place][1] == APART)
+    order = sorted(range(len(found)), key=lambda place: found[place][1] in APART)
     numbers = {place: number for number, place in enumerate(order, start=1)}
     return tuple(
         Arrival(at=at, op=op, target=target, number=numbers[place])

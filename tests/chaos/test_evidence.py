@@ -102,6 +102,7 @@ FIRST_STEP: dict[str, Any] = {
     "vm.come_and_go": CreateVm,
     "vm.unlock": CryptoUnlock,
     "vm.live": CreateVm,
+    "host.console": Esxcli,
     "host.reconnect": DisconnectHost,
     "esx.persistence.off_on": Esxcli,
 }
