@@ -43,6 +43,9 @@ class NoBus(Bus):
     def publish(self, event: Event) -> None:
         """Nobody hears it."""
 
+    def count(self, name: str, by: int = 1) -> None:
+        """Nobody asks for the counters of this server."""
+
 
 class AloneNode:
     """The node of such a server. ``failed`` has the first error that ended one of its tasks."""

@@ -27,6 +27,7 @@ from protocol.kmip import dialect
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import ResultReason, State
 from protocol.messages import kms as m
+from protocol.messages.agent.nodes import KMS_BOUNDS_MS, kms_counter
 from protocol.messages.base import Request, Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
@@ -91,8 +92,23 @@ class KeyServers:
 
         ``within_s``: lab seconds for the answer, over KMIP for each handshake and each message.
         ``tags``: the attributes that a KMIP server gets for a new key, the first batch before its
-        use.
+        use. How long it took is counted in the node's status.
         """
+        began = self._clock.monotonic()
+        try:
+            answer = await self._request(to, message, within_s, login, tags)
+        except Exception:
+            self._bus.count("kms_failed")
+            raise
+        took_s = self._clock.monotonic() - began
+        within = (bound for bound in KMS_BOUNDS_MS if took_s * 1e3 <= bound)
+        self._bus.count(kms_counter(next(within, None)))
+        self._bus.count("kms_total_us", round(took_s * 1e6))
+        return answer
+
+    async def _request(
+        self, to: Address, message: Request[R], within_s: float, login: Login | None, tags: Tagging
+    ) -> R:
         if isinstance(to, BusAddress):
             return await self._bus.request(to.node, message, within_s=within_s)
         act = _ACTS.get(type(message))

@@ -171,6 +171,9 @@ class BusPort(Bus, WireSink):
         else:
             self._send_event(subject, payload)
 
+    def count(self, name: str, by: int = 1) -> None:
+        self.counters[name] += by
+
     def _send_event(self, subject: str, payload: bytes) -> None:
         try:
             self._wire.send(subject, payload)

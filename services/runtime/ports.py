@@ -57,6 +57,11 @@ class Bus(Protocol):
         buffered."""
         ...
 
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter of this node's status (``NodeStatus.counters``), for the people who
+        watch the lab; nothing that a node does depends on it."""
+        ...
+
 
 class Choices(Protocol):
     """The part of ``random.Random`` that a service may use: for choices, never for secrets."""

@@ -62,6 +62,9 @@ def watch(
         str, Parameter(help="With --web: a Lab file (path or shipped name) in virtual time.")
     ] = "",
     seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
+    webhook: Annotated[
+        str, Parameter(help="With --web: send vCenter's events to this URL, as CloudEvents.")
+    ] = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Watch a lab: hosts and VMs by state, faults, events, keys; problems first.
@@ -88,10 +91,10 @@ def watch(
             raise KeysteadError("KS-USE-003", "--web shows all: leave out names, --only and --once")
         if not 0 <= port <= 65535:
             raise KeysteadError("KS-USE-003", f"--port {port}: 0 to 65535")
-        _serve_page(options.name, run, moment or 0.0, port, every_s, sim, seed)
+        _serve_page(options.name, run, moment or 0.0, port, every_s, sim, seed, webhook)
         return
-    if port or sim or seed is not None:
-        raise KeysteadError("KS-USE-003", "--port, --sim and --seed go with --web")
+    if port or sim or webhook or seed is not None:
+        raise KeysteadError("KS-USE-003", "--port, --sim, --seed and --webhook go with --web")
     wanted = _Wanted(only, names)
     once = once or not sys.stdout.isatty()
     if run:
@@ -101,17 +104,18 @@ def watch(
 
 
 def _serve_page(
-    name: str, run: str, at: float, port: int, every_s: float, sim: str, seed: int | None
-) -> None:
+    name: str, run: str, at: float, port: int, every_s: float, sim: str, seed: int | None,
+    webhook: str,
+) -> None:  # fmt: skip
     from lab.cli.watch.web.serving import serve_lab, serve_run
 
     if run:
-        if sim:
-            raise KeysteadError("KS-USE-003", "--run and --sim: a stored run or a simulation")
+        if sim or webhook:
+            raise KeysteadError("KS-USE-003", "--run with --sim or --webhook: a run or a lab")
         asyncio.run(serve_run(run, at, port, say))
         return
     file = os.path.abspath(sim) if sim and os.path.exists(sim) else sim
-    asyncio.run(serve_lab(name, port, every_s, file, seed, say))
+    asyncio.run(serve_lab(name, port, every_s, file, seed, say, webhook))
 
 
 async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:

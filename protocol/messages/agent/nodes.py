@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -51,6 +51,16 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
     struck: int
 
 
+KMS_BOUNDS_MS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
+"""Upper bounds, in lab milliseconds, by which answers of key servers are counted."""
+
+
+def kms_counter(bound_ms: int | None) -> str:
+    """The counter of the answers of key servers that came within ``bound_ms`` and not within the
+    bound before it; None: later than the last bound."""
+    return "kms_beyond" if bound_ms is None else f"kms_within_{bound_ms}ms"
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A node as its agent sees it.
 
@@ -58,8 +68,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``ended_before``: how the one before this life ended, as far as this agent has seen it.
 
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
-    duplicates, requests, replies, calls_cut (with the link to the broker). ``rules`` are the link
-    rules on what the node sends. ``skew_s``: how far its wall clock is ahead, in lab seconds.
+    duplicates, requests, replies, calls_cut (with the link to the broker). What it asked of key
+    servers: kms_failed (ended in an error), kms_total_us (lab time of those with an answer), and
+    how many of these took how long (``kms_counter``). ``rules`` are the link rules on what the node
+    sends. ``skew_s``: how far its wall clock is ahead, in lab seconds.
     ``slowdown``: what slows its work down; ``service``: as in its specification.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NoReturn, cast
 
 import pytest
@@ -40,10 +41,14 @@ class NoBus:
 
     def __init__(self) -> None:
         self.asked: list[tuple[object, object]] = []
+        self.counted: Counter[str] = Counter()
 
     async def request(self, to: object, message: object, *, within_s: float) -> str:
         self.asked.append((to, message))
         return "an answer"
+
+    def count(self, name: str, by: int = 1) -> None:
+        self.counted[name] += by
 
 
 @pytest.fixture
@@ -301,3 +306,31 @@ def test_no_address(text: str) -> None:
     with pytest.raises(InvalidArgument, match="kmip://HOST:PORT") as refused:
         parse(text)
     assert "secret" not in str(refused.value)
+
+
+class SetClock:
+    """A clock whose readings are given."""
+
+    def __init__(self, *readings: float) -> None:
+        self.readings = list(readings)
+
+    def monotonic(self) -> float:
+        return self.readings.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "counter"),
+    [(0.0, "kms_within_1ms"), (0.005, "kms_within_5ms"), (0.0051, "kms_within_10ms"),
+     (10.0, "kms_within_10000ms"), (10.5, "kms_beyond")],
+)  # fmt: skip
+async def test_how_long_an_answer_took_is_counted(bus: NoBus, took_s: float, counter: str) -> None:
+    clock = cast(ports.Clock, SetClock(100.0, 100.0 + took_s))
+    servers = KeyServers(cast(ports.Bus, bus), None, clock, lambda: cast(Any, None))
+    await servers.request(BusAddress(NodeName("kms")), m.DiscoverVersions(), within_s=5)
+    assert bus.counted == {counter: 1, "kms_total_us": round(took_s * 1e6)}
+
+
+async def test_requests_without_an_answer_are_counted(servers: KeyServers, bus: NoBus) -> None:
+    with pytest.raises(FeatureNotSupported):
+        await servers.request(TO, create(length=128), within_s=5)
+    assert bus.counted == {"kms_failed": 1}

@@ -277,6 +277,9 @@ class _Bus:
     def publish(self, event: Event) -> None:
         self._inner.publish(event)
 
+    def count(self, name: str, by: int = 1) -> None:
+        self._inner.count(name, by)
+
 
 class _Disk:
     def __init__(self, inner: Disk, blade: Guillotine) -> None:

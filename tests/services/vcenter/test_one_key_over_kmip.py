@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from lab.kmip.alone import NoBus
 from protocol.errors import WrongKeyLifecycleState
 from protocol.kmip.enums import ResultReason, State
 from protocol.messages.vcenter import KmipServer
@@ -39,7 +40,7 @@ class Contacts:
 
 def provider_of(server: ScriptedServer, contacts: Contacts) -> StandardProvider:
     clock = cast(ports.Clock, QuickClock())
-    asked = KeyServers(cast(ports.Bus, None), cast(Streams, server), clock, lambda: cast(Any, None))
+    asked = KeyServers(NoBus(), cast(Streams, server), clock, lambda: cast(Any, None))
     return StandardProvider(
         ProviderId("p"),
         tuple(KmipServer(name=name, address=f"kmip://{name}") for name in ("kms", "other")),

@@ -10,5 +10,6 @@
 - ``runs``     stored runs
 - ``what_if``  a stored run with one more fault from a moment on
 - ``exports``  metrics, and events as CloudEvents
+- ``webhook``  sends events to an address
 - ``acts``     command lines that the page may give, and their lines of an experiment
 """

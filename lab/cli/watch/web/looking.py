@@ -41,7 +41,7 @@ class Looker:
         self, lab: Executor, every_s: float, of_lab: str = "", *, still: bool = False
     ) -> None:
         self.lab, self.every_s = lab, every_s
-        self._passes_time = lab.virtual and not still
+        self._still = still
         self.parts = Parts(of_lab)
         self.done: list[ExecutedLine] = []
         self.seen: LabAnswers | None = None
@@ -116,7 +116,7 @@ class Looker:
         while True:
             await self.look()
             await asyncio.sleep(self.every_s)
-            if self._passes_time and self.seen is not None:
+            if self.lab.virtual and not self._still and self.seen is not None:
                 with contextlib.suppress(KeysteadError):  # the next look says it
                     await self.lab.sleep(self.every_s * self.seen.status.pace)
 

@@ -24,18 +24,19 @@ Changed = Callable[[], Awaitable[None]]
 
 
 async def serve_lab(
-    name: str, port: int, every_s: float, simulated: str, seed: int | None, say: Say
-) -> None:
+    name: str, port: int, every_s: float, simulated: str, seed: int | None, say: Say,
+    webhook: str = "",
+) -> None:  # fmt: skip
     """Show the lab ``name``, or a simulation of the file ``simulated``, until SIGINT or SIGTERM.
 
-    KS-API-002 without the extra, KS-API-003 when the port cannot be had, KS-LAB-001 when the lab
-    does not run.
+    ``webhook`` is an address that events are sent to. KS-API-002 without the extra, KS-API-003 when
+    the port cannot be had, KS-LAB-001 when the lab does not run, KS-USE-003 for what is no address.
     """
     stopped = _until_signal()
     async with contextlib.AsyncExitStack() as stack:
         executor = executor_of(name, simulated, seed)
         lab, simulation = await stack.enter_async_context(executor)
-        page = page_of_lab(name, lab, port, every_s, simulated, say)
+        page = page_of_lab(name, lab, port, every_s, simulated, say, webhook=webhook)
         look = await stack.enter_async_context(page)
         if simulation is not None:
             LabFolder(name).make()
@@ -54,6 +55,7 @@ async def page_of_lab(
     *,
     changed: Changed | None = None,
     still: bool = False,
+    webhook: str = "",
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """The page of the lab behind an executor, for the length of a block; gives what has it look
     again. ``changed`` is called after each command that the page gives; ``still``: looking lets no
@@ -61,10 +63,12 @@ async def page_of_lab(
     try:
         from lab.cli.watch.web.app import LabPage, application, serve
         from lab.cli.watch.web.looking import Looker
+        from lab.cli.watch.web.webhook import Receiver, Webhook
     except ImportError as error:
         raise KeysteadError("KS-API-002", str(error), EXTRA) from None
     of_lab = "" if name == LAB_DEFAULTS.name else f" --name {name}"
     stopped, token = asyncio.Event(), secrets.token_urlsafe(24)
+    receiver = Receiver(webhook) if webhook else None
     bound, address = _bind(port)
     with contextlib.closing(bound):
         looker = Looker(lab, every_s, of_lab, still=still)
@@ -75,13 +79,17 @@ async def page_of_lab(
         app = application(page.routes(), lambda: bound.getsockname()[1], token)
         say(f"the page of {name}: {address}#token={token}")
         say(f"without the token it only shows: {address}    Ctrl-C ends it")
-        serving = asyncio.create_task(serve(app, bound, stopped))
+        tasks = [asyncio.create_task(serve(app, bound, stopped))]
+        if receiver is not None:
+            tasks.append(asyncio.create_task(Webhook(receiver, name, say).follow(looker)))
         try:
             yield looker.look
         finally:
+            for task in tasks[1:]:
+                task.cancel()
             looker.stop()
             stopped.set()
-            await serving
+            await asyncio.wait(tasks)
 
 
 async def serve_run(run: str, at: float, port: int, say: Say) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from chaos.lab import Directory, NodeEntry
 from lab.schema.answers import (
     ActiveFault,
@@ -92,6 +94,13 @@ class CannedLab:
                 crypto=VmCryptoState.UNLOCKED if n else VmCryptoState.LOCKED,
             )
             for n, name in enumerate([*vms, VmName(odd)] if odd else vms)
+        ]
+
+    def count(self, name: NodeName, **counters: int) -> None:
+        """Have a node say that it counted this."""
+        self._nodes = [
+            msgspec.structs.replace(node, counters=counters) if node.node == name else node
+            for node in self._nodes
         ]
 
     async def do(self, command: Command[Any], vcenter: str = "", user: str = "") -> Any:

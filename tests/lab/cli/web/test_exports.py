@@ -14,11 +14,13 @@ import pytest
 from lab.cli.main import run
 from lab.cli.watch.scene import KeyCount
 from lab.runs.store import RunFolder
-from tests.lab.cli.web.asking import Answered, server_for, simulated
+from protocol.terms import NodeName
+from tests.lab.cli.web.asking import Answered, Server, server_for, simulated
 from tests.lab.cli.web.canned import CannedLab
 from tests.tidy.tree import ROOT
 
-ROW = re.compile(r'keystead_[a-z_]+(\{[a-z]+="[A-Za-z_.]+"\})? [0-9.e+]+')
+LABEL = r'[a-z]+="[A-Za-z0-9_.+]+"'
+ROW = re.compile(rf"keystead_[a-z_]+(\{{{LABEL}(,{LABEL})?\}})? [0-9.e+]+")
 
 
 async def test_metrics_have_few_labels_however_large_the_lab_is() -> None:
@@ -43,8 +45,66 @@ async def test_the_board_asks_for_metrics_that_there_are() -> None:
     board = (ROOT / "examples" / "grafana" / "keystead.json").read_text()
     panels = json.loads(board)["panels"]
     asked = {name for one in panels for name in re.findall(r"keystead_\w+", str(one["targets"]))}
-    told = set(re.findall(r"# TYPE (\w+)", (await server_for(CannedLab(3)).ask("/metrics")).text))
-    assert len(panels) == 6 and asked <= told and len(asked) == 6
+    lab = CannedLab(3)
+    lab.count(NodeName("vcenter"), kms_within_1ms=1, kms_total_us=700)
+    text = (await server_for(lab).ask("/metrics")).text
+    told = set(re.findall(r"^(\w+)(?:\{| )", text, re.M))
+    assert len(panels) == 8 and len(asked) == 9
+    assert asked <= told, asked - told
+
+
+async def test_the_latency_of_key_servers_is_a_histogram_by_the_role_of_who_asks() -> None:
+    lab = CannedLab(500)
+    lab.count(
+        NodeName("vcenter"), kms_within_1ms=3, kms_within_50ms=2, kms_beyond=1,
+        kms_total_us=20_000_000, kms_failed=4, requests=9,
+    )  # fmt: skip
+    for host in ("esxi-003", "esxi-004"):
+        lab.count(NodeName(host), kms_within_5ms=1, kms_total_us=2_500)
+    text = (await server_for(lab).ask("/metrics")).text
+    rows = [line for line in text.splitlines() if line.startswith("keystead_kms")]
+    assert all(ROW.fullmatch(row) for row in rows), rows
+    name = "keystead_kms_request_seconds"
+    told = dict(row.rsplit(" ", 1) for row in rows)
+    buckets = [
+        int(count)
+        for row, count in told.items()
+        if row.startswith(f'{name}_bucket{{role="vcenter"')
+    ]
+    assert buckets == [3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 5, 6]
+    assert told[f'{name}_bucket{{role="esxi",le="0.001"}}'] == "0"
+    assert told[f'{name}_bucket{{role="esxi",le="0.005"}}'] == "2"
+    assert (told[f'{name}_sum{{role="vcenter"}}'], told[f'{name}_count{{role="vcenter"}}']) == (
+        "20",
+        "6",
+    )
+    assert told[f'{name}_sum{{role="esxi"}}'] == "0.005"
+    assert told['keystead_kms_requests_failed_total{role="vcenter"}'] == "4"
+    assert len(rows) == 2 * (13 + 2 + 1), "as many series for 500 hosts as for one"
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+async def test_the_latency_of_a_slow_key_server_is_seen() -> None:
+    async with simulated(hosts=1, vms=1, tpm="none") as server:
+        before = await latency(server)
+        assert (
+            await server.do("fault link.delay 'between=[vcenter, kms]' base=400ms --for 10m")
+        ).json["ok"]
+        await server.looker.lab.sleep(400)
+        after = await latency(server)
+    count, seconds = (after[n] - before[n] for n in ("count", "sum"))
+    assert count > 0 and seconds / count > 0.8
+    assert after['bucket,le="0.5"'] - before['bucket,le="0.5"'] == 0
+
+
+async def latency(server: Server) -> dict[str, float]:
+    """What vCenter counted of its key servers."""
+    text = (await server.ask("/metrics")).text
+    rows = re.findall(
+        r'^keystead_kms_request_seconds_(\w+)\{role="vcenter"(.*)\} (.*)$', text, re.M
+    )
+    return {name + more: float(value) for name, more, value in rows}
 
 
 async def test_metrics_of_a_lab_that_is_away() -> None:
