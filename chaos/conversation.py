@@ -87,9 +87,9 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """One message: ``src`` to ``dst`` (empty for an event, which all may hear).
 
     ``kind`` is request, reply, error or event, ``id`` the requester's number of the request (a
-    reply has its request's), ``cause`` the message that led to it. In ``body`` bytes are their
-    fingerprints; ``boxes`` are fingerprints of sealed key material. ``wrong`` tells why bytes on
-    the bus were no message of ours.
+    reply has its request's) in its life ``boot``, ``cause`` the message that led to it. In ``body``
+    bytes are their fingerprints; ``boxes`` are fingerprints of sealed key material. ``wrong`` tells
+    why bytes on the bus were no message of ours.
     """
 
     t: float
@@ -98,6 +98,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     name: str
     id: int = 0
+    boot: int = 0
     cause: str = ""
     body: dict[str, Any] = {}
     boxes: tuple[str, ...] = ()
@@ -168,6 +169,7 @@ def _request(t: float, src: str, dst: str, found: Envelope, kind: str) -> Said:
         kind=kind,
         name=found.name,
         id=found.message_id,
+        boot=found.boot,
         cause=found.cause,
         body=_body(found.body),
         boxes=tuple(map(fingerprint, found.boxes)),

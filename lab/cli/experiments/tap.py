@@ -25,12 +25,17 @@ def tap(
     message: Annotated[str, Parameter(help="Only requests of this name, with their replies.")] = "",
     after: Annotated[str, Parameter(help="Only from this time of the run on, such as 90s.")] = "",
     until: Annotated[str, Parameter(help="Only up to this time of the run.")] = "",
+    otlp: Annotated[
+        str,
+        Parameter(help="Send a span for each request to this OpenTelemetry collector (HTTP)."),
+    ] = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Print the bus messages of a stored run; binary data is shown as fingerprints.
 
     keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
     keystead chaos tap RUN --message AddKeys -o json
+    keystead chaos tap RUN --otlp http://127.0.0.1:4318
     """
     from lab.local.stored.conversation import MessageFilter, read_conversation
 
@@ -41,6 +46,11 @@ def tap(
         until_s=duration("--until", until) if until else float("inf"),
     )
     said = read_conversation(run, wanted)
+    if otlp:
+        from lab.local.stored.spans import send_spans
+
+        say(f"{send_spans(run, _whole(said), otlp)} requests are sent as spans")
+        return
     for one in _whole(said):
         match options.output:
             case Format.JSON | Format.YAML:

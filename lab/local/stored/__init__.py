@@ -9,5 +9,6 @@ Map:
 - ``reports``          reports of stored runs
 - ``run_description``  what is told of every stored run, whatever has made it
 - ``runs``             runs that are stored on this machine
+- ``spans``            its requests as spans of OpenTelemetry
 - ``sweep_runs``       a stored run of the crash sweep, told again
 """
