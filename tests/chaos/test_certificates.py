@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper, HealOutcome
+from chaos.kmip_trust import by_kmip
 from chaos.lab import LabUnderTest
 from chaos.observe.listing import all_providers
 from protocol.crypto.certificates import key_digest
@@ -23,7 +25,13 @@ from protocol.messages.kms import (
     ScopeIdentity,
     TrustIdentity,
 )
-from protocol.messages.vcenter import GenerateKey, KmipPasswords, OpenTransfer, RegisterKmsCluster
+from protocol.messages.vcenter import (
+    GenerateKey,
+    KmipPasswords,
+    KmipServer,
+    OpenTransfer,
+    RegisterKmsCluster,
+)
 from protocol.messages.vcenter.kmip import (
     GenerateSelfSignedClientCert,
     LoseClientKey,
@@ -231,3 +239,17 @@ def test_a_provider_with_a_user_name_is_added_by_a_person(world: World) -> None:
     world.run(lab.ask(lab.vcenter, again))
     assert world.run(keeper.heal_all(with_cure=True)) == HealOutcome(healed=("f",))
     assert makes_a_key(world, "after")
+
+
+def test_servers_are_asked_by_kmip_when_they_are_of_the_lab_and_have_an_address() -> None:
+    entries = (
+        SimpleNamespace(node="kms-1", by_kmip=True),
+        SimpleNamespace(node="b", by_kmip=False),
+    )
+    lab: Any = SimpleNamespace(directory=lambda: SimpleNamespace(nodes=entries))
+    servers = [
+        KmipServer(name=f"{node} {address}", node=NodeName(node), address=address)
+        for node in ("kms-1", "b", "", "outside")
+        for address in ("kmip://x:5696", "")
+    ]
+    assert by_kmip(lab, servers) == (NodeName("kms-1"),)

@@ -169,6 +169,19 @@ def _called(call: ast.Call) -> list[str]:
     return [call.func.id] if isinstance(call.func, ast.Name) else []
 
 
+def numbers_are_given_once(source: Source) -> list[str]:
+    """A second member of an enumeration with the value of a first is only another name for it."""
+    wrong = []
+    for node in statements(source.tree()) if source.python else ():
+        if isinstance(node, ast.ClassDef) and any(
+            ast.unparse(base).endswith(("Enum", "Flag", "Code")) for base in node.bases
+        ):
+            values = [ast.unparse(one.value) for one in node.body if isinstance(one, ast.Assign)]
+            again = sorted({value for value in values if values.count(value) > 1})
+            wrong += [f"{source.path}: {node.name} has {value} twice" for value in again]
+    return wrong
+
+
 def words_belong_here(source: Source) -> list[str]:
     """Nothing that only the machine, the registry or the plans of one day can explain."""
     return [
@@ -188,6 +201,7 @@ RULES: tuple[Rule, ...] = (
     starts_at_the_end,
     named_for_a_noun,
     module_says_what_it_is,
+    numbers_are_given_once,
     package_is_mapped,
     finalisers_close_nothing,
     words_belong_here,

@@ -12,10 +12,11 @@ from chaos.report.axis import Axis, moment, span
 from chaos.report.outcomes import outcomes
 from chaos.report.plots import MOST_DOTS, hypotheses_plot, latency_plot
 from chaos.report.select import MOST_LANES
-from chaos.report.shapes import Picture, Pin, Rect, Text, shorten
+from chaos.report.shapes import Picture, Pin, Rect, ShapeLine, Text, shorten
 from chaos.report.story import Story
 from chaos.report.timeline import LEFT, RIGHT, timeline
 from chaos.report.topology import MOST_HOSTS, topology
+from chaos.report.work import work_plots
 from tests.chaos.oracle.histories import Story as History
 from tests.chaos.oracle.histories import dark
 from tests.chaos.report.tales import Tale, directory, result, story, verdict
@@ -252,6 +253,21 @@ def test_of_very_many_operations_the_slowest_and_the_failed_are_drawn() -> None:
     tips = [s.tip for s in picture.shapes if s.kind == "dot"]
     assert len(tips) < MOST_DOTS and any("900 ms" in tip for tip in tips)
     assert len(texts(picture, "cross")) == 1
+
+
+@pytest.mark.parametrize(("pause", "joined"), [(1.0, True), (2.5, True), (2.6, False)])
+def test_the_work_of_a_node_that_was_idle_begins_again_at_the_bottom(
+    pause: float, joined: bool
+) -> None:
+    tale = Tale()
+    for t in (10.0, 10.0 + pause):
+        tale.add(t, "state", "work", nodes={"kms": (0.5, 1)}, host=(0.0, 0, ""))
+    plots = work_plots(story(tale.records, None))
+    assert plots is not None
+    first, second = [s for s in plots[0].shapes if isinstance(s, ShapeLine) and s.look == "line-0"]
+    assert first.y == plots[0].height - 18.0, "nothing was before"
+    assert ((second.x, second.y) == (first.x2, first.y2)) is joined
+    assert (second.y == first.y) is not joined
 
 
 def test_each_measurement_is_a_dot_or_a_cross_in_the_row_of_its_hypothesis() -> None:

@@ -194,6 +194,15 @@ async def test_a_second_snapshot_of_one_name_is_refused(lab: Lab) -> None:
     assert "vm-01 has a snapshot before already" in str(why)
 
 
+async def test_a_snapshot_that_is_not_there_is_told_with_those_that_are(lab: Lab) -> None:
+    none = await refused(lab, VmSnapshotRemove("vm-01", "before"))
+    assert none.id == "KS-USE-002" and none.fix == "it has none"
+    assert "vm-01 has no snapshot before" in str(none)
+    await lab.do(VmSnapshotCreate("vm-01", "first"))
+    await lab.do(VmSnapshotCreate("vm-01", "second"))
+    assert (await refused(lab, VmSnapshotRemove("vm-01", "before"))).fix == "it has first, second"
+
+
 async def test_a_vm_comes_back_as_it_was(lab: Lab) -> None:
     await lab.do(VmSnapshotCreate("vm-01", "before"))
     assert (await lab.vm("vm-01")).snapshots == ("before",)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from chaos.points import Blow, Happening, When, blows_at
+from lab.simulation.points import CallPlace, Passage, Points
+from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -110,6 +114,29 @@ def test_patterns_meet_their_nth_passage_and_nothing_is_watched_afterwards(
     met = snapshot.run(1, passing.nth)
     assert len(met) == 2
     assert {name.split(":")[2][:4] for name in met} == {"disk", "db.c"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meets"),
+    [
+        ({"node": "esxi-*"}, "node"),
+        ({"function": "archive.*"}, "function"),
+        ({"call": "disk.*"}, "call"),
+        ({"path": "bootbank/*"}, "path"),
+    ],
+)
+def test_each_pattern_is_compared_with_its_own_part(pattern: dict[str, Any], meets: str) -> None:
+    right = {
+        "node": "esxi-001",
+        "function": "archive.Archive.write",
+        "call": "disk.append",
+        "path": "bootbank/state.tgz",
+    }
+    for changed in right:
+        parts = right | {changed: "another"}
+        place = msgspec.convert(parts, CallPlace)
+        struck = Points(cast(SimLab, None), ()).arm(None, **pattern)
+        assert struck.matches(Passage(place, 1, 0.0, 1)) is (changed != meets)
 
 
 def test_each_call_has_its_blows() -> None:

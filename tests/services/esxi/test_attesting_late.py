@@ -42,3 +42,15 @@ async def test_only_services_of_the_configuration_of_now_are_told_of(
     )
     assert await attest(host, ("g",)) is AttestationOutcome.UNREACHABLE
     assert [*host.trust.reports] == told
+
+
+def test_a_failure_counts_for_those_who_waited_for_it_and_for_nobody_later() -> None:
+    state, refused = TrustState(), AttestationOutcome.REFUSED
+    assert state.in_vain_since("g", 0) is None
+    for came in range(3):
+        state.record_attestation("g", refused)
+        assert state.in_vain_since("g", came) is refused, "it ended after this caller came"
+        assert state.in_vain_since("g", came + 1) is None, "this caller came after its end"
+        assert state.in_vain_since("other", came) is None
+    state.record_attestation("g", AttestationOutcome.ATTESTED)
+    assert state.in_vain_since("g", 0) is None

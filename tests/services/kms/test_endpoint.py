@@ -118,6 +118,9 @@ async def test_data_there_and_back(door: Server) -> None:
     assert done.iv is not None
     back = m.Decrypt(key_id=key_id, data=done.data, iv=done.iv, tag=done.tag)
     assert (await door.ask(back, APP)).data == Sealed.of(clear)
+    assert DATA_LIMIT == 65_536
+    most = Sealed.of(KeyMaterial(bytes(DATA_LIMIT)))
+    assert (await door.ask(m.Encrypt(key_id=key_id, data=most, parameters=random), APP)).iv
     large = Sealed.of(KeyMaterial(bytes(DATA_LIMIT + 1)))
     with pytest.raises(InvalidField, match="at most"):
         await door.ask(m.Encrypt(key_id=key_id, data=large, parameters=random), APP)
