@@ -15,7 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, pkcs12
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 
 from protocol.crypto import provider_backup
 from protocol.crypto.der import elements, iterations
@@ -86,6 +92,17 @@ def test_names_of_every_length_are_written(size: int) -> None:
 def test_a_wrong_password_is_told(written: str, read: str) -> None:
     with pytest.raises(InvalidArgument, match="password"):
         read_backup(write_backup(BACKUP, written), read)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_an_encrypted_part_asks_for_no_rounds_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would not be counted; an encrypted key asks for them without an encrypted part."""
+    data, cipher = write_backup(BACKUP, "secret"), BestAvailableEncryption(b"secret")
+    inner = Ed25519PrivateKey.generate().private_bytes(Encoding.DER, PrivateFormat.PKCS8, cipher)
+    assert list(iterations(elements(inner)))
+    monkeypatch.setattr(provider_backup, "_decrypt_part", lambda *_: inner)
+    with pytest.raises(InvalidArgument):
+        read_backup(data, "secret")
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 600])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
 import pytest
 
 from protocol.errors import AlreadyExists, InvalidState, ProductError
 from protocol.terms import HostCryptoState as S
+from services.esxi.configuration.sections import ConfigurationSection
+from services.esxi.crypto_manager import disable
 from services.esxi.crypto_mode import Trigger as T
 from services.esxi.crypto_mode import next_state, state_after_boot
 
@@ -57,3 +63,27 @@ def test_every_step(state: S, trigger: T) -> None:
 def test_a_reboot(before: S, with_key: S, without_key: S) -> None:
     assert state_after_boot(before, host_key_at_hand=True) is with_key
     assert state_after_boot(before, host_key_at_hand=False) is without_key
+
+
+@pytest.mark.parametrize(
+    ("before", "records"),
+    [(I, []), (P, [("crypto.mode", {"old": "prepared", "new": "incapable"})])],
+)
+async def test_a_mode_is_recorded_when_it_changes(
+    before: S, records: list[tuple[str, dict[str, str]]]
+) -> None:
+    told: list[tuple[str, dict[str, str]]] = []
+    host: Any = SimpleNamespace(
+        mode=before,
+        vms={},
+        archive=SimpleNamespace(
+            now=SimpleNamespace(host_key=None),
+            change=lambda **fields: setattr(host, "mode", fields.get("crypto_state", host.mode)),
+        ),
+        keys=MagicMock(),
+        key_sections=lambda: ConfigurationSection(0),
+        save=AsyncMock(),
+        node=SimpleNamespace(record=lambda kind, **fields: told.append((kind, fields))),
+    )
+    await disable(host)
+    assert host.mode is I and told == records
