@@ -146,6 +146,7 @@ def test_a_core_that_is_none_is_told(world: World, final: str, said: str) -> Non
         planned(world, AFTER + f"final: {final}\n" + STAYS)
     told = [f"{p.id}: {p.text}" for p in caught.value.problems]
     assert any(one.startswith(said) for one in told), told
+    assert all(p.place.column > len("final: {") for p in caught.value.problems), told
 
 
 def test_a_core_needs_something_to_hold(world: World) -> None:

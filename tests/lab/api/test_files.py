@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -49,6 +49,26 @@ WORDS = "correct horse battery staple"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret_files, "READ_LIMIT_S", 0.2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda file: Entry(user="vc", password_file=file),
+        lambda file: KmsSetRoot("kms", RootKind.PASSPHRASE, passphrase_file=file),
+        lambda file: ProviderImport(file),
+        lambda file: ProviderImport("/nkp.p12", password_file=file),
+        lambda file: ProviderExport("nkp", file),
+        lambda file: ProviderExport("nkp", "/nkp.p12", password_file=file),
+        lambda file: TrustExport("principal", file),
+        lambda file: TrustImport(file),
+    ],
+)
+def test_a_file_is_named_by_its_whole_path(make: Callable[[str], object]) -> None:
+    """The lab has another working folder than who names the file."""
+    make("/there/file")
+    with pytest.raises(KeysteadError, match="absolute"):
+        make("there/file")
 
 
 @pytest.fixture
