@@ -74,12 +74,16 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def code_version() -> str:
     """Digest of all Python and YAML sources of this tree: what a replay depends on."""
-    digest = hashlib.sha256()
+    digest, root = hashlib.sha256(), str(ROOT)
     for package in ("protocol", "services", "chaos", "lab"):
-        for path in sorted((ROOT / package).rglob("*")):
-            if path.suffix in (".py", ".yaml"):
-                digest.update(str(path.relative_to(ROOT)).encode())
-                digest.update(path.read_bytes())
+        for folder, folders, found in os.walk(os.path.join(root, package)):
+            folders.sort()
+            for name in sorted(found):
+                if name.endswith((".py", ".yaml")):
+                    path = os.path.join(folder, name)
+                    digest.update(path.removeprefix(root).encode())
+                    with open(path, "rb") as file:
+                        digest.update(file.read())
     return digest.hexdigest()[:16]
 
 
