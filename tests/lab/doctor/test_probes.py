@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -9,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lab.brokers.program import OVERRIDE, probe
 from lab.cli.main import run
 from lab.doctor import probes as doctor
+from lab.doctor import size
 from lab.doctor.findings import DoctorFinding, DoctorHealth
 from lab.state.state_folder import LabFolder, LabRecord
 from services.runtime.forking.packets import MARK
@@ -37,9 +40,22 @@ def bad(
 # A healthy machine -------------------------------------------------------------------------
 
 
+@pytest.fixture
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of this machine are those that this one has started; its memory is enough."""
+    me, processes = psutil.Process(), psutil.process_iter
+
+    def mine(attributes: list[str]) -> Iterator[psutil.Process]:
+        pids = {child.pid for child in me.children(recursive=True)}
+        return (one for one in processes(attributes) if one.pid in pids)
+
+    monkeypatch.setattr(psutil, "process_iter", mine)
+    monkeypatch.setattr(size, "free_mib", lambda: 64 << 10)
+
+
 @pytest.mark.lab
 @pytest.mark.tpm
-def test_here_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_here_all_is_well(nobody_else: None, capsys: pytest.CaptureFixture[str]) -> None:
     findings = doctor.examine("nobody", 3)
     assert [f for f in findings if f.health is not DoctorHealth.OK or f.fix] == []
     assert run(["doctor", "-o", "json"]) == 0
@@ -211,6 +227,17 @@ def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
     try:
         assert until(lambda: doctor.stale_processes().health is DoctorHealth.PROBLEM, 5)
         bad(doctor.stale_processes(), str(child.pid), f"kill {child.pid}")
+    finally:
+        child.communicate(b"\n")
+
+
+def test_a_process_under_its_owner_was_not_left_behind(nobody_else: None) -> None:
+    words = [MARK, "7", str(os.getpid())]
+    child = subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE)
+    try:
+        shown = Path(f"/proc/{child.pid}/cmdline")
+        assert until(lambda: MARK.encode() in shown.read_bytes(), 5)
+        assert doctor.stale_processes().health is DoctorHealth.OK
     finally:
         child.communicate(b"\n")
 
