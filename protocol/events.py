@@ -60,6 +60,8 @@ class EventTypeId(StrEnum):
     TPM2_CONNECTION = "esx.problem.hardware.tpm2.connection"
     TPM2_OWNERSHIP = "esx.problem.hardware.tpm2.ownership"
     TPM2_PROVISIONING = "esx.problem.hardware.tpm2.provisioning"
+    VM_REGISTERED = "vim.event.VmRegisteredEvent"
+    VM_REMOVED = "vim.event.VmRemovedEvent"
     VM_CLONED = "vim.event.VmClonedEvent"
     VM_RELOCATED = "vim.event.VmRelocatedEvent"
     VM_RELOCATE_FAILED = "vim.event.VmRelocateFailedEvent"

@@ -374,6 +374,18 @@ def attestation_failed(host: NodeName, event: EventTypeId, why: str) -> EventDra
     return EventDraft(event=event, text=f"The TPM of host {host} is not accepted: {why}", host=host)
 
 
+def vm_registered(vm: VmName, host: NodeName) -> EventDraft:
+    """A VM whose files were there is in the inventory (RegisterVM_Task)."""
+    text = f"Registered virtual machine {vm} on {host}"
+    return EventDraft(event=EventTypeId.VM_REGISTERED, text=text, host=host, vm=vm)
+
+
+def vm_removed(vm: VmName, host: NodeName) -> EventDraft:
+    """A VM has left the inventory: it was unregistered or destroyed."""
+    text = f"Removed {vm} on {host} from the inventory"
+    return EventDraft(event=EventTypeId.VM_REMOVED, text=text, host=host, vm=vm)
+
+
 def vtpm_added(vm: VmName, host: NodeName) -> EventDraft:
     text = f"Reconfigured {vm} on {host}: a virtual TPM was added"
     return EventDraft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)

@@ -132,23 +132,49 @@ class PastTask(_Task):
         self.inventory, self.row = inventory, row
 
 
+_TYPED = {
+    f"vim.event.{kind._wsdlName}": kind
+    for kind in (vim.event.VmRegisteredEvent, vim.event.VmRemovedEvent)
+}
+"""Events of a type of their own, by their ids; all others are ``EventEx``."""
+_ID_OF = {kind: event for event, kind in _TYPED.items()}
+
+
+def _type_id(event: Any) -> str:
+    """The id by which filters select an event."""
+    return _ID_OF.get(type(event)) or str(event.eventTypeId)
+
+
+def _severity(event: Any) -> str:
+    return "info" if type(event) in _ID_OF else str(event.severity)
+
+
 def event_of(inventory: Any, row: answers.LoggedEvent) -> Any:
-    """An event of the log as ``EventEx`` with the id of the product."""
+    """An event of the log: of its own type where the product has a simple one (``_TYPED``), else an
+    ``EventEx`` with the id of the product. A VM that has gone keeps its reference."""
+    event = str(row.event.value)
     host = inventory.hosts.get(str(row.host)) if row.host else None
     vm = inventory.vms.get(str(row.vm)) if row.vm else None
     thing = vm or host
-    found = vim.event.EventEx(
-        key=row.sequence, chainId=row.sequence, createdTime=when(row.at), userName="",
-        eventTypeId=str(row.event.value), fullFormattedMessage=row.text, message=row.text,
-        severity="error" if _is_bad(str(row.event.value)) else "info",
-        datacenter=vim.event.DatacenterEventArgument(
+    about = {
+        "key": row.sequence, "chainId": row.sequence, "createdTime": when(row.at), "userName": "",
+        "fullFormattedMessage": row.text, "datacenter": vim.event.DatacenterEventArgument(
             name=inventory.datacenter.name, datacenter=inventory.datacenter.ref
         ),
-    )  # fmt: skip
+    }  # fmt: skip
+    kind = _TYPED.get(event)
+    if kind is not None:
+        found = kind(**about, template=False)
+    else:
+        severity = "error" if _is_bad(event) else "info"
+        found = vim.event.EventEx(**about, eventTypeId=event, message=row.text, severity=severity)
     if host is not None:
         found.host = vim.event.HostEventArgument(name=host.name, host=host.ref)
-    if vm is not None:
-        found.vm = vim.event.VmEventArgument(name=vm.name, vm=vm.ref)
+    if row.vm:
+        ref = vm.ref if vm is not None else vim.VirtualMachine(own_id("vm", str(row.vm), "vm-"))
+        found.vm = vim.event.VmEventArgument(name=str(row.vm), vm=ref)
+    if kind is not None:
+        return found
     if thing is not None:
         found.objectId, found.objectName = thing.id, thing.name
         found.objectType = thing.kind
@@ -199,13 +225,16 @@ def _event_places(inventory: Any, event: Any) -> list[Any]:
     return [one for one in found if one is not None]
 
 
+_VIM = "vim.event."
+
+
 def _select_events(inventory: Any, events: Sequence[Any], filter_: Any) -> list[Any]:
     found = list(events)
-    types = list(filter_.eventTypeId or ())
-    if types:
-        found = [e for e in found if e.eventTypeId in types]
+    types = {str(one) for one in filter_.eventTypeId or ()}
+    if types:  # of vim25's own also without the package: VmRemovedEvent
+        found = [e for e in found if {_type_id(e), _type_id(e).removeprefix(_VIM)} & types]
     if filter_.category:
-        found = [e for e in found if e.severity in filter_.category]
+        found = [e for e in found if _severity(e) in filter_.category]
     if filter_.userName is not None and filter_.userName.userList:
         found = [e for e in found if e.userName in filter_.userName.userList]
     found = [e for e in found if _in_time(e.createdTime, filter_.time)]
@@ -374,7 +403,20 @@ class EventManager(Managed):
                     formatOnHost="",
                     formatOnVm="",
                     fullFormat="{eventTypeId}",
-                )
+                ),
+                *(
+                    vim.event.EventDescription.EventDetail(
+                        key=kind,
+                        description="A VM entered or left the inventory",
+                        category="info",
+                        formatOnDatacenter="",
+                        formatOnComputeResource="",
+                        formatOnHost="",
+                        formatOnVm="",
+                        fullFormat="{vm.name}",
+                    )
+                    for kind in _TYPED.values()
+                ),
             ],
         ),
         "maxCollector": lambda e: 100,

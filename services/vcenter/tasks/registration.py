@@ -25,6 +25,7 @@ from protocol.errors import (
 from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnregisterVm
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
+from services.vcenter import events
 from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
@@ -68,6 +69,7 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: TaskCaller) -> V
         Edit(DatabaseTable.VM, vm.vm, lambda _: row, of_host=session.host),
         *cancel_releases(vm.keys),
         *grant_keys(vm.vm, row.cluster, keys_from_vcenter(vm.keys, vc.inventory.lock_types())),
+        events=[events.vm_registered(vm.vm, session.host)],
     )
     if vm.keys:
         await _bring_keys(vc, session, vm.vm)
@@ -152,6 +154,7 @@ async def _leave(vc: VCenter, row: VmRow) -> None:
         drop(DatabaseTable.VM, row.name),
         *release_keys(row.keys, hosts),
         *end_grants(row.name, row.keys),
+        events=[events.vm_removed(row.name, row.host)],
     )
     if row.keys:
         for host in hosts:

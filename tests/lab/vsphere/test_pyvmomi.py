@@ -188,7 +188,9 @@ def test_a_cut_key_server_is_red_and_its_keys_are_unreachable(si: Any, served: S
         result = manager.GenerateKey(vim.encryption.KeyProviderId(id="kms-provider"))
         assert result.success is False and result.reason
         events = si.content.eventManager.QueryEvents(vim.event.EventFilterSpec())
-        assert "com.vmware.vc.kms.crypto.Unreachable" in {e.eventTypeId for e in events}
+        assert "com.vmware.vc.kms.crypto.Unreachable" in {
+            getattr(e, "eventTypeId", "") for e in events
+        }
     finally:
         served.do(c.Heal((fault,), all=False))
         served.run(lambda: served.lab.sleep(600.0))
@@ -252,6 +254,35 @@ def test_events_are_paged_both_ways(si: Any) -> None:
     collector.DestroyCollector()
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         collector.ReadNextEvents(1)
+
+
+def test_a_vm_that_leaves_the_inventory_and_comes_back_is_in_the_log(si: Any) -> None:
+    manager, spec = si.content.eventManager, vim.event.EventFilterSpec
+    vm = _vm(si, "vm-05")
+    host, folder = vm.runtime.host, vm.parent
+    old = manager.CreateCollectorForEvents(spec(eventTypeId=["VmRemovedEvent"]))
+    every = manager.CreateCollectorForEvents(spec())
+    every.ResetCollector()
+    assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
+    reference = vm._moId
+    vm.UnregisterVM()
+    path = "[datastore-cluster-a] vm-05/vm-05.vmx"
+    task = folder.RegisterVM_Task(path, None, False, host.parent.resourcePool, host)
+    assert WaitForTask(task, si=si) == "success"
+    types = (vim.event.VmRemovedEvent, vim.event.VmRegisteredEvent)
+    removed, registered = (e for e in every.ReadNextEvents(100) if isinstance(e, types))
+    assert isinstance(removed, types[0]) and isinstance(registered, types[1])
+    for event in (removed, registered):
+        assert (event.vm.name, event.vm.vm._moId, event.host.name) == (
+            "vm-05",
+            reference,
+            host.name,
+        )
+        assert event.template is False and "vm-05" in event.fullFormattedMessage
+    assert removed.key in [e.key for e in old.ReadNextEvents(100)]
+    both = spec(eventTypeId=["vim.event.VmRemovedEvent", "vim.event.VmRegisteredEvent"])
+    assert [e.key for e in manager.QueryEvents(both)][-2:] == [removed.key, registered.key]
+    assert WaitForTask(_vm(si, "vm-05").PowerOnVM_Task(), si=si) == "success"
 
 
 def test_a_wrong_password_and_a_session_that_ended_are_refused(served: Served) -> None:

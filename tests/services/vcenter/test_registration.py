@@ -31,6 +31,7 @@ from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
     KmipState,
+    NodeName,
     PowerState,
     VmConnectionState,
     VmCryptoState,
@@ -72,6 +73,28 @@ def test_the_key_of_a_vm_that_left_leaves_every_host_and_stays_at_the_server(
     rig.sleep(400)
     assert [vm.vm for vm in rig.do(ListVms()).vms] == [VM2]
     assert set(rig.hosts[B].cache) == set(rig.hosts[A].cache)
+
+
+def test_what_enters_and_leaves_the_inventory_is_in_the_log_once(rig: Rig) -> None:
+    def told(mark: int) -> list[tuple[EventTypeId, VmName | None, NodeName | None]]:
+        ours = (EventTypeId.VM_REGISTERED, EventTypeId.VM_REMOVED)
+        return [(e.event, e.vm, e.host) for e in rig.events(mark) if e.event in ours]
+
+    rig.up(A, B)
+    rig.vm()
+    mark = rig.mark()
+    host = rig.vm_info().host
+    for _ in range(2):
+        rig.do(UnregisterVm(vm=VM))
+    assert told(mark) == [(EventTypeId.VM_REMOVED, VM, host)]
+    mark = rig.mark()
+    for _ in range(2):
+        rig.do(RegisterVm(vm=VM, cluster=CLUSTER))
+    assert told(mark) == [(EventTypeId.VM_REGISTERED, VM, rig.vm_info().host)]
+    mark = rig.mark()
+    for _ in range(2):
+        rig.do(DestroyVm(vm=VM))
+    assert [event for event, *_ in told(mark)] == [EventTypeId.VM_REMOVED]
 
 
 def test_a_host_that_was_away_drops_the_key_when_it_is_back(rig: Rig) -> None:
