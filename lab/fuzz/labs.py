@@ -29,6 +29,7 @@ _SERVERS: Final[tuple[tuple[int, Literal["", "async", "forward"]], ...]] = (
 _WITH_SERVERS: Final = ("default", "kmip", "ha", "vsan")
 _WITH_PROVIDERS: Final = ("default", "kmip", "ha")
 _WITH_CLUSTERS: Final = ("default", "kmip", "native", "ha")
+_WITH_WRAPPED_KEYS: Final = ("default", "kmip", "ha", "vsan", "two-vcenters")
 _WITHOUT_TPMS: Final = ("default", "kmip", "native")
 
 
@@ -64,6 +65,8 @@ def draw_lab(world: CampaignWorld, number: int) -> CampaignWorld:
     )
     if likely(0.3, _WITHOUT_TPMS):
         made = msgspec.structs.replace(made, without_tpm=1 + draws.below(hosts - 1))
+    if flavour in _WITH_WRAPPED_KEYS and Draws(number, "lab/keys").unit() < 0.35:
+        made = msgspec.structs.replace(made, key_type="wrappedKey")
     return made
 
 

@@ -28,8 +28,9 @@ class CampaignWorld(msgspec.Struct, frozen=True, kw_only=True):
     whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
     ``providers``: standard ones, the others with a key server each. ``clusters`` are like the first
     one; ``hosts`` and ``vms`` are those of each. ``without_tpm``: the last hosts of a cluster.
-    ``bus``: its servers. ``knobs`` are those of the lab. ``drawn``: each seed has a lab of its own
-    (``lab.fuzz.labs``), and what is said here of labs does not matter."""
+    ``key_type``: what standard providers make; empty: what the lab says. ``bus``: its servers.
+    ``knobs`` are those of the lab. ``drawn``: each seed has a lab of its own (``lab.fuzz.labs``),
+    and what is said here of labs does not matter."""
 
     lab: Flavour = "default"
     hosts: int = 4
@@ -41,6 +42,7 @@ class CampaignWorld(msgspec.Struct, frozen=True, kw_only=True):
     providers: int = 1
     clusters: int = 1
     without_tpm: int = 0
+    key_type: Literal["", "rawKey", "wrappedKey"] = ""
     bus: int = 1
     drawn: bool = False
     mix: Mix = Mix(rare=True)
@@ -59,6 +61,8 @@ class CampaignWorld(msgspec.Struct, frozen=True, kw_only=True):
         fields |= {name: count for name, count in several.items() if count > 1}
         if self.without_tpm:
             fields["without_tpm"] = self.without_tpm
+        if self.key_type:
+            fields["key_type"] = self.key_type
         if self.bus > 1:
             fields["bus"] = {"servers": self.bus}
         if self.knobs:
@@ -75,6 +79,7 @@ class CampaignWorld(msgspec.Struct, frozen=True, kw_only=True):
             (self.kms > 1, f"{self.kms} key servers{mode}"),
             (self.providers > 1, f"{self.providers} providers"),
             (self.without_tpm > 0, f"{self.without_tpm} without TPM"),
+            (self.key_type == "wrappedKey", "wrapped keys"),
             (self.bus > 1, f"{self.bus} bus servers"),
             (not self.persistence, "no persistence"),
         ]

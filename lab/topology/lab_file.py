@@ -134,10 +134,10 @@ def _at(where: str, place: TextPlace) -> str:
 
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``hosts``, ``vms``, ``pack``, ``tpm``, ``without_tpm``, ``kms``, ``providers``, ``clusters``,
-    ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus``, ``service_times``
-    and ``serve`` over what the file says. Those about hosts and clusters change every cluster, but
-    for ``tpm``, which gives no TPM to hosts without one."""
+    """``hosts``, ``vms``, ``pack``, ``tpm``, ``without_tpm``, ``kms``, ``providers``, ``key_type``,
+    ``clusters``, ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus``,
+    ``service_times`` and ``serve`` over what the file says. Those about hosts and clusters change
+    every cluster, but for ``tpm``, which gives no TPM to hosts without one."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
     if wanted.get("serve") is True and made.get("serve"):
@@ -154,6 +154,8 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         made.update(_with_key_servers(made, wanted.pop("kms")))
     if "providers" in wanted:
         made.update(_with_providers(made, wanted.pop("providers")))
+    if "key_type" in wanted:
+        made.update(_with_key_type(made, wanted.pop("key_type")))
     if "tpm" in wanted:
         made.update(with_option(made, wanted.pop("tpm")))
     if "clusters" in wanted:
@@ -238,6 +240,21 @@ def _with_providers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
         servers.append({**servers[0], "name": server})
         providers.append({**providers[0], "name": provider, "servers": [server], "default": False})
     return {"kms": servers, "providers": providers}
+
+
+def _with_key_type(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
+    """Every standard provider makes keys of that type by default, and vCenters are of 9.0, the
+    first release that can (KEY-06)."""
+    providers = [
+        {**one, "default_key_type": wanted} if one.get("type", "standard") == "standard" else one
+        for one in data.get("providers") or ()
+    ]
+    if providers == list(data.get("providers") or ()):
+        raise KeysteadError("KS-USE-003", "key_type: this lab has no standard key provider")
+    return {
+        "providers": providers,
+        "vcenters": [{**one, "version": "9.0"} for one in data.get("vcenters") or ()],
+    }
 
 
 def _with_clusters(data: Mapping[str, Any], wanted: object) -> list[Any]:

@@ -36,6 +36,16 @@ def test_no_secret_is_left_anywhere(workers: ForkServer, tpm: str) -> None:
 
 
 @pytest.mark.slow
+def test_no_wrapping_key_and_no_key_under_it_is_left_anywhere(workers: ForkServer) -> None:
+    found, looked, secrets = run_in_worker(life, "model", False, "wrappedKey", server=workers)
+    assert secrets > 40 and looked.keys() >= KINDS
+    assert leaks(found) == []
+    found, _, _ = run_in_worker(life, "model", True, "wrappedKey", server=workers)
+    wrapping = {find.form for find in leaks(found) if "kms.operations.key_creation" in find.secret}
+    assert {"hex", "repr"} <= wrapping
+
+
+@pytest.mark.slow
 def test_a_key_planted_in_each_kind_of_place_is_found(workers: ForkServer) -> None:
     found, _, _ = run_in_worker(life, "model", True, server=workers)
     where = {find.kind for find in leaks(found)}

@@ -28,15 +28,18 @@ A = TypeVar("A")
 SHORT = Path(__file__).with_name("short.yaml")
 
 
-def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
+def life(
+    tpm: str, leaky: bool, key_type: str | None = None
+) -> tuple[list[Find], dict[str, int], int]:
     """What a scan finds after the story and a short run; bytes looked at by kind of place; how
-    many secrets there were. ``leaky``: with a key planted in every kind of place."""
+    many secrets there were. ``leaky``: with a key planted in every kind of place. ``key_type``: of
+    the keys that the provider makes."""
     ledger.keep()
     if leaky:
         apply_patch("tests.mutations.bugs:key_leaks")
     wire: list[SearchedPlace] = []
     notes: list[bytes] = []
-    topology = plan(load("default", hosts=3, vms=4, tpm=tpm))
+    topology = plan(load("default", hosts=3, vms=4, tpm=tpm, key_type=key_type))
     lab = SimLab(topology, 7, tap=lambda *message: wire.append(bus_place(*message)))
 
     async def keep(data: bytes) -> None:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 MOST_SEEDS = 10_000_000
 
 Mode = Literal["async", "forward"]
+KeyKind = Literal["rawKey", "wrappedKey"]
 Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
 
 
-_OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence")
+_OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence", "key_type")
 """LabOptions that describe the lab: any of them fixes one lab for all seeds."""
 
 
@@ -44,9 +45,10 @@ def fuzz(
     kms: Annotated[
         int | None, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")
     ] = None,
-    kms_mode: Annotated[Mode | None, Parameter(help="Replication mode of key servers.")] = None,
+    kms_mode: Annotated[Mode | None, Parameter(help="Their replication mode.")] = None,
     lab: Annotated[Shipped | None, Parameter(help="Shipped lab. Default: random.")] = None,
     persistence: Annotated[bool | None, Parameter(help="Key persistence of the hosts.")] = None,
+    key_type: Annotated[KeyKind | None, Parameter(help="Keys of standard providers.")] = None,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only this fault; can be repeated.")] = (),
     patch: Annotated[
         str, Parameter(help="Patch to apply first: a Python module or `module:function`.")
@@ -77,7 +79,7 @@ def fuzz(
     from lab.local.fuzzing import Fuzzing
 
     _check_kinds(kinds)
-    chosen = (lab, hosts, vms, kms, kms_mode, persistence)
+    chosen = (lab, hosts, vms, kms, kms_mode, persistence, key_type)
     said = {k: v for k, v in zip(_OF_LAB, chosen, strict=True) if v is not None}
     mix = Mix(kinds=kinds or RANDOM, rare=not kinds)
     world = CampaignWorld(**said, tpm=tpm, patch=patch, drawn=not said, mix=mix)  # type: ignore[arg-type]

@@ -11,6 +11,10 @@ from chaos.faults import FAULTS
 from chaos.workload import OPERATIONS
 from lab.fuzz.labs import CHUNK, LABS, by_lab, draw_lab, number_of
 from lab.fuzz.world import CampaignWorld
+from lab.schema.errors import KeysteadError
+from lab.topology.lab_file import load
+from protocol.messages.vcenter import KeySpec
+from protocol.terms import KeyType
 
 DRAWN = CampaignWorld(drawn=True)
 
@@ -28,7 +32,7 @@ def test_every_lab_can_be_made_and_they_differ_in_all_that_is_drawn() -> None:
     assert len({one.describe_lab() for one in labs}) > LABS * 3 // 4
     for field in ("lab", "hosts", "vms", "kms", "kms_mode", "providers", "clusters"):
         assert len({getattr(one, field) for one in labs}) > 1, field
-    for field in ("without_tpm", "bus", "persistence"):
+    for field in ("without_tpm", "bus", "persistence", "key_type"):
         assert len({getattr(one, field) for one in labs}) > 1, field
 
 
@@ -42,6 +46,17 @@ def test_what_a_lab_is_told_to_have_it_has() -> None:
     assert made.describe_lab() == (
         "default, 2 clusters, 3 hosts, 3 VMs, 2 providers, 1 without TPM, 3 bus servers"
     )
+
+
+def test_wrapped_keys_are_those_of_standard_providers_of_a_vcenter_9() -> None:
+    made = CampaignWorld(providers=2, key_type="wrappedKey")
+    topology = made.topology()
+    specs = [provider.keys for provider in topology.providers]
+    assert [isinstance(one, KeySpec) and one.key_type for one in specs] == [KeyType.WRAPPED] * 2
+    assert [one.version for one in load("default", **made.use["with"]).vcenters] == ["9.0"]
+    assert made.describe_lab() == "default, 4 hosts, 8 VMs, 2 providers, wrapped keys"
+    with pytest.raises(KeysteadError, match="no standard key provider"):
+        CampaignWorld(lab="native", key_type="wrappedKey").topology()
 
 
 def test_the_mix_and_the_patch_of_a_campaign_hold_in_every_lab() -> None:
