@@ -51,13 +51,13 @@ def near_their_end_behind_services(
 
 
 def _near(
-    shown: Iterable[_Certificate], told: Collection[str], until: float, *, behind_services: bool
+    shown: Iterable[_Certificate], reported: Collection[str], until: float, *, behind_services: bool
 ) -> dict[str, EventDraft]:
     found: dict[str, EventDraft] = {}
     for one in shown:
         digest = hashlib.sha256(one.der).hexdigest()
         _, end = certificates.validity(one.der)
-        if end <= until and digest not in told and digest not in found:
+        if end <= until and digest not in reported and digest not in found:
             found[digest] = certificate_ends(
                 one.provider,
                 certificates.common_name(one.der),

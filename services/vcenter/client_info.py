@@ -132,7 +132,9 @@ def vm_info(
         with_memory=row.with_memory or msgspec.UNSET,
         template=True if row.template else msgspec.UNSET,
         not_granted=not_granted or msgspec.UNSET,
-        migrate_encryption=told if (told := stream_policy(row)) is not _USUAL else msgspec.UNSET,
+        migrate_encryption=policy
+        if (policy := stream_policy(row)) is not _USUAL
+        else msgspec.UNSET,
     )
 
 
@@ -163,14 +165,14 @@ def provider_info(
     """``status`` is gray where health does not come from key servers that vCenter asks; ``health``
     of one with presence on hosts, with the ids of its details."""
     native = row.native
-    asked = CAPABILITIES[row.management_type].has_key_servers
+    has_servers = CAPABILITIES[row.management_type].has_key_servers
     return ProviderInfo(
         provider=row.name,
         management_type=row.management_type,
         servers=row.servers,
         default=row.default,
         default_of=default_of,
-        status=contacts.status(row.name, row.servers) if asked else UNKNOWN_STATUS,
+        status=contacts.status(row.name, row.servers) if has_servers else UNKNOWN_STATUS,
         contacts=contacts.rows(row.name, row.servers),
         health=health[0],
         details=health[1],

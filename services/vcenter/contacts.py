@@ -45,7 +45,7 @@ class KeyServerContacts:
         self._found[provider, server] = _Contact(True, self._clock.now())
         was_down = self._down_at.pop(provider, None) is not None
         if before is None or not before.answered:
-            self._say(provider, server, reachable=True)
+            self._record_reachability(provider, server, reachable=True)
         if was_down:
             self._recovered()
 
@@ -55,7 +55,7 @@ class KeyServerContacts:
         at = None if before is None else before.at
         self._found[provider, server] = _Contact(False, at, why)
         if before is None or before.answered:
-            self._say(provider, server, reachable=False)
+            self._record_reachability(provider, server, reachable=False)
             await self._emit(events.unreachable(provider, server, why))
 
     def all_failed(self, provider: ProviderId) -> None:
@@ -101,7 +101,7 @@ class KeyServerContacts:
         for key in [key for key in self._found if key[0] == provider]:
             del self._found[key]
 
-    def _say(self, provider: ProviderId, server: str, *, reachable: bool) -> None:
+    def _record_reachability(self, provider: ProviderId, server: str, *, reachable: bool) -> None:
         self._node.record(
             "provider.contact",
             level="info" if reachable else "warning",

@@ -48,12 +48,12 @@ class HealthChecks:
     async def _run(self) -> None:
         while True:
             await self._ticker.next()
-            asked = [
+            checked = [
                 row
                 for row in self._inventory.providers.values()
                 if CAPABILITIES[row.management_type].has_key_servers
             ]
-            await for_each(asked, self._check, name="health")
+            await for_each(checked, self._check, name="health")
 
     async def _check(self, row: ProviderRow) -> None:
         try:
@@ -70,7 +70,7 @@ class HealthChecks:
             self._node.record(
                 "inventory.save_failed", level="warning", provider=row.name, reason=str(error)
             )
-        await self._tell_of_ends(row.name)
+        await self._report_expiring_certificates(row.name)
         now = self._inventory.providers.get(row.name)
         if now is None:  # the provider was deleted meanwhile
             self._recorded.pop(row.name, None)
@@ -91,7 +91,7 @@ class HealthChecks:
                 "wrapping_key.not_rotated", level="warning", provider=name, reason=str(error)
             )
 
-    async def _tell_of_ends(self, name: ProviderId) -> None:
+    async def _report_expiring_certificates(self, name: ProviderId) -> None:
         """STD-07: an event for each certificate of the provider that expires soon, once."""
         row = self._inventory.providers.get(name)
         if row is None:

@@ -433,8 +433,8 @@ _SEAL_BYTES: Final = 16
 
 
 def _digest(table: DatabaseTable, name: str, text: str) -> int:
-    said = f"{table}/{name}|{text}".encode()
-    return int.from_bytes(hashlib.blake2b(said, digest_size=_SEAL_BYTES).digest())
+    content = f"{table}/{name}|{text}".encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest())
 
 
 def _read_seal(connection: sqlite3.Connection) -> int | None:

@@ -82,8 +82,8 @@ class ProviderHandlers(Service):
 
     def check(self, peer: Peer, message: Request[Any]) -> None:
         """``NoPermission`` unless the sender has the privileges in the table for this message."""
-        asked_for = privileges_for(message, self.vcenter.inventory.vms)
-        self.caller(peer).check(asked_for, type(message).__name__)
+        privileges = privileges_for(message, self.vcenter.inventory.vms)
+        self.caller(peer).check(privileges, type(message).__name__)
 
     async def task(
         self, peer: Peer, subject: str, message: Request[Any], work: Coroutine[Any, Any, T]

@@ -130,7 +130,7 @@ from services.vcenter.tasks import (
     vsan,
     vtpm,
 )
-from services.vcenter.tasks.departure import clear_registrations, settle, tell_stayed
+from services.vcenter.tasks.departure import cancel_arrival, clear_registrations, settle
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust.handlers import VcenterTrustHandlers
 from services.vcenter.vcenter import VCenter
@@ -645,7 +645,7 @@ class Relocations:
             if now.state is Relocation.LEAVING:
                 await settle(self._vc, now)
             elif now.state is Relocation.STAYED:
-                await tell_stayed(self._vc, now)
+                await cancel_arrival(self._vc, now)
             else:
                 await clear_registrations(self._vc, now)
 

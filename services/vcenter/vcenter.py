@@ -220,20 +220,20 @@ class VCenter:
         return row
 
     def provider_for(
-        self, asked: ProviderId | None, cluster: ClusterName | None = None
+        self, requested: ProviderId | None, cluster: ClusterName | None = None
     ) -> ProviderId:
         """The provider of a task: the requested one, else the default of the cluster (STD-02).
 
         ``NotFound`` when there is none of that name, ``InvalidState`` without a default.
         """
-        if asked is None:
+        if requested is None:
             default = self.inventory.default_provider(cluster)
             if default is None:
                 raise InvalidState("there is no default key provider; name one or set a default")
             return default.name
-        if asked not in self.inventory.providers:
-            raise NotFound(f"there is no key provider {asked}")
-        return asked
+        if requested not in self.inventory.providers:
+            raise NotFound(f"there is no key provider {requested}")
+        return requested
 
     # ---- answers for clients
     # ------------------------------------------------------------------------

@@ -52,10 +52,10 @@ class HostAttestation:
         rng: Rng,
         inventory: Inventory,
         sessions: HostSessions,
-        asked: PassQueue,
+        passes: PassQueue,
     ) -> None:
         self._node, self._clock, self._rng = node, clock, rng
-        self._inventory, self._sessions, self._asked = inventory, sessions, asked
+        self._inventory, self._sessions, self._passes = inventory, sessions, passes
 
     def start(self) -> None:
         """Process the requests from now on."""
@@ -64,9 +64,9 @@ class HostAttestation:
 
     async def _serve(self) -> None:
         while True:
-            order = await self._asked.take()
-            self._asked.begin_pass(order.host)
-            self._asked.end_pass(order.host, whole=await self._look(order.host))
+            order = await self._passes.take()
+            self._passes.begin_pass(order.host)
+            self._passes.end_pass(order.host, whole=await self._look(order.host))
 
     async def _look(self, host: NodeName) -> bool:
         """Attest one host. False when the host did not answer: the next contact repeats it."""
@@ -77,7 +77,7 @@ class HostAttestation:
         try:
             judgement = await self._judge(session, known)
         except UNANSWERED:
-            self._asked.cut_short(host)
+            self._passes.cut_short(host)
             return False
         if judgement is not None and session.name == name:
             try:
@@ -86,7 +86,7 @@ class HostAttestation:
                 self._node.record(
                     "inventory.save_failed", level="warning", host=host, reason=str(error)
                 )
-                self._asked.cut_short(host)
+                self._passes.cut_short(host)
                 return False
         return True
 

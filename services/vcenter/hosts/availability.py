@@ -24,7 +24,7 @@ class HaConfigurations:
 
     def __init__(self, node: VcenterNode, inventory: Inventory) -> None:
         self._node, self._inventory = node, inventory
-        self._told: dict[NodeName, tuple[str, HaConfiguration | None]] = {}
+        self._sent: dict[NodeName, tuple[str, HaConfiguration | None]] = {}
 
     async def hand_out(self, session: HostSession) -> None:
         """Send the host its cluster's configuration; nothing if HA was never on.
@@ -36,8 +36,8 @@ class HaConfigurations:
         if cluster is None or not cluster.ha_epoch:
             return
         wanted = self._configuration(cluster)
-        if self._told.get(session.host) != (session.name, wanted):
-            await self._tell(session, wanted)
+        if self._sent.get(session.host) != (session.name, wanted):
+            await self._send(session, wanted)
 
     async def take_back(self, session: HostSession) -> None:
         """Stop the agent of a host that is about to leave its cluster.
@@ -45,14 +45,14 @@ class HaConfigurations:
         A refusal of the host is recorded. Raises when it does not answer: which VMs run there is
         unknown then, so the host stays until it is notResponding.
         """
-        if session.host in self._told:
-            await self._tell(session, None)
+        if session.host in self._sent:
+            await self._send(session, None)
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory."""
-        self._told.pop(host, None)
+        self._sent.pop(host, None)
 
-    async def _tell(self, session: HostSession, wanted: HaConfiguration | None) -> None:
+    async def _send(self, session: HostSession, wanted: HaConfiguration | None) -> None:
         name = session.name
         try:
             await session.command(SetHaConfiguration(configuration=wanted))
@@ -63,7 +63,7 @@ class HaConfigurations:
                 "ha.not_configured", level="warning", host=session.host, reason=str(error)
             )
         else:
-            self._told[session.host] = name, wanted
+            self._sent[session.host] = name, wanted
 
     def _configuration(self, cluster: ClusterRow) -> HaConfiguration | None:
         if not cluster.ha:

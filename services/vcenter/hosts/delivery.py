@@ -149,10 +149,10 @@ class KeyDelivery:
             refused=len(refused),
         )
         if refused:
-            await self.tell_refused(session, refused, why)
+            await self.report_refused(session, refused, why)
         return dict.fromkeys(refused, KeyUnavailableReason.MISSING_IN_CACHE)
 
-    async def tell_refused(
+    async def report_refused(
         self, session: HostSession, keys: tuple[CryptoKeyId, ...], why: str
     ) -> None:
         """``SendKeyError.HostError``, once per boot of the host."""

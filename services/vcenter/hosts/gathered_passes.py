@@ -30,7 +30,7 @@ class GatheredPasses:
 
     def __init__(self, node: VcenterNode, clock: Clock, passes: PassQueue) -> None:
         self._node, self._clock, self._passes = node, clock, passes
-        self._asked: dict[NodeName, _Asked] = {}  # in order of ``due``
+        self._waiting: dict[NodeName, _Asked] = {}  # in order of ``due``
         self._begun = asyncio.Event()
 
     def start(self) -> None:
@@ -39,26 +39,26 @@ class GatheredPasses:
 
     def want(self, host: NodeName, *, removing: bool = False) -> None:
         """As ``PassQueue.want``, after the wait of that host, which may begin now."""
-        asked = self._asked.get(host)
-        if asked is None:
+        waiting = self._waiting.get(host)
+        if waiting is None:
             due = self._clock.monotonic() + self._node.knobs.key_gather_s
-            asked = self._asked[host] = _Asked(due)
+            waiting = self._waiting[host] = _Asked(due)
             self._begun.set()
-        asked.removing |= removing
+        waiting.removing |= removing
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory."""
-        self._asked.pop(host, None)
+        self._waiting.pop(host, None)
 
     async def _serve(self) -> None:
         while True:
-            host = next(iter(self._asked), None)
+            host = next(iter(self._waiting), None)
             if host is None:
                 self._begun.clear()
                 await self._begun.wait()
                 continue
-            wait_s = self._asked[host].due - self._clock.monotonic()
+            wait_s = self._waiting[host].due - self._clock.monotonic()
             if wait_s > 0:
                 await self._clock.sleep(wait_s)
             else:
-                self._passes.want(host, removing=self._asked.pop(host).removing)
+                self._passes.want(host, removing=self._waiting.pop(host).removing)

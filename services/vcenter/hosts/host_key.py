@@ -81,13 +81,13 @@ class HostKeys:
         *,
         needed: bool,
         fresh: bool,
-        asked: bool = False,
+        requested: bool = False,
         fallback: ProviderId | None = None,
     ) -> KeyUnavailableReason | None:
         """Take the step that the host needs by its latest view; returns None, or why its key is not
         available.
 
-        ``needed``: it should be safe. ``asked``: an administrator asks for it (``next_mode_step``).
+        ``needed``: it should be safe. ``requested``: an administrator asks for it (``next_mode_step``).
         ``fresh``: ask a provider even if it has just been silent. ``fallback``: makes the very
         first host key if there is no default provider. Raises the host's errors.
         """
@@ -100,7 +100,7 @@ class HostKeys:
             summary.crypto_key_id,
             recorded,
             needed=needed,
-            asked=asked,
+            requested=requested,
             adoptable=is_adoptable(summary, self._inventory.management_types()),
         )
         match step:
@@ -122,7 +122,7 @@ class HostKeys:
         if isinstance(got, KeyUnavailableReason):
             if step is ModeStep.CHANGE:
                 return None  # it is safe with its old key; the next pass tries again
-            await self._tell_unsafe(session, recorded, got)
+            await self._report_unsafe(session, recorded, got)
             return got
         if step is ModeStep.CHANGE:
             await self._change(session, got)
@@ -130,7 +130,7 @@ class HostKeys:
             await self._enable(session, got)
         return None
 
-    async def tell_safe(self, session: HostSession) -> None:
+    async def report_safe(self, session: HostSession) -> None:
         """Post ``Enabled`` for a host that had a ``ReqEnable`` event and has got its key by itself
         since: derived, or from a Key Provider Service."""
         summary = session.summary
@@ -171,7 +171,7 @@ class HostKeys:
             except ProductError:
                 reason = KeyUnavailableReason.CLUSTER_UNREACHABLE
                 if not change:
-                    await self._tell_unsafe(session, recorded, reason)
+                    await self._report_unsafe(session, recorded, reason)
                 return reason
             named = (await session.look()).crypto_key_id or key
             if recorded is None:
@@ -225,7 +225,7 @@ class HostKeys:
         session.view.apply(crypto_key_id=got.key)
         await self._inventory.commit(events=[events.host_key_updated(session.host, got.key)])
 
-    async def _tell_unsafe(
+    async def _report_unsafe(
         self, session: HostSession, key: CryptoKeyId | None, reason: KeyUnavailableReason
     ) -> None:
         """``ReqEnable``, once per boot of the host and cause."""

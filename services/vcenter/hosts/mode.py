@@ -48,18 +48,18 @@ def next_mode_step(
     recorded: CryptoKeyId | None,
     *,
     needed: bool,
-    asked: bool = False,
+    requested: bool = False,
     adoptable: bool = False,
 ) -> ModeStep:
     """The next step. ``configured``: the key id that the host names; ``recorded``: vCenter's for
     it.
 
-    ``asked``: an administrator asks for the mode of this very host (``ConfigureCryptoKey``).
+    ``requested``: an administrator asks for the mode of this very host (``ConfigureCryptoKey``).
     ``adoptable``: vCenter may record the key that the host names (``is_adoptable``).
     """
     match state:
         case HostCryptoState.PENDING_INCAPABLE:
-            return ModeStep.ENABLE if asked else ModeStep.NONE
+            return ModeStep.ENABLE if requested else ModeStep.NONE
         case HostCryptoState.SAFE:
             if recorded is None and configured is not None and adoptable:
                 return ModeStep.RECORD

@@ -116,17 +116,17 @@ class VmMoves:
 
     async def _settle_all(self) -> None:
         """Settle at once, and again after each period of heartbeats."""
-        told: dict[VmName, str] = {}
+        reported: dict[VmName, str] = {}
         while names := self._open():
             for name in names:
                 try:
                     async with self._node.turn(f"vm:{name}"):
                         await self.settle(name)
                 except ProductError as error:
-                    if told.get(name) != str(error):
-                        told[name] = str(error)
+                    if reported.get(name) != str(error):
+                        reported[name] = str(error)
                         self._node.record(
-                            "vm.move_open", level="warning", vm=name, reason=told[name]
+                            "vm.move_open", level="warning", vm=name, reason=reported[name]
                         )
             await self._clock.sleep(self._node.knobs.heartbeat_s)
         self._following = False

@@ -10,27 +10,27 @@ class OncePerBoot:
     """What was raised for each host in its present boot; a new life of vCenter raises it again."""
 
     def __init__(self) -> None:
-        self._told: dict[NodeName, tuple[int, set[tuple[str, str]]]] = {}
+        self._raised: dict[NodeName, tuple[int, set[tuple[str, str]]]] = {}
 
     def first(self, host: NodeName, boot: int, topic: str, detail: str = "") -> bool:
         """Whether this is the first call for the topic in that boot of the host."""
-        known, told = self._told.get(host, (boot, set()))
+        known, raised = self._raised.get(host, (boot, set()))
         if known != boot:
-            told = set()
-        self._told[host] = (boot, told)
-        if (topic, detail) in told:
+            raised = set()
+        self._raised[host] = (boot, raised)
+        if (topic, detail) in raised:
             return False
-        told.add((topic, detail))
+        raised.add((topic, detail))
         return True
 
     def over(self, host: NodeName, topic: str) -> bool:
         """The cause has ended: if it recurs in the same boot, it is raised again. Returns whether
         it had been raised."""
-        boot, told = self._told.get(host, (0, set()))
-        left = {entry for entry in told if entry[0] != topic}
-        self._told[host] = (boot, left)
-        return left != told
+        boot, raised = self._raised.get(host, (0, set()))
+        left = {entry for entry in raised if entry[0] != topic}
+        self._raised[host] = (boot, left)
+        return left != raised
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory."""
-        self._told.pop(host, None)
+        self._raised.pop(host, None)

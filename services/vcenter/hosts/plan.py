@@ -44,7 +44,7 @@ class PlannedHostFacts:
     """What is known of a host when its pass begins.
 
     ``host_key``: the one vCenter has for it. ``needed``: whether the host should be safe.
-    ``asked``: an administrator asks for it. ``lacks_kdk``: it has not every KDK that it can be
+    ``requested``: an administrator asks for it. ``lacks_kdk``: it has not every KDK that it can be
     given.
     """
 
@@ -53,7 +53,7 @@ class PlannedHostFacts:
     providers: tuple[ProviderRow, ...]
     host_key: CryptoKeyId | None
     needed: bool
-    asked: bool = False
+    requested: bool = False
     lacks_kdk: bool = False
 
 
@@ -98,11 +98,11 @@ class NoteRecoveryKey:
 class ReachMode:
     """Take the next step towards the host's encryption mode.
 
-    ``needed``: it should be safe, whatever it was before. ``asked``: an administrator asks for it.
+    ``needed``: it should be safe, whatever it was before. ``requested``: an administrator asks for it.
     """
 
     needed: bool
-    asked: bool = False
+    requested: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,11 @@ def plan_host(facts: PlannedHostFacts) -> tuple[Action, ...]:
         summary.crypto_key_id,
         facts.host_key,
         needed=facts.needed,
-        asked=facts.asked,
+        requested=facts.requested,
         adoptable=is_adoptable(summary, {row.name: row.management_type for row in facts.providers}),
     )
     if step is not ModeStep.NONE:
-        actions.append(ReachMode(facts.needed, facts.asked))
+        actions.append(ReachMode(facts.needed, facts.requested))
     elif _newly_disabled(summary, facts.row):
         actions.append(NoteDisabled())
     return tuple(actions)
@@ -338,19 +338,19 @@ def mark_changes(
 def send_errors(
     host: NodeName,
     denied: Denied,
-    told_by_vms: Collection[CryptoKeyId],
-    told_by_host: KeyUnavailableReason | None,
+    reported_by_vms: Collection[CryptoKeyId],
+    reported_by_host: KeyUnavailableReason | None,
 ) -> tuple[events.EventDraft, ...]:
     """``SendKeyError`` for keys that no other event of this host reports.
 
-    ``told_by_vms``: keys of VMs on this host, whose marks report them. ``told_by_host``: why the
+    ``reported_by_vms``: keys of VMs on this host, whose marks report them. ``reported_by_host``: why the
     host key is not available; keys denied for the same reason are covered by that event.
     """
     drafts: list[events.EventDraft] = []
-    for provider, keys in by_provider(key for key in denied if key not in told_by_vms).items():
+    for provider, keys in by_provider(key for key in denied if key not in reported_by_vms).items():
         for reason in KeyUnavailableReason:
             these = tuple(key for key in keys if denied[key] is reason)
-            if not these or reason is told_by_host:
+            if not these or reason is reported_by_host:
                 continue
             if reason is KeyUnavailableReason.MISSING_IN_CACHE:
                 continue  # the host's own refusal has an event of its own

@@ -9,13 +9,13 @@ from services.vcenter.events import EventDraft
 from services.vcenter.tables import HostRow
 
 
-def problems_untold(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ...]:
+def list_unreported_problems(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ...]:
     """The problems of the host's present boot without an event so far, in order."""
     if summary.problems is msgspec.UNSET:
         return ()
     boot, number = row.problems_told
-    told = number if boot == summary.boot else 0
-    return tuple([problem for problem in summary.problems if problem.number > told])
+    last_reported = number if boot == summary.boot else 0
+    return tuple([problem for problem in summary.problems if problem.number > last_reported])
 
 
 def problem_event(row: HostRow, problem: HostProblem) -> EventDraft:

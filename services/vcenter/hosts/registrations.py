@@ -27,29 +27,38 @@ class Registrations:
         return self._moments
 
     def view(
-        self, host: NodeName, session: int, vms: Collection[VmSummary], asked: int, heard: int
+        self,
+        host: NodeName,
+        session: int,
+        vms: Collection[VmSummary],
+        requested_at: int,
+        received_at: int,
     ) -> None:
-        """All VMs that the host lists; the view was requested at ``asked`` and arrived at
-        ``heard``."""
+        """All VMs that the host lists; the view was requested at ``requested_at`` and arrived at
+        ``received_at``."""
         listed = {vm.vm for vm in vms}
         for name in [name for name in self._by_host.get(host, ()) if name not in listed]:
             self.forget_vm(host, name)
         for vm in vms:
-            self.answer(host, session, vm, asked, heard)
+            self.answer(host, session, vm, requested_at, received_at)
 
-    def answer(self, host: NodeName, session: int, vm: VmSummary, asked: int, heard: int) -> None:
+    def answer(
+        self, host: NodeName, session: int, vm: VmSummary, requested_at: int, received_at: int
+    ) -> None:
         """The host's answer about one VM."""
-        word = Word(host, vm.power is PowerState.ON, vm.locked_by, session, asked, heard)
-        self._by_vm.setdefault(vm.vm, {})[host] = word
+        report = Word(
+            host, vm.power is PowerState.ON, vm.locked_by, session, requested_at, received_at
+        )
+        self._by_vm.setdefault(vm.vm, {})[host] = report
         self._by_host.setdefault(host, {})[vm.vm] = None
 
     def forget_vm(self, host: NodeName, vm: VmName) -> None:
         """The host does not list that VM any more."""
         self._by_host.get(host, {}).pop(vm, None)
-        words = self._by_vm.get(vm)
-        if words is not None:
-            words.pop(host, None)
-            if not words:
+        reports = self._by_vm.get(vm)
+        if reports is not None:
+            reports.pop(host, None)
+            if not reports:
                 del self._by_vm[vm]
 
     def forget(self, host: NodeName) -> None:
@@ -62,6 +71,6 @@ class Registrations:
         """Whether the host listed the VM in its last report."""
         return vm in self._by_host.get(host, {})
 
-    def words(self, vm: VmName) -> tuple[Word, ...]:
+    def reports(self, vm: VmName) -> tuple[Word, ...]:
         """The last report of each host that lists the VM."""
         return tuple(self._by_vm.get(vm, {}).values())

@@ -87,7 +87,7 @@ class Remediation:
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._sessions, self._passes = inventory, sessions, passes
         self._host_keys, self._delivery = host_keys, delivery
-        self._telling = PassTelling(node, inventory, once)
+        self._reports = PassTelling(node, inventory, once)
         self._working: dict[NodeName, asyncio.Lock] = {}  # one pass over a host at a time
 
     # ---- occasions --------------------------------------------------------------------------
@@ -139,26 +139,26 @@ class Remediation:
         fresh: bool,
         may_unlock: bool,
         look: bool = True,
-        asked: bool = False,
+        requested: bool = False,
         removing: bool = False,
     ) -> KeyUnavailableReason | None:
         """One pass; returns None, or why the host cannot be made safe. Raises the host's errors.
 
         ``look``: request the host's view first. ``fresh``: ask providers that have just been
-        silent. ``may_unlock``: whether this occasion removes marks. ``asked``: an administrator
+        silent. ``may_unlock``: whether this occasion removes marks. ``requested``: an administrator
         asks for the host's mode, also when its cluster has no encrypted VM. ``removing``: also
         remove keys that it should not have.
         """
         async with self._alone(session.host):
             self._passes.begin_pass(session.host)
             name, result = session.name, PassResult()
-            facts = await self._look(session, look=look, asked=asked)
+            facts = await self._look(session, look=look, requested=requested)
             if facts is None:
                 return None
             await self._availability.hand_out(session)
             await self._trust.see(session)
             await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
-            await self._host_keys.tell_safe(session)
+            await self._host_keys.report_safe(session)
             key_facts = await self._look_for_keys(session, removing=removing)
             absent, actions = key_facts.absent, plan_keys(key_facts)
             result.refuse(keys_refused_by_mode(key_facts))
@@ -167,10 +167,10 @@ class Remediation:
             if keys_removed_by(actions):
                 await session.look()  # to see what its VMs lack now
             result.denied.update(lost := not_had(session, self._inventory, self._trust))
-            await self._telling.report_denied(session, result)
+            await self._reports.report_denied(session, result)
             rows = self._inventory.vms_on(session.host)
             lacking = absent | keys_removed_by(actions) | lost.keys()
-            await self._telling.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
+            await self._reports.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
             if result.unanswered is not None:
@@ -197,7 +197,7 @@ class Remediation:
             row = self._inventory.vms.get(vm)
             if row is not None:
                 lacking = absent | lost.keys()
-                await self._telling.marks(
+                await self._reports.marks(
                     session, [row], lacking, result.denied, may_unlock=may_unlock
                 )
 
@@ -302,7 +302,7 @@ class Remediation:
     # ---- look -------------------------------------------------------------------------------
 
     async def _look(
-        self, session: HostSession, *, look: bool, asked: bool
+        self, session: HostSession, *, look: bool, requested: bool
     ) -> PlannedHostFacts | None:
         """The facts for the plan; None when the host has left the inventory."""
         summary = None if look or not session.view.is_current else session.summary
@@ -316,8 +316,8 @@ class Remediation:
             row=row,
             providers=tuple(self._inventory.providers.values()),
             host_key=self._host_keys.find_host_key(row),
-            needed=asked or self._inventory.wants_safe(row),
-            asked=asked,
+            needed=requested or self._inventory.wants_safe(row),
+            requested=requested,
             lacks_kdk=self._delivery.lacks_kdk(summary),
         )
 
@@ -428,7 +428,7 @@ class Remediation:
         """As ``HostKeys.make_safe``; a refusal of the host does not end the pass."""
         try:
             result.unsafe = await self._host_keys.make_safe(
-                session, needed=wish.needed, asked=wish.asked, fresh=fresh
+                session, needed=wish.needed, requested=wish.requested, fresh=fresh
             )
         except UNANSWERED:
             raise
@@ -436,7 +436,7 @@ class Remediation:
             result.not_available = error
             self._node.record("host.unsafe", level="warning", host=session.host, reason=str(error))
         except ProductError as error:
-            await self._delivery.tell_refused(session, (), str(error))
+            await self._delivery.report_refused(session, (), str(error))
             result.unsafe = KeyUnavailableReason.MISSING_IN_CACHE
 
 

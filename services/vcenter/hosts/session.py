@@ -88,8 +88,8 @@ class SessionOwner(Protocol):
         """``session.view`` was just received from the host."""
         ...
 
-    def handle_vm_answer(self, session: HostSession, vm: VmSummary, asked: int) -> None:
-        """The host's answer about one of its VMs, to a command given at the moment ``asked``."""
+    def handle_vm_answer(self, session: HostSession, vm: VmSummary, requested_at: int) -> None:
+        """The host's answer about one of its VMs, to a command given at the moment ``requested_at``."""
         ...
 
     def handle_session_opened(self, session: HostSession) -> None:
@@ -215,8 +215,8 @@ class HostSession:
                 return
             name, rings, at = self._owner.next_session(), self._rings, self._owner.moment()
             message = OpenSession(session=name, vcenter_boot=self._node.boot)
-            asked = self._bus.request(self.host, message, within_s=self._within_s)
-            opened = await (self._knock.answer(asked, self._within_s) if own else asked)
+            reply = self._bus.request(self.host, message, within_s=self._within_s)
+            opened = await (self._knock.answer(reply, self._within_s) if own else reply)
             summary = await whole_view(opened.summary, self._next_page)
             if self._removed or self._let_alone:
                 raise HostUnreachable(f"{self.host} was taken away from vCenter meanwhile")
@@ -292,17 +292,17 @@ class HostSession:
         """
         commands = self._commands
         for _ in range(tries):
-            believable, asked = self.view.quiet_since(), self._owner.moment()
-            told = await self._check_for_updates()
+            believable, requested_at = self.view.quiet_since(), self._owner.moment()
+            view = await self._check_for_updates()
             if commands is None or self._commands is not commands:
                 raise HostUnreachable(f"{self.host} is connected anew")
-            if told.summary.session != commands.session:
+            if view.summary.session != commands.session:
                 self._end("the host holds another session")
                 raise HostUnreachable(f"{self.host} holds another session")
             self._misses, self._seen_at = 0, self._clock.now()
             if believable():
-                await self._take_view(told, asked)
-                return told.summary
+                await self._take_view(view, requested_at)
+                return view.summary
         if self.view.summary is None:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
         return self.view.summary
@@ -321,7 +321,7 @@ class HostSession:
 
     async def _check_for_updates(self) -> ReportedView:
         """The host's present view; the host sends it only if it differs from the last one."""
-        known = self.view.told  # read now: another look may receive a newer one meanwhile
+        known = self.view.received  # read now: another look may receive a newer one meanwhile
         update = await self.ask(CheckForUpdates(version="" if known is None else known.version))
         if update.summary is not None:
             return ReportedView(await whole_view(update.summary, self._next_page), update.version)
@@ -332,10 +332,10 @@ class HostSession:
     async def _next_page(self, after: VmName) -> HostSummary:
         return (await self.ask(QueryHost(after=after))).summary
 
-    async def _take_view(self, told: ReportedView, asked: int) -> None:
+    async def _take_view(self, view: ReportedView, requested_at: int) -> None:
         """Take the host's view, which just arrived and was requested at that moment."""
         self._seen_at = self._clock.now()
-        self.view.take(told, asked)
+        self.view.take(view, requested_at)
         await self._owner.took_view(self)
 
     def _miss(self, error: ProductError) -> None:
@@ -382,9 +382,9 @@ class HostSession:
 
     async def command_vm(self, command: Command[VmState]) -> VmSummary:
         """As ``command``; the host's answer about the VM counts as its latest report of it."""
-        asked = self._owner.moment()
+        requested_at = self._owner.moment()
         summary = (await self.command(command)).summary
-        self._owner.handle_vm_answer(self, summary, asked)
+        self._owner.handle_vm_answer(self, summary, requested_at)
         return summary
 
     async def _send(self, command: Command[R], within_s: float | None = None) -> R:
@@ -427,7 +427,7 @@ class HostReport:
 
     def __init__(self, moment: Callable[[], int]) -> None:
         self._moment = moment
-        self._told: ReportedView | None = None
+        self._received: ReportedView | None = None
         self._summary: HostSummary | None = None  # with the changes made by commands
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
@@ -441,9 +441,9 @@ class HostReport:
         return self._summary
 
     @property
-    def told(self) -> ReportedView | None:
+    def received(self) -> ReportedView | None:
         """The host's last view as received, without later changes; None before it."""
-        return self._told
+        return self._received
 
     @property
     def boot(self) -> int:
@@ -465,10 +465,10 @@ class HostReport:
         if self._summary is not None:
             self._summary = msgspec.structs.replace(self._summary, **changes)
 
-    def take(self, told: ReportedView, asked: int) -> None:
-        """Take the host's view, which just arrived and was requested at the moment ``asked``."""
-        self._told, self._summary = told, told.summary
-        self._times = (asked, self._moment())
+    def take(self, view: ReportedView, requested_at: int) -> None:
+        """Take the host's view, which just arrived and was requested at the moment ``requested_at``."""
+        self._received, self._summary = view, view.summary
+        self._times = (requested_at, self._moment())
         self._activity_seen = self._activity
 
     def quiet_since(self) -> Callable[[], bool]:
@@ -509,12 +509,12 @@ class Knock:
         self._end_at: Callable[[float], None] | None = None  # of the wait
         self._boot = 0  # the life whose ring ended a wait
 
-    async def answer(self, asked: Awaitable[R], within_s: float) -> R:
+    async def answer(self, reply: Awaitable[R], within_s: float) -> R:
         """The answer within so many lab seconds; ``TimedOut`` when the host rings first."""
         try:
             async with self._clock.timeout(within_s) as wait:
                 self._end_at = wait.reschedule
-                return await asked
+                return await reply
         except TimeoutError:
             raise TimedOut(f"{self._host} booted while it was asked") from None
         finally:

@@ -24,7 +24,7 @@ from services.vcenter.hosts.disbelief import disbelief, split_believed
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
-from services.vcenter.hosts.problems import problem_event, problems_untold
+from services.vcenter.hosts.problems import list_unreported_problems, problem_event
 from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.relocated_vms import of_relocations
 from services.vcenter.hosts.reported_vms import edits_of_report, is_unreadable
@@ -102,39 +102,41 @@ class HostSessions:
 
     def listing(self, vm: VmName) -> list[HostSession]:
         """The connected hosts whose report of the VM counts, and that listed it in the last one."""
-        found = (self.find_connected(word.host) for word in self._words(vm))
+        found = (self.find_connected(report.host) for report in self._reports(vm))
         return [session for session in found if session is not None]
 
     def lists_no_more(self, host: NodeName, vm: VmName) -> None:
         """The host has unregistered the VM on command."""
         self._registrations.forget_vm(host, vm)
 
-    def _words(self, vm: VmName) -> list[Word]:
+    def _reports(self, vm: VmName) -> list[Word]:
         """The reports of connected hosts about the VM that count."""
         row = self._inventory.vms.get(vm)
         return [
-            word
-            for word in self._registrations.words(vm)
-            if self.find_connected(word.host) is not None
-            and (row is None or self._counts(word.host, row.cluster))
+            report
+            for report in self._registrations.reports(vm)
+            if self.find_connected(report.host) is not None
+            and (row is None or self._counts(report.host, row.cluster))
         ]
 
     def _place_of(self, vm: VmName) -> VmPlace | None:
         """The place of the VM by the reports of connected hosts."""
-        words = self._words(vm)
-        holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
+        reports = self._reports(vm)
+        holders = {
+            report.locked_by for report in reports if report.locked_by in self._inventory.hosts
+        }
         away = {host for host in holders if host and self.find_connected(host) is None}
         row = self._inventory.vms.get(vm)
-        return place_of(words, away, None if row is None else row.host)
+        return place_of(reports, away, None if row is None else row.host)
 
     async def take_in(
-        self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[EventDraft] = ()
+        self, host: NodeName, vms: tuple[VmSummary, ...], drafts: Sequence[EventDraft] = ()
     ) -> None:
-        """Update the inventory from a host's report of its VMs, with the events ``told`` of it."""
+        """Update the inventory from a host's report of its VMs, with the events ``drafts`` of it."""
         row = self._inventory.hosts.get(host)
         if row is None:
             return
-        events = [*told]
+        events = [*drafts]
         if not self.node.knobs.believe_reports_of_other_clusters:
             vms, refused = split_believed(
                 row.cluster, vms, self._inventory.vms, self._inventory.belongs_to_others
@@ -212,26 +214,28 @@ class HostSessions:
         self._registrations.view(session.host, session.opened_at, vms, *times)
         try:
             await self.take_in(session.host, vms)
-            await self._tell_problems(session.host, session.summary)
+            await self._report_problems(session.host, session.summary)
         # VCenter's own failure, not the host's: the next view repeats it.
         except SaveFailed as error:
             self.node.record(
                 "inventory.save_failed", level="warning", host=session.host, reason=str(error)
             )
 
-    async def _tell_problems(self, host: NodeName, summary: HostSummary) -> None:
+    async def _report_problems(self, host: NodeName, summary: HostSummary) -> None:
         """Post an event for each new problem of the host."""
         row = self._inventory.hosts.get(host)
-        if row is not None and (untold := problems_untold(row, summary)):
+        if row is not None and (untold := list_unreported_problems(row, summary)):
             await self._inventory.commit(
                 change_host(host, problems_told=(summary.boot, untold[-1].number)),
                 events=[problem_event(row, problem) for problem in untold],
             )
 
-    def handle_vm_answer(self, session: HostSession, vm: VmSummary, asked: int) -> None:
+    def handle_vm_answer(self, session: HostSession, vm: VmSummary, requested_at: int) -> None:
         if session.connected:
-            heard = self.moment()
-            self._registrations.answer(session.host, session.opened_at, vm, asked, heard)
+            received_at = self.moment()
+            self._registrations.answer(
+                session.host, session.opened_at, vm, requested_at, received_at
+            )
 
     def handle_session_opened(self, session: HostSession) -> None:
         if session.host in self._inventory.hosts:

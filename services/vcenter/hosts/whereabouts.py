@@ -30,7 +30,7 @@ class Word(msgspec.Struct, frozen=True):
     """The last report of one host about one VM that it lists.
 
     ``locked_by``: another host that holds the VM's lock, as this one sees it. ``session``,
-    ``asked`` and ``heard`` are moments of one counter: when its session came into force, when
+    ``requested_at`` and ``received_at`` are moments of one counter: when its session came into force, when
     vCenter sent the request, when the answer arrived.
     """
 
@@ -38,8 +38,8 @@ class Word(msgspec.Struct, frozen=True):
     running: bool
     locked_by: NodeName | None
     session: int
-    asked: int
-    heard: int
+    requested_at: int
+    received_at: int
 
 
 class VmPlace(msgspec.Struct, frozen=True):
@@ -50,31 +50,31 @@ class VmPlace(msgspec.Struct, frozen=True):
 
 
 def place_of(
-    words: Sequence[Word], away: Collection[NodeName], was: NodeName | None
+    reports: Sequence[Word], away: Collection[NodeName], was: NodeName | None
 ) -> VmPlace | None:
     """The place of a VM with these reports, by the table; None: no host lists it.
 
     ``away``: hosts of the inventory that are not connected. ``was``: its host in the inventory. A
     host that comes back with an outdated registration does not get a powered-off VM.
     """
-    running = [word for word in words if word.running]
+    running = [report for report in reports if report.running]
     if running:
         return VmPlace(_latest(running).host, PowerState.ON)
-    witnesses = [word for word in words if word.locked_by in away]
+    witnesses = [report for report in reports if report.locked_by in away]
     if witnesses:
         holder = _latest(witnesses).locked_by
         if holder is not None:
             return VmPlace(holder, PowerState.ON)
-    if not words:
+    if not reports:
         return None
-    newest = max(words, key=lambda word: (word.host == was, word.session))
+    newest = max(reports, key=lambda report: (report.host == was, report.session))
     return VmPlace(newest.host, PowerState.OFF)
 
 
-def _latest(words: Sequence[Word]) -> Word:
+def _latest(reports: Sequence[Word]) -> Word:
     """The report than which no other is later; of several, that of the newest session."""
-    if len(words) == 1:
-        return words[0]
-    last_asked = max(word.asked for word in words)
-    unsurpassed = [word for word in words if word.heard >= last_asked]
-    return max(unsurpassed, key=lambda word: word.session)
+    if len(reports) == 1:
+        return reports[0]
+    last_requested = max(report.requested_at for report in reports)
+    unsurpassed = [report for report in reports if report.received_at >= last_requested]
+    return max(unsurpassed, key=lambda report: report.session)

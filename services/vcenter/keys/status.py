@@ -42,12 +42,12 @@ STATUS_BYTES: Final = 256
 async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
     """One entry per requested key, in order; all known keys when none are named; in pages."""
     left = _remaining_keys(vc.inventory, message)
-    rest, asked = len(left), first_page(left, extra=STATUS_BYTES)
+    rest, requested = len(left), first_page(left, extra=STATUS_BYTES)
     answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
-    for provider, keys in by_provider(asked).items():
+    for provider, keys in by_provider(requested).items():
         found = await _ask(vc, provider, [key.key_id for key in keys])
         answers.update({CryptoKeyId(key_id, provider): why for key_id, why in found.items()})
-    page = first_page(_entry(vc.inventory, key, answers[key]) for key in asked)
+    page = first_page(_entry(vc.inventory, key, answers[key]) for key in requested)
     return CryptoKeyStatusList(keys=page, more=len(page) < rest)
 
 
@@ -55,12 +55,12 @@ def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rows
     """The requested keys after the cursor."""
     if not message.keys:
         return inventory.index.known_keys.after(message.after)
-    asked = list(dict.fromkeys(message.keys))
+    requested = list(dict.fromkeys(message.keys))
     if message.after is None:
-        return RowsFrom(asked, 0)
-    if message.after not in asked:
+        return RowsFrom(requested, 0)
+    if message.after not in requested:
         raise InvalidArgument(f"after: {message.after} is none of the keys asked for")
-    return RowsFrom(asked, asked.index(message.after) + 1)
+    return RowsFrom(requested, requested.index(message.after) + 1)
 
 
 async def _ask(

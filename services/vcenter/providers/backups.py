@@ -44,11 +44,11 @@ class BackupReminders:
                 change_provider(row.name, native=msgspec.structs.replace(native, told_at=now))
                 for row, native in due
             ]
-            told = [
+            drafts = [
                 events.not_backed_up(row.name, after_update=native.backed_up) for row, native in due
             ]
-            if told:
-                await self._inventory.commit(*edits, events=told)
+            if drafts:
+                await self._inventory.commit(*edits, events=drafts)
 
     def _list_not_backed_up(self) -> list[tuple[ProviderRow, NativeConfig]]:
         rows = self._inventory.providers.values()

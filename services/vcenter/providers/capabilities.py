@@ -175,7 +175,7 @@ def of_provider(types: Mapping[ProviderId, ManagementType], provider: ProviderId
     return NO_PROVIDER if kind is None else CAPABILITIES[kind]
 
 
-def not_asked(provider: ProviderId, kind: ManagementType) -> NotAvailable:
+def keys_not_available(provider: ProviderId, kind: ManagementType) -> NotAvailable:
     """The error of a task that needs something of vCenter that this type does not allow."""
     maker = CAPABILITIES[kind].key_made_by.value
     return NotAvailable(

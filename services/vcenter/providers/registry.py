@@ -23,7 +23,7 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import (
     CAPABILITIES,
     Capability,
-    not_asked,
+    keys_not_available,
     of_provider,
 )
 from services.vcenter.providers.client_certificates import ClientCertificates
@@ -115,7 +115,7 @@ class ProviderRegistry:
         if row is None:
             raise NotFound(f"there is no key provider {provider}")
         if not CAPABILITIES[row.management_type].pushed:
-            raise not_asked(row.name, row.management_type)
+            raise keys_not_available(row.name, row.management_type)
         made = self._made.get(provider)
         if made is None or made.row.servers != row.servers:
             self.forget(provider)
@@ -145,13 +145,13 @@ class ProviderRegistry:
             raise InvalidState(f"key provider {provider} was deleted")
         return row
 
-    def _is_current(self, provider: ProviderId, asked: KeyProvider) -> bool:
-        """Whether ``asked`` is still the object of the provider: not after it was deleted, or got
+    def _is_current(self, provider: ProviderId, key_provider: KeyProvider) -> bool:
+        """Whether ``key_provider`` is still the object of the provider: not after it was deleted, or got
         other servers."""
         made, row = self._made.get(provider), self._inventory.providers.get(provider)
         return (
             made is not None
-            and made.provider is asked
+            and made.provider is key_provider
             and row is not None
             and row.servers == made.row.servers
         )
@@ -207,9 +207,9 @@ class ProviderRegistry:
     ) -> CreatedKey:
         """A new key of that provider, with its value; see ``require_provider`` and
         ``KeyProvider``."""
-        asked = self.require_provider(provider)
-        made = await asked.create_key(operation_id, use)
-        if self._is_current(provider, asked):
+        key_provider = self.require_provider(provider)
+        made = await key_provider.create_key(operation_id, use)
+        if self._is_current(provider, key_provider):
             self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
         return made
 

@@ -134,9 +134,9 @@ async def _check_providers(vc: VCenter, message: PrepareRelocation) -> None:
         status = await vc.providers.require_provider(provider).status([key.key_id for key in keys])
         gone = [key for key in keys if status[key.key_id] is _NO_SUCH_KEY]
         if gone:
-            told = ", ".join(map(str, gone))
+            missing = ", ".join(map(str, gone))
             raise EncryptionKeyRequired(
-                f"{message.vm}: key provider {provider} of {vc.node.name} does not have {told} "
+                f"{message.vm}: key provider {provider} of {vc.node.name} does not have {missing} "
                 f"({_NO_SUCH_KEY.value})",
                 tuple(gone),
             )
@@ -195,12 +195,12 @@ async def _as_the_host_has_it(
     """An expected VM that has not arrived does not arrive any more."""
     if not row.running:
         return None
-    asked = vc.sessions.moment()
+    requested_at = vc.sessions.moment()
     ended = await session.command(HostEndMigration(vm=row.name, migration=row.migration))
     if ended.summary is None:
         vc.sessions.lists_no_more(session.host, row.name)
         return None
-    vc.sessions.handle_vm_answer(session, ended.summary, asked)
+    vc.sessions.handle_vm_answer(session, ended.summary, requested_at)
     return ended.summary
 
 

@@ -86,7 +86,7 @@ async def settle(
             raise TimedOut(
                 f"{leaving.peer} does not say whether it has {leaving.name}: {error}"
             ) from None
-        await _stay(vc, leaving, failure, told=False)
+        await _stay(vc, leaving, failure, informed=False)
         return RelocationEnded(arrived=False)
     if ended.arrived is None:
         raise TimedOut(f"{leaving.host} does not say whether it has {leaving.name} still")
@@ -103,11 +103,11 @@ async def _stay(
     failure: ProductError | None,
     *,
     departed: bool = False,
-    told: bool = True,
+    informed: bool = True,
 ) -> None:
     """The VM has not left. If it was released, and the other vCenter does not know it, it is
     registered where it was before the move counts as over; a host that refuses leaves it orphaned.
-    ``told``: the other vCenter knows; otherwise that remains to be done."""
+    ``informed``: the other vCenter knows; otherwise that remains to be done."""
     state: VmSummary | None = None
     if departed:
         try:
@@ -127,13 +127,13 @@ async def _stay(
         msgspec.structs.replace(leaving, state=Relocation.STAYED),
     )
     await vc.inventory.commit(
-        undone(leaving) if told else stayed, events=[not_relocated(leaving, why)]
+        undone(leaving) if informed else stayed, events=[not_relocated(leaving, why)]
     )
     if state is not None:
         await vc.sessions.take_in(leaving.host, (state,))
 
 
-async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
+async def cancel_arrival(vc: VCenter, stayed: RelocationRow) -> None:
     """Tell the other vCenter not to expect the VM any more. It may have it by now: the expecting
     host has started it when the host here had failed. Then the VM has left after all.
 
@@ -153,31 +153,33 @@ async def _has_departed(vc: VCenter, leaving: RelocationRow) -> tuple[bool | Non
     """Whether no host of this vCenter has the VM any more; None while that is unknown. And whether
     it is certain, without the other vCenter, that the VM has not left."""
     session = vc.sessions.find_connected(leaving.host)
-    told: VmSummary | None = None
+    reported: VmSummary | None = None
     if session is not None:
         try:
-            told = await _word_of(vc, session, leaving)
+            reported = await _query_source(vc, session, leaving)
         except ProductError:
             session = None
     listing = [one.host for one in vc.sessions.listing(leaving.name)]
     if session is None:
         return (False if any(host != leaving.host for host in listing) else None), False
-    if told is not None:
-        return False, told.power is PowerState.ON or not leaving.running
+    if reported is not None:
+        return False, reported.power is PowerState.ON or not leaving.running
     row = vc.inventory.vms.get(leaving.name)
     if row is not None and row.host != leaving.host and not listing:
         return None, False  # another host of the cluster had started it, and is away
     return not listing, False
 
 
-async def _word_of(vc: VCenter, session: HostSession, leaving: RelocationRow) -> VmSummary | None:
+async def _query_source(
+    vc: VCenter, session: HostSession, leaving: RelocationRow
+) -> VmSummary | None:
     """The VM as its source reports it after all earlier commands; None: not registered there."""
-    asked = vc.sessions.moment()
+    requested_at = vc.sessions.moment()
     ended = await session.command(HostEndMigration(vm=leaving.name, migration=leaving.migration))
     if ended.summary is None:
         vc.sessions.lists_no_more(session.host, leaving.name)
     else:
-        vc.sessions.handle_vm_answer(session, ended.summary, asked)
+        vc.sessions.handle_vm_answer(session, ended.summary, requested_at)
     return ended.summary
 
 

@@ -71,16 +71,16 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: TaskCaller) -> VmDisks
         raise
     disk, keys = made.disks[-1], made.summary.keys
     ended = msgspec.structs.replace(operation, key=disk.key, disk=disk.disk)
-    told = []
+    drafts = []
     if disk.key is not None and own:
-        told.append(events.disk_encrypted(row.name, session.host, disk.disk, disk.key))
+        drafts.append(events.disk_encrypted(row.name, session.host, disk.disk, disk.key))
     if len(keys) > 1:
-        told.append(events.diskchain_using_mixed_keys(row.name, session.host, keys))
+        drafts.append(events.diskchain_using_mixed_keys(row.name, session.host, keys))
     await vc.inventory.commit(
         change_vm(row.name, keys=keys, recrypting=False),
         put(DatabaseTable.OPERATION, ended.name, ended),
         *cancel_releases(keys),
-        events=told,
+        events=drafts,
     )
     if own:
         given.look_after_the_others(vc, session)
@@ -127,7 +127,7 @@ async def _ready(vc: VCenter, row: VmRow) -> HostSession:
 
 async def _command(vc: VCenter, session: HostSession, command: Command[DisksOfVm]) -> DisksOfVm:
     """As ``HostSession.command_vm``; the answer has all disks."""
-    asked = vc.sessions.moment()
+    requested_at = vc.sessions.moment()
     answer = await session.command(command)
-    vc.sessions.handle_vm_answer(session, answer.summary, asked)
+    vc.sessions.handle_vm_answer(session, answer.summary, requested_at)
     return answer

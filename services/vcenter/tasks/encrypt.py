@@ -50,7 +50,7 @@ from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.keys.grants import end_grants, grant_keys
-from services.vcenter.providers.capabilities import KeyMaker, not_asked
+from services.vcenter.providers.capabilities import KeyMaker, keys_not_available
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.providers.provider import VIRTUAL_MACHINE, KeyUse
 from services.vcenter.removals import cancel_releases, not_wanted_there, release_keys
@@ -118,8 +118,8 @@ async def _encrypt_disks(
     await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
     await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
     vm = await session.command_vm(ReconfigureVm(vm=row.name, key=key))
-    told = events.vm_encrypted(row.name, session.host, key)
-    await vc.inventory.commit(change_vm(row.name, keys=vm.keys), events=[told])
+    draft = events.vm_encrypted(row.name, session.host, key)
+    await vc.inventory.commit(change_vm(row.name, keys=vm.keys), events=[draft])
     return VmEncrypted(vm=vc.vm_info(row.name), key=key)
 
 
@@ -267,7 +267,7 @@ async def give_key(
             await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
             return GivenKey(None, provider, tuple(_others(vc, session)), vc.sessions.moment())
         case KeyMaker.NOBODY:
-            raise not_asked(provider, vc.provider(provider).management_type)
+            raise keys_not_available(provider, vc.provider(provider).management_type)
         case _:
             assert_never(maker)
 

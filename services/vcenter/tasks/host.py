@@ -185,7 +185,7 @@ async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done
         changes["host_key"] = None if message.key == shared else message.key
         changes["host_key_check"] = check
     await vc.inventory.commit(change_host(row.name, **changes))
-    reason = await vc.remediation.run(session, fresh=True, may_unlock=True, asked=True)
+    reason = await vc.remediation.run(session, fresh=True, may_unlock=True, requested=True)
     state = None if session.summary is None else session.summary.crypto_state
     if state is HostCryptoState.SAFE:
         if _has_encrypted_vsan(vc, row):

@@ -49,15 +49,15 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
     except ProductError as error:
         return KeyGenerated(success=False, reason=str(error))
     native = vc.providers.derives(name)
-    asked = vc.providers.require_provider(name) if native is None else None
+    key_provider = vc.providers.require_provider(name) if native is None else None
     key_type = _key_type(vc, message)
     try:
         if native is not None:
             _generates_derived(vc)
             made = vc.providers.native.new_key(native).key_id
-        if asked is not None:
+        if key_provider is not None:
             operation = f"{vc.node.name}/generate/{message.operation_id}"
-            made = await asked.generate_key(operation, key_type)
+            made = await key_provider.generate_key(operation, key_type)
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
         return KeyGenerated(success=False, reason=str(error))

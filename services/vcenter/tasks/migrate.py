@@ -156,7 +156,7 @@ def new_stream(vc: VCenter, row: VmRow) -> tuple[StreamKey | None, KeyMaterial |
 
 async def prepare_host(vc: VCenter, session: HostSession, command: HostPrepareMigration) -> None:
     """Step 4. The target may lack a KDK that vCenter assumes it has (NKP-15)."""
-    asked = vc.sessions.moment()
+    requested_at = vc.sessions.moment()
     try:
         prepared = await session.command(command)
     except EncryptionKeyRequired as error:
@@ -166,12 +166,12 @@ async def prepare_host(vc: VCenter, session: HostSession, command: HostPrepareMi
         await session.look()
         await vc.remediation.hand_out_providers(session)
         prepared = await session.command(command)
-    vc.sessions.handle_vm_answer(session, prepared.summary, asked)
+    vc.sessions.handle_vm_answer(session, prepared.summary, requested_at)
 
 
 async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration: str) -> bool:
     """The target's own report; a target that does not answer is asked again later."""
-    asked = vc.sessions.moment()
+    requested_at = vc.sessions.moment()
     try:
         ended = await session.command(HostEndMigration(vm=row.name, migration=migration))
     except ProductError as error:
@@ -181,7 +181,7 @@ async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration:
     if ended.summary is None:
         vc.sessions.lists_no_more(session.host, row.name)
         return False
-    vc.sessions.handle_vm_answer(session, ended.summary, asked)
+    vc.sessions.handle_vm_answer(session, ended.summary, requested_at)
     running = ended.summary.power is PowerState.ON
     if running:
         await vc.sessions.take_in(session.host, (ended.summary,))

@@ -75,8 +75,8 @@ async def update(vc: VCenter, message: UpdateNativeProvider) -> ProviderState:
         changed = msgspec.structs.replace(native, key_id=key_id, updated=native.backed_up)
         if native.backed_up:
             changed = msgspec.structs.replace(changed, told_at=vc.clock.now())
-        told = [events.not_backed_up(row.name, after_update=True)] if native.backed_up else []
-        await vc.inventory.commit(change_provider(row.name, native=changed), events=told)
+        drafts = [events.not_backed_up(row.name, after_update=True)] if native.backed_up else []
+        await vc.inventory.commit(change_provider(row.name, native=changed), events=drafts)
         vc.reconciliation.soon()
     return ProviderState(provider=vc.provider_info(row.name))
 
@@ -121,8 +121,8 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
         done = msgspec.structs.replace(native, backed_up=True, updated=False)
         rest = [r for r in vc.inventory.providers.values() if r.name != row.name]
         all_done = all(r.native is None or is_backed_up(r.native) for r in rest)
-        told = [events.all_backed_up(row.name)] if all_done else []
-        await vc.inventory.commit(change_provider(row.name, native=done), events=told)
+        drafts = [events.all_backed_up(row.name)] if all_done else []
+        await vc.inventory.commit(change_provider(row.name, native=done), events=drafts)
     return ExportDownloaded(config=config)
 
 
@@ -159,12 +159,12 @@ async def _add(vc: VCenter, name: ProviderId, native: NativeConfig, *, make_defa
         default=default,
         native=native,
     )
-    told = [] if native.backed_up else [events.not_backed_up(name, after_update=False)]
+    drafts = [] if native.backed_up else [events.not_backed_up(name, after_update=False)]
     await vc.inventory.commit(
         *(others_no_default(vc, name) if default else ()),
         put(DatabaseTable.PROVIDER, name, row),
         drop(DatabaseTable.DELETED, name),
-        events=told,
+        events=drafts,
     )
     vc.reconciliation.soon()
 

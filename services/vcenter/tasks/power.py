@@ -43,8 +43,8 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
             await vc.moves.settle(row.name)
             await vc.moves.cold(row, vc.sessions.usable(target))
         row = vc.vm(message.vm)
-        told = [drs_powered_on(row.name, row.host)]
-        return await _start(vc, row, vc.sessions.usable(row.host), told)
+        drafts = [drs_powered_on(row.name, row.host)]
+        return await _start(vc, row, vc.sessions.usable(row.host), drafts)
 
 
 async def _must_stay(vc: VCenter, row: VmRow) -> bool:
@@ -69,14 +69,14 @@ def _is_placed(vc: VCenter, row: VmRow) -> bool:
 
 
 async def _start(
-    vc: VCenter, row: VmRow, session: HostSession, told: Sequence[EventDraft] = ()
+    vc: VCenter, row: VmRow, session: HostSession, drafts: Sequence[EventDraft] = ()
 ) -> VmPowered:
-    """Start it on its host; ``told``: the events of that."""
+    """Start it on its host; ``drafts``: the events of that."""
     if row.keys and row.power is PowerState.OFF:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         row = vc.vm(row.name)
         session = vc.sessions.usable(row.host)
-    await start(vc, session, row, HostPowerOnVm(vm=row.name), told)
+    await start(vc, session, row, HostPowerOnVm(vm=row.name), drafts)
     return VmPowered(vm=vc.vm_info(row.name))
 
 
@@ -85,10 +85,10 @@ async def start(
     session: HostSession,
     row: VmRow,
     command: HostPowerOnVm | HostRevertToSnapshot,
-    told: Sequence[EventDraft] = (),
+    drafts: Sequence[EventDraft] = (),
 ) -> VmSummary:
     """Have the host run the VM, in its present or an earlier state; twice when a KDK was missing.
-    ``told``: the events of that."""
+    ``drafts``: the events of that."""
     try:
         state = await session.command_vm(command)
     except EncryptionKeyRequired as error:
@@ -99,7 +99,7 @@ async def start(
         await session.look()
         await vc.remediation.hand_out_providers(session)  # it may lack a KDK (NKP-15)
         state = await session.command_vm(command)
-    await vc.sessions.take_in(row.host, (state,), told)
+    await vc.sessions.take_in(row.host, (state,), drafts)
     return state
 
 
@@ -147,5 +147,5 @@ def _missing_there(session: HostSession, row: VmRow) -> tuple[CryptoKeyId, ...]:
     """Keys that the VM lacks by its host's report, and that vCenter has not recorded for it: the
     host was not believed when it named them."""
     listed = () if session.summary is None else session.summary.vms
-    said = next((vm for vm in listed if vm.vm == row.name), None)
-    return () if said is None else tuple(key for key in said.missing if key not in row.keys)
+    reported = next((vm for vm in listed if vm.vm == row.name), None)
+    return () if reported is None else tuple(key for key in reported.missing if key not in row.keys)

@@ -80,7 +80,7 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     if CAPABILITIES[message.management_type].fetched:
         await vc.trust.providers_changed()
     else:
-        await _greet(vc, name, tell=known is None)
+        await _greet(vc, name, post_event=known is None)
     vc.reconciliation.soon()
     return ProviderState(provider=vc.provider_info(name))
 
@@ -146,10 +146,10 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
         check_entry(server)
 
 
-async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:
+async def _greet(vc: VCenter, name: ProviderId, *, post_event: bool) -> None:
     """The first contact: status from the start, and the vendor event for a new provider."""
     answered = await vc.providers.require_provider(name).health()
-    if tell and answered:
+    if post_event and answered:
         server, versions = next(iter(answered.items()))
         await vc.inventory.commit(events=[events.vendor(name, server, versions)])
 

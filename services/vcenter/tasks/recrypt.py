@@ -45,9 +45,9 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: TaskCaller) -> VmR
     before = await find_operation(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
     row = vc.vm(message.vm)
     if before is not None and _is_done(row, before):
-        told = [] if before.ended else [_recrypt_event(row, before.old, row.keys)]
+        drafts = [] if before.ended else [_recrypt_event(row, before.old, row.keys)]
         leaving = _leaving(vc, row, before.old, row.keys)
-        await vc.inventory.commit(*leaving, *_end_operation(before), events=told)
+        await vc.inventory.commit(*leaving, *_end_operation(before), events=drafts)
         return VmRecrypted(vm=vc.vm_info(row.name), key=_key_of(row, before), old=before.old)
     _check(row, deep=message.deep)
     session = vc.sessions.usable(row.host)
@@ -185,15 +185,15 @@ async def _record(
     operation: OperationRow | None = None,
 ) -> None:
     """Step 5."""
-    told = [_recrypt_event(row, old, new)]
+    drafts = [_recrypt_event(row, old, new)]
     if len(new) > 1:
-        told.append(events.diskchain_using_mixed_keys(row.name, row.host, new))
+        drafts.append(events.diskchain_using_mixed_keys(row.name, row.host, new))
     await vc.inventory.commit(
         change_vm(row.name, keys=new, recrypting=False, migrate_encryption=stream_policy(row)),
         *cancel_releases(new),
         *_leaving(vc, row, old, new),
         *(() if operation is None else _end_operation(operation)),
-        events=told,
+        events=drafts,
     )
     vc.sharing.withdraw([key for key in old if key not in new])
     for host in vc.inventory.hosts_of(row.cluster):

@@ -44,11 +44,11 @@ from services.vcenter.inventory import put
 from services.vcenter.tables import DatabaseTable, Relocation, RelocationRow, VmRow
 from services.vcenter.tasks.departure import (
     ask_peer,
+    cancel_arrival,
     carry_over,
     end_at_peer,
     not_relocated,
     settle,
-    tell_stayed,
     undone,
 )
 from services.vcenter.tasks.migrate import new_stream
@@ -126,7 +126,7 @@ async def _find_earlier_move(vc: VCenter, message: RelocateVm) -> VmInfo | None:
         return None
     if before.state is Relocation.STAYED:
         try:
-            await tell_stayed(vc, before)
+            await cancel_arrival(vc, before)
         except ProductError as error:
             raise InvalidState(
                 f"{before.name}: {before.peer} has not heard that it stayed: {error}"

@@ -45,11 +45,11 @@ def _lacks_home_key(row: VmRow, session: HostSession | None) -> bool:
     if _is_marked_invalid(row):
         return True
     listed = () if session is None or session.summary is None else session.summary.vms
-    said = next((vm for vm in listed if vm.vm == row.name), None)
+    reported = next((vm for vm in listed if vm.vm == row.name), None)
     return (
-        said is not None
-        and said.crypto is not None
-        and (said.connection is VmConnectionState.INVALID)
+        reported is not None
+        and reported.crypto is not None
+        and (reported.connection is VmConnectionState.INVALID)
     )
 
 

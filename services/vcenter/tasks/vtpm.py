@@ -68,7 +68,7 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: TaskCaller) -> VmRecon
     if config.home_encrypted:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         vm = await session.command_vm(HostAddVtpm(vm=row.name))
-        keys, told = vm.keys, [events.vtpm_added(row.name, session.host)]
+        keys, drafts = vm.keys, [events.vtpm_added(row.name, session.host)]
         edits: list[Edit] = []
     else:
         operation = before or OperationRow(
@@ -79,14 +79,14 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: TaskCaller) -> VmRecon
         )
         keys, given = await _with_a_key(vc, session, row, operation, caller)
         edits = modes_afterwards(vc, session, caller=caller)
-        told = [
+        drafts = [
             events.vm_encrypted(row.name, session.host, keys[0]),
             events.vtpm_added(row.name, session.host),
         ]
         if row.name in vc.inventory.vms:
             given.look_after_the_others(vc, session)
     edits += [change_vm(row.name, keys=keys, vtpm=True), *cancel_releases(keys)]
-    await vc.inventory.commit(*edits, events=told)
+    await vc.inventory.commit(*edits, events=drafts)
     await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
     return VmReconfigured(vm=vc.vm_info(row.name))
 

@@ -84,12 +84,12 @@ def _check_nodes(message: EnableTrustAuthority) -> None:
 
 
 def _issuers(
-    told: Sequence[AttestationServiceInfo], group: str
+    services: Sequence[AttestationServiceInfo], group: str
 ) -> tuple[AcceptedAttestationService, ...]:
     """The issuers whose tokens are accepted, by these services' own information."""
     return tuple(
         AcceptedAttestationService(node=info.service, certificate=info.certificate, group=group)
-        for info in told
+        for info in services
     )
 
 
@@ -197,11 +197,11 @@ class Authority:
                    for s in p.servers if s.address]  # fmt: skip
         if not servers:
             return {}
-        asked = QueryPeerCertificates(provider=message.provider)
+        request = QueryPeerCertificates(provider=message.provider)
         why = "none"
         for node in self.row.key_provider_services:
             try:
-                found = await self._ask(node, asked)
+                found = await self._ask(node, request)
             except (HostUnreachable, NotFound) as error:  # it may not have that provider yet
                 why = str(error)
                 continue
@@ -233,9 +233,9 @@ class Authority:
         certificate is accepted with it from now on (SC-30)."""
         row = self.row
         records: list[list[ServiceRecord]] = [[], []]
-        told = [await self._ask(n, QueryAttestationService()) for n in row.attestation_services]
-        await self._accept(row, told)
-        for found in told:
+        services = [await self._ask(n, QueryAttestationService()) for n in row.attestation_services]
+        await self._accept(row, services)
+        for found in services:
             records[0].append(
                 ServiceRecord(node=found.service, trusted_ca=found.trusted_ca, group=row.group)
             )
@@ -246,9 +246,9 @@ class Authority:
             attestation_services=tuple(records[0]), key_provider_services=tuple(records[1])
         )
 
-    async def _accept(self, row: AuthorityRow, told: Sequence[AttestationServiceInfo]) -> None:
+    async def _accept(self, row: AuthorityRow, services: Sequence[AttestationServiceInfo]) -> None:
         """Key Provider Services accept tokens that are signed with these certificates."""
-        issuers = _issuers(told, row.group)
+        issuers = _issuers(services, row.group)
         if issuers == row.issuers:
             return
         async with self.alone():
@@ -353,18 +353,18 @@ class Authority:
             if self._busy:
                 continue
             row = self.row
-            told = {node: await self._fetch_state(node, row) for node in self._services(row)}
+            states = {node: await self._fetch_state(node, row) for node in self._services(row)}
             behind = [
                 node
-                for node, found in told.items()
+                for node, found in states.items()
                 if found is not None and not _has(node, row, *found)
             ]
             if behind and self.row is row and not self._busy:
                 async with self._pushing:
                     await self._push(row, behind)
-            await self._tell_of_ends()
+            await self._report_expiring_certificates()
 
-    async def _tell_of_ends(self) -> None:
+    async def _report_expiring_certificates(self) -> None:
         """STD-07: an event for each certificate between services and KMIP servers that expires
         soon, once."""
         row = self.row

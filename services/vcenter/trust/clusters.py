@@ -197,7 +197,7 @@ class WorkloadTrust:
         left = tuple(one for one in row.clusters if one != name)
         clusters = (*left, name) if message.trusted else left
         await self._inventory.commit(self.edit(clusters=clusters))
-        await self._tell_hosts_of(name, wipe=not message.trusted)
+        await self._send_trust(name, wipe=not message.trusted)
         return self.state()
 
     async def remediate(self, message: RemediateTrustedCluster) -> TrustedClusters:
@@ -209,10 +209,10 @@ class WorkloadTrust:
         await self.signer()
         if self.row.services is not None and self._fingerprint() != self.row.principal:
             await self._inventory.commit(self.edit(principal=self._fingerprint()))
-        await self._tell_hosts_of(message.cluster, wipe=message.delete)
+        await self._send_trust(message.cluster, wipe=message.delete)
         return self.state()
 
-    async def _tell_hosts_of(self, cluster: ClusterName, *, wipe: bool) -> None:
+    async def _send_trust(self, cluster: ClusterName, *, wipe: bool) -> None:
         hosts = [row.name for row in self._inventory.hosts_of(cluster)]
         sessions = [s for h in hosts if (s := self._sessions.find_connected(h)) is not None]
         outcomes = await try_each(sessions, lambda session: self._apply(session, wipe=wipe))

@@ -56,12 +56,12 @@ class TrustWatch:
         release: Release,
     ) -> None:
         self.release = release
-        self._tells = has(release, Feature.TRUST_PROVIDER_EVENTS)
+        self._posts_events = has(release, Feature.TRUST_PROVIDER_EVENTS)
         self._node, self._clock = node, clock
         self._inventory, self._sessions = inventory, sessions
         self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
         self._served: Mapping[ProviderId, ServiceHealth] = {}
-        self._told: dict[ProviderId, ServiceHealth] = {}
+        self._reported: dict[ProviderId, ServiceHealth] = {}
         self._rounds = 0
 
     def start(self) -> None:
@@ -83,9 +83,9 @@ class TrustWatch:
         """The events for trusted providers whose trouble has changed; none before 7.0 U2."""
         drafts = []
         for name in self._providers():
-            now, before = self.judge_provider(name), self._told.get(name, _UNKNOWN)
-            self._told[name] = now
-            if self._tells and now.trouble is not None and now.trouble is not before.trouble:
+            now, before = self.judge_provider(name), self._reported.get(name, _UNKNOWN)
+            self._reported[name] = now
+            if self._posts_events and now.trouble is not None and now.trouble is not before.trouble:
                 drafts.append(told.provider(name, _TELLS[now.trouble], now.details))
         return drafts
 
@@ -116,11 +116,11 @@ class TrustWatch:
             if row is not None and view_of(session.summary) is not None:
                 by_cluster.setdefault(row.cluster, []).append(session)
         self._rounds += 1
-        asked = [hosts[self._rounds % len(hosts)] for hosts in by_cluster.values()]
+        sessions = [hosts[self._rounds % len(hosts)] for hosts in by_cluster.values()]
         message = QueryTrustedServices()
         # The host's wait is a limit of its own, which the clock may raise, like this one.
         within_s = max(WITHIN_S, 2 * self._clock.limit(self._node.knobs.trust_timeout_s))
-        outcomes = await try_each(asked, lambda session: session.ask(message, within_s=within_s))
+        outcomes = await try_each(sessions, lambda session: session.ask(message, within_s=within_s))
         found: list[TrustedServiceState] = []
         for outcome in outcomes:
             if isinstance(outcome, ProductError):

@@ -37,17 +37,17 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
     """All tests of one cluster."""
     row = cluster_row(vc, cluster)
     keys = VsanKeys() if row.vsan is None else row.vsan.keys
-    told = await _ask_hosts(vc, cluster)
+    answers = await _ask_hosts(vc, cluster)
     names = members(vc, cluster)
     tests = (
-        *await _kms_tests(vc, cluster, keys, told),
-        _aesni(told),
+        *await _kms_tests(vc, cluster, keys, answers),
+        _aesni(answers),
         _dual(keys, vc.inventory.holds_keys(cluster)),
         _disks(await states(vc, cluster)),
     )
     hosts = tuple(
         host_issues(
-            name, told.get(name), build_encryption(keys, vc.inventory.providers, names, name)
+            name, answers.get(name), build_encryption(keys, vc.inventory.providers, names, name)
         )
         for name in names
     )
@@ -86,7 +86,7 @@ async def _ask_hosts(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanHo
 
 
 async def _kms_tests(
-    vc: VCenter, cluster: ClusterName, keys: VsanKeys, told: Mapping[NodeName, VsanHostHealth]
+    vc: VCenter, cluster: ClusterName, keys: VsanKeys, answers: Mapping[NodeName, VsanHostHealth]
 ) -> tuple[VsanTest, ...]:
     """None with a native provider: it has no key server (VSAN-13)."""
     if not keys.encryption_enabled or CAPABILITIES[keys.management_type].derived:
@@ -99,11 +99,11 @@ async def _kms_tests(
     answered = await vc.providers.require_provider(row.name).health()
     found.append(_connection(len(row.servers), len(answered)))
     details.append(f"vcenter: {len(answered)} of {len(row.servers)} key servers")
-    silent = [row.name for row in vc.inventory.hosts_of(cluster) if row.name not in told]
+    silent = [row.name for row in vc.inventory.hosts_of(cluster) if row.name not in answers]
     for host in silent:
         found.append(VsanHealthState.UNKNOWN)
         details.append(f"{host}: it does not answer vCenter")
-    for host, answer in sorted(told.items()):
+    for host, answer in sorted(answers.items()):
         reached = sum(server.connected for server in answer.servers)
         found.append(_connection(len(answer.servers), reached))
         details.append(f"{host}: {reached} of {len(answer.servers)} key servers")
@@ -118,8 +118,8 @@ def _connection(servers: int, reached: int) -> VsanHealthState:
     return VsanHealthState.GREEN if reached == servers else VsanHealthState.YELLOW
 
 
-def _aesni(told: Mapping[NodeName, VsanHostHealth]) -> VsanTest:
-    slow = [host for host, answer in sorted(told.items()) if not answer.aesni]
+def _aesni(answers: Mapping[NodeName, VsanHostHealth]) -> VsanTest:
+    slow = [host for host, answer in sorted(answers.items()) if not answer.aesni]
     without = tuple(f"{host}: no AES instructions" for host in slow)
     colour = VsanHealthState.RED if without else VsanHealthState.GREEN
     return VsanTest(test="hostcpuaesni", health=colour, details=without)
@@ -144,14 +144,14 @@ def _disks(found: Mapping[NodeName, VsanState]) -> VsanTest:
 
 
 def host_issues(
-    host: NodeName, told: VsanHostHealth | None, wished: VsanEncryption
+    host: NodeName, answer: VsanHostHealth | None, wished: VsanEncryption
 ) -> VsanHostIssues:
     """The host's own issues, and its differences from the desired configuration. Pure."""
-    if told is None:
+    if answer is None:
         return VsanHostIssues(host=host, health=VsanHealthState.UNKNOWN)
-    issues = (*told.issues, *_differences(told.encryption, wished))
+    issues = (*answer.issues, *_differences(answer.encryption, wished))
     kept = tuple(i for i in VsanEncryptionIssue if i in issues)
-    connected = any(s.connected for s in told.servers) if told.servers else None
+    connected = any(s.connected for s in answer.servers) if answer.servers else None
     colour = VsanHealthState.RED if kept or connected is False else VsanHealthState.GREEN
     return VsanHostIssues(host=host, health=colour, kms_connected=connected, issues=kept)
 

@@ -109,7 +109,7 @@ async def _make(
         check_backed_up(provider)
         key = vc.providers.native.new_key(provider)
         return key, vc.providers.native.check(provider, key)
-    asked = vc.providers.require_provider(provider.name)
-    key_id = await asked.make_key(f"{vc.node.name}/vsan/{operation}")
-    await asked.grant_key(key_id, scopes.of_vsan(vc.node.name, cluster))
+    key_provider = vc.providers.require_provider(provider.name)
+    key_id = await key_provider.make_key(f"{vc.node.name}/vsan/{operation}")
+    await key_provider.grant_key(key_id, scopes.of_vsan(vc.node.name, cluster))
     return CryptoKeyId(key_id, provider.name), ""

@@ -127,7 +127,7 @@ def offered_as_it_was() -> None:
 def old_word_of_a_departure() -> None:
     """MOB-07 broken: what a host said before it fell tells whether a VM has left it."""
 
-    @replaces(departure, "_word_of")
+    @replaces(departure, "_query_source")
     async def word_of(original: Any, vc: Any, session: Any, leaving: Any) -> Any:
         if not vc.sessions.lists(session.host, leaving.name) or session.summary is None:
             return None
