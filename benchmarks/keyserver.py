@@ -89,7 +89,7 @@ class _Life:
         opened = await open_store(means, RootKind.KEYFILE, clock.now())
         database, vault = opened.database, opened.vault
         commits = Commits(database, vault, self._background)
-        core = KeyServerCore(KMS, database, vault, clock, rng, commits, tell=None)
+        core = KeyServerCore(KMS, database, vault, clock, rng, commits, queue_changes=None)
         core.caught_up.set()
         return core
 

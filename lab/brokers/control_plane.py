@@ -306,12 +306,12 @@ class ControlServer:
         except Exception as error:
             self._client.counts["internal_errors"] += 1
             self._report(name, error)
-            return Internal(f"{self._client.name} failed at this; its log says where")
+            return Internal(f"{self._client.name} failed unexpectedly; its log has the traceback")
 
     async def _handle(self, asked: PendingRequest) -> Reply:
         handler = self._handlers.get(asked.envelope.name)
         if handler is None:
-            raise NotAvailable(f"{self._client.name} is asked for what it does not do")
+            raise NotAvailable(f"{self._client.name} does not serve this request")
         message = asked.message()
         reply = await handler(message, asked.envelope.sender)
         expected = reply_type(type(message))

@@ -246,7 +246,7 @@ class _Load:
                 within_s=server.within_s,
                 login=server.login,
                 pooled=server.pooled,
-                heard=self._count_step,
+                on_step=self._count_step,
             )
             for _ in range(server.vcenters)
         ]

@@ -72,7 +72,7 @@ def play_sim(
             record.scan,
             record.bug,
             server=forks,
-            hear=show,
+            on_message=show,
             stopping=stopping,
         )
     return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))

@@ -103,12 +103,12 @@ class Counters(msgspec.Struct, frozen=True):
 
 
 def examine(
-    configuration: AttestationConfiguration, evidence: HostEvidence, asked: Challenge
+    configuration: AttestationConfiguration, evidence: HostEvidence, challenge: Challenge
 ) -> Examined:
     """All findings except those of the endorsement key (``identities``) and the counters
     (``update_counters``)."""
     found = voucher_findings(evidence, configuration.principals)
-    quoted, more = _verify_quote(evidence, asked)
+    quoted, more = _verify_quote(evidence, challenge)
     found += more
     log, more = _log_findings(evidence, quoted)
     found += more
@@ -145,16 +145,16 @@ def voucher_findings(
 
 
 def _verify_quote(
-    evidence: HostEvidence, asked: Challenge
+    evidence: HostEvidence, challenge: Challenge
 ) -> tuple[Attested | None, list[AttestationFinding]]:
     """The content of the quote; None unless key, signature, nonce and registers are right."""
     found = []
-    proved = hmac.compare_digest(evidence.secret, asked.secret)
+    proved = hmac.compare_digest(evidence.secret, challenge.secret)
     if not proved:
         text = "its attestation key is not of the TPM with that endorsement key"
         found.append(AttestationFinding(FindingCode.ATTESTATION_KEY, text))
     try:
-        quoted = verify_quote(evidence.ak, evidence.quote, asked.nonce, asked.selection)
+        quoted = verify_quote(evidence.ak, evidence.quote, challenge.nonce, challenge.selection)
     except QuoteRefused as refusal:
         is_key = refusal.flaw is QuoteFlaw.KEY
         code = FindingCode.ATTESTATION_KEY if is_key else FindingCode.QUOTE
@@ -184,7 +184,7 @@ def _log_findings(
         text = f"the event log does not lead to PCR {pcrs} as quoted"
         found.append(AttestationFinding(FindingCode.EVENT_LOG, text))
     if body_mismatches(events):
-        text = "the event log tells of other things than were measured"
+        text = "the event log has entries that differ from what was measured"
         found.append(AttestationFinding(FindingCode.EVENT_BODY, text))
     return events, found
 

@@ -253,7 +253,7 @@ async def _read_dump(host: EsxiHost, dump: str) -> DumpFile:
     if (found.key is None) is not (found.wrapped == b""):
         raise InvalidState(f"{dump} is damaged")
     if found.dump != dump:
-        raise InvalidState(f"{dump} is damaged: it says that it is {found.dump}")
+        raise InvalidState(f"{dump} is damaged: its header names {found.dump}")
     return found
 
 

@@ -135,8 +135,8 @@ def _render_xml(output: Output) -> str:
     for record in output.records:
         lines.append(f"<structure typeName={quoteattr(output.kind)}>")
         for name, value in sorted(record.fields):
-            word = f"<{_type_name(value)}>{escape(_format_value(value))}</{_type_name(value)}>"
-            lines.append(f"<field name={quoteattr(_without_blanks(name))}>{word}</field>")
+            element = f"<{_type_name(value)}>{escape(_format_value(value))}</{_type_name(value)}>"
+            lines.append(f"<field name={quoteattr(_without_blanks(name))}>{element}</field>")
         lines.append("</structure>")
     if output.listed:
         lines.append("</list>")

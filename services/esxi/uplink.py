@@ -48,7 +48,9 @@ class Uplink:
         self._of_ha: frozenset[NodeName] = frozenset()
         self._relations = Relations(vcenter)
         self._guard = SessionGuard()
-        self._heard_at = 0.0  # lab seconds of the monotonic clock when vCenter was last heard
+        self._last_contact_at = (
+            0.0  # lab seconds of the monotonic clock when vCenter was last heard
+        )
         self._bell = asyncio.Lock()
         self._rings = 0  # rings requested in this life
         self._answered = 0  # of these, how many the last request covers
@@ -67,7 +69,7 @@ class Uplink:
     def _seconds_left(self) -> float:
         """How long vCenter may still be silent; negative when it was silent for too long."""
         limit_s = _MISSES * self._node.knobs.heartbeat_s
-        return self._heard_at + limit_s - self._clock.monotonic()
+        return self._last_contact_at + limit_s - self._clock.monotonic()
 
     def set_neighbours(self, hosts: Iterable[NodeName]) -> None:
         """Set the hosts of its vSAN, which may request replicas from now on."""
@@ -97,7 +99,7 @@ class Uplink:
                 self._guard.admit(message, peer.node)
             case _:
                 pass
-        self._heard_at = self._clock.monotonic()
+        self._last_contact_at = self._clock.monotonic()
 
     async def keep_connected(self) -> None:
         """For the rest of this life: while vCenter is not connected, ring until it is.

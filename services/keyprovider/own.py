@@ -59,7 +59,7 @@ class OwnIdentity:
             raise SaveFailed(f"its certificate: {error.strerror or error}") from None
         return own
 
-    def asking(self, server: KeyServerRecord) -> KeyServers:
+    def client_for(self, server: KeyServerRecord) -> KeyServers:
         """How that server is asked: only its own certificates are trusted."""
 
         def identity() -> TlsIdentity:
@@ -83,7 +83,7 @@ class OwnIdentity:
         within_s = self._node.knobs.primary_key_timeout_s
         try:
             await self.ensure_certificate()
-            certificate = await self.asking(server).certificate(to, within_s=within_s)
+            certificate = await self.client_for(server).certificate(to, within_s=within_s)
         except ProductError as error:
             return PeerCertificate(node=server.node, reason=f"{type(error).__name__}: {error}")
         return PeerCertificate(node=server.node, certificate=certificate)

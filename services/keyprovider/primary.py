@@ -86,7 +86,7 @@ class PrimaryKeys:
         kept = self._kept.get(place)
         if kept is not None and kept[1] in usable:
             return kept[0]
-        why, asked_under = "none of its key servers is trusted", self._configuration
+        why, configuration = "none of its key servers is trusted", self._configuration
         for server in self._in_turn(provider):
             try:
                 found, state = await self._ask(server, key_id, usable)
@@ -99,7 +99,7 @@ class PrimaryKeys:
                     error=type(error).__name__,
                 )
                 continue
-            if self._configuration != asked_under:
+            if self._configuration != configuration:
                 return found
             self._good[provider.provider] = server.node
             if self._node.knobs.kps_primary_key_cache:
@@ -136,7 +136,7 @@ class PrimaryKeys:
         to = address_of(server.node, server.address)
         if isinstance(to, Kmip):
             await self._own.ensure_certificate()
-        answer = await self._own.asking(server).request(
+        answer = await self._own.client_for(server).request(
             to, GetKeys(key_ids=(key_id,)), within_s=self._node.knobs.primary_key_timeout_s
         )
         found = answer.values[0] if answer.values else None

@@ -34,7 +34,7 @@ from protocol.terms import KeyId, KmipState
 from services.keyservers.address import Address, BusAddress, Kmip
 from services.keyservers.dialogue import Dialogue, NotActivated, Tags
 from services.keyservers.refusals import error_of
-from services.keyservers.session import Heard
+from services.keyservers.session import OnStep
 from services.runtime import ports
 from services.runtime.each import for_each
 from services.runtime.streams import Stream, Streams, TlsIdentity
@@ -73,10 +73,10 @@ class KeyServers:
         *,
         pooled: bool = False,
         activates: bool = True,
-        heard: Heard = lambda step: None,
+        on_step: OnStep = lambda step: None,
     ) -> None:
         self._bus, self._streams, self._clock, self._identity = bus, streams, clock, identity
-        self._pooled, self._activates, self._heard = pooled, activates, heard
+        self._pooled, self._activates, self._on_step = pooled, activates, on_step
         self._dialogues: dict[tuple[Kmip, float], tuple[Login | None, Dialogue]] = {}
 
     async def request(
@@ -113,7 +113,7 @@ class KeyServers:
             return await self._bus.request(to.node, message, within_s=within_s)
         act = _ACTS.get(type(message))
         if act is None:
-            raise NotAvailable(f"{type(message).__name__} is not asked of a KMIP server")
+            raise NotAvailable(f"vCenter does not send {type(message).__name__} to a KMIP server")
         try:
             return cast(R, await act(self, self._dialogue(to, login, within_s), message, tags))
         except NotActivated as refused:
@@ -152,7 +152,7 @@ class KeyServers:
             within_s=within_s,
             login=login,
             pooled=self._pooled,
-            heard=self._heard,
+            on_step=self._on_step,
         )
         self._dialogues[key] = login, made
         return made
@@ -168,7 +168,7 @@ class KeyServers:
 
     async def _create(self, server: Dialogue, message: m.CreateKey, tags: Tagging) -> m.KeyCreated:
         if (message.algorithm, message.length, message.usage_mask) != _VCENTERS:
-            raise FeatureNotSupported("vCenter asks a KMIP server for AES-256 keys only")
+            raise FeatureNotSupported("vCenter requests AES-256 keys only from a KMIP server")
         uid, state = await server.create(), State.PRE_ACTIVE
         material: Sealed | None = None
         for batch in tags[:1]:
@@ -225,10 +225,10 @@ class KeyServers:
         self, server: Dialogue, message: m.AddAttribute, _: Tagging
     ) -> m.AttributeChanged:
         if not isinstance(message.value, str):
-            raise FeatureNotSupported("vCenter tells a KMIP server texts only")
+            raise FeatureNotSupported("vCenter writes attributes of text only to a KMIP server")
         await server.set_text(message.key_id, message.name, message.value)
-        told = Attribute(name=message.name, value=message.value)
-        return m.AttributeChanged(key_id=message.key_id, attribute=told)
+        attribute = Attribute(name=message.name, value=message.value)
+        return m.AttributeChanged(key_id=message.key_id, attribute=attribute)
 
     async def _health(
         self, server: Dialogue, _: m.DiscoverVersions, __: Tagging
@@ -269,7 +269,7 @@ async def _state(server: Dialogue, key_id: KeyId) -> State:
     return _in_force(await server.state(key_id))
 
 
-async def _of_one(key_id: KeyId, asked: Awaitable[T]) -> T | None:
+async def _of_one(key_id: KeyId, reply: Awaitable[T]) -> T | None:
     """None for a key that the server does not have.
 
     ``CryptographicFailure`` when it refuses this key, by a permission or for what it is, and
@@ -277,7 +277,7 @@ async def _of_one(key_id: KeyId, asked: Awaitable[T]) -> T | None:
     server. Refused credentials are raised unchanged.
     """
     try:
-        return await asked
+        return await reply
     except dialect.OperationFailed as refused:
         if refused.reason == ResultReason.ITEM_NOT_FOUND:
             return None

@@ -30,7 +30,7 @@ from protocol.kmip.payloads import (
     QueryResponse,
 )
 from protocol.secret import KeyMaterial
-from services.keyservers.session import Heard, KmipSession, P, Seen, SessionStep, unseen
+from services.keyservers.session import KmipSession, OnStep, P, Seen, SessionStep, unseen
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
 from services.runtime.streams import Stream
@@ -55,7 +55,7 @@ class NotActivated(dialect.OperationFailed):
 
 
 class Dialogue:
-    """The sessions with one server. ``heard`` is called after each step, successful or not;
+    """The sessions with one server. ``on_step`` is called after each step, successful or not;
     ``seen`` is called with each answer."""
 
     def __init__(
@@ -66,11 +66,11 @@ class Dialogue:
         within_s: float,
         login: dialect.Login | None = None,
         pooled: bool = False,
-        heard: Heard = lambda step: None,
+        on_step: OnStep = lambda step: None,
         seen: Seen = unseen,
     ) -> None:
         self._connect, self._clock, self._within_s = connect, clock, within_s
-        self._login, self._pooled, self._heard, self._seen = login, pooled, heard, seen
+        self._login, self._pooled, self._on_step, self._seen = login, pooled, on_step, seen
         self._idle: list[tuple[KmipSession, float]] = []
 
     def close(self) -> None:
@@ -115,8 +115,8 @@ class Dialogue:
         try:
             async with self._session() as session:
                 for name, _ in tags:
-                    asked = dialect.get_tag(uid, name)
-                    await session.ask(f"Get Attributes ({name})", asked, GetAttributesResponse)
+                    request = dialect.get_tag(uid, name)
+                    await session.ask(f"Get Attributes ({name})", request, GetAttributesResponse)
                 await session.all("Add Attribute", dialect.add_tags(uid, tags))
         except (ProductError, dialect.OperationFailed):
             return False
@@ -125,8 +125,8 @@ class Dialogue:
     async def set_text(self, uid: str, name: str, value: str) -> None:
         """Add a custom attribute of text to a key, unless the key has that value already."""
         async with self._session() as session:
-            asked = dialect.get_tag(uid, name)
-            found = await session.ask(f"Get Attributes ({name})", asked, GetAttributesResponse)
+            request = dialect.get_tag(uid, name)
+            found = await session.ask(f"Get Attributes ({name})", request, GetAttributesResponse)
             if value not in (one.attribute_value for one in found.attribute):
                 await session.all("Add Attribute", dialect.add_tags(uid, ((name, value),)))
 
@@ -150,18 +150,18 @@ class Dialogue:
         async with self._session() as session:
             return await self._state(session, uid)
 
-    async def run_operation(self, name: str, asked: Fields, expected: type[P]) -> P:
+    async def run_operation(self, name: str, fields: Fields, expected: type[P]) -> P:
         """The payload that answers an operation without a vCenter task, in a session; with the user
         name, if there is one."""
         async with self._session() as session:
-            return await session.ask(name, dialect.request((asked,), self._login), expected)
+            return await session.ask(name, dialect.request((fields,), self._login), expected)
 
     # ---- sessions ---------------------------------------------------------------------------
 
     async def _state(self, session: KmipSession, uid: str) -> State | None:
-        asked = dialect.get_state(uid, self._login)
+        request = dialect.get_state(uid, self._login)
         return dialect.state(
-            await session.ask("Get Attributes (State)", asked, GetAttributesResponse)
+            await session.ask("Get Attributes (State)", request, GetAttributesResponse)
         )
 
     async def _activate(self, session: KmipSession, uid: str) -> State:
@@ -185,8 +185,8 @@ class Dialogue:
             session.close()
 
     async def _discover(self, session: KmipSession, *, numbered: bool = False) -> tuple[str, ...]:
-        asked = dialect.discover_versions(numbered=numbered)
-        found = await session.ask("Discover Versions", asked, DiscoverVersionsResponse)
+        request = dialect.discover_versions(numbered=numbered)
+        found = await session.ask("Discover Versions", request, DiscoverVersionsResponse)
         return tuple(
             f"{version.protocol_version_major}.{version.protocol_version_minor}"
             for version in found.protocol_version
@@ -230,10 +230,12 @@ class Dialogue:
         try:
             stream = await self._connect()
         except ProductError as error:
-            self._heard(SessionStep(PROBE, self._clock.monotonic() - begun, _describe_error(error)))
+            self._on_step(
+                SessionStep(PROBE, self._clock.monotonic() - begun, _describe_error(error))
+            )
             raise
-        self._heard(SessionStep(PROBE, self._clock.monotonic() - begun))
-        return KmipSession(stream, self._clock, self._within_s, self._heard, self._seen)
+        self._on_step(SessionStep(PROBE, self._clock.monotonic() - begun))
+        return KmipSession(stream, self._clock, self._within_s, self._on_step, self._seen)
 
 
 def _describe_error(error: ProductError) -> str:

@@ -35,7 +35,7 @@ class SessionStep(NamedTuple):
     error: str = ""
 
 
-Heard = Callable[[SessionStep], None]
+OnStep = Callable[[SessionStep], None]
 Seen = Callable[[str, RequestMessage, ResponseMessage], None]
 """Called with each readable answer, the name of its step, and its request."""
 
@@ -52,10 +52,10 @@ class KmipSession:
     """
 
     def __init__(
-        self, stream: Stream, clock: Clock, within_s: float, heard: Heard, seen: Seen = unseen
+        self, stream: Stream, clock: Clock, within_s: float, on_step: OnStep, seen: Seen = unseen
     ) -> None:
         self._stream, self._clock, self._within_s = stream, clock, within_s
-        self._heard, self._seen = heard, seen
+        self._on_step, self._seen = on_step, seen
         self._anew: Callable[[], Awaitable[KmipSession]] | None = None
 
     def reuse(self, anew: Callable[[], Awaitable[KmipSession]]) -> None:
@@ -107,17 +107,17 @@ class KmipSession:
             payloads = take(answer)
         except KmipError as error:
             failure = Disconnected(f"{name}: what came is no answer: {error}")
-            self._tell(name, begun, failure)
+            self._report_step(name, begun, failure)
             raise failure from None
         except (ProductError, dialect.OperationFailed) as error:
-            self._tell(name, begun, error)
+            self._report_step(name, begun, error)
             raise
-        self._tell(name, begun, None)
+        self._report_step(name, begun, None)
         return payloads
 
-    def _tell(self, name: str, begun: float, error: Exception | None) -> None:
+    def _report_step(self, name: str, begun: float, error: Exception | None) -> None:
         taken = self._clock.monotonic() - begun
-        self._heard(
+        self._on_step(
             SessionStep(name, taken, "" if error is None else f"{type(error).__name__}: {error}")
         )
 

@@ -21,7 +21,7 @@ from protocol.tpm.secure_boot import secure_boot_events
 from services.kms.access.authorization import caller_at
 from services.kms.access.rejections import RejectionTable
 from services.kms.commit.group_commit import Commits
-from services.kms.commit.unit_of_work import Tell
+from services.kms.commit.unit_of_work import QueueChanges
 from services.kms.custody.anchor import AnchorKeeper, RolledBack
 from services.kms.custody.opening import OtherFormat, open_store
 from services.kms.custody.rotation import Custody
@@ -76,7 +76,7 @@ OTHER_FORMAT: Final = (
 
 NO_IDENTITY: Final = (
     f"Put the last copy of its disk back, or remove the file {server_certificate.FILE}: it shows "
-    "another certificate then, which vCenter has to be told to trust"
+    "another certificate then, which vCenter has to trust first"
 )
 
 Shown = Callable[[], tuple[tuple[bytes, ...], KeyMaterial]]
@@ -121,7 +121,7 @@ class KmsService(
                 self.clock,
                 self.rng,
                 commits,
-                tell=self._tell(),
+                queue_changes=self._change_queue(),
                 ids=await ids_of(self.config.ids, database),
             )
             self.core.rejections = RejectionTable(opened.rejections, self.rng)
@@ -258,11 +258,11 @@ class KmsService(
     def _build_halt(self, why: str) -> Halted:
         return Halted(f"Key server {self.node.name} does not serve: {why}")
 
-    def _tell(self) -> Tell | None:
+    def _change_queue(self) -> QueueChanges | None:
         """The function that queues changes for other servers."""
         if not self.config.peers:
             return None
-        return pair_state.tell if self.config.pairs else partial(oplog.put, self.node.name)
+        return pair_state.queue_changes if self.config.pairs else partial(oplog.put, self.node.name)
 
     async def _meet_others(self, database: Database, vault: Vault) -> None:
         self.pair = self.group = None

@@ -82,7 +82,7 @@ class NodeRunner(ServiceNode):
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._asked: dict[asyncio.Future[Reply | ProductError], None] = {}
+        self._console_calls: dict[asyncio.Future[Reply | ProductError], None] = {}
         self.service = recipe.build(self, ports)
 
     # ---- what a service sees --------------------------------------------------------------
@@ -241,7 +241,7 @@ class NodeRunner(ServiceNode):
         name = type(incoming.message).__name__
         served = self.service.handlers.get(name)
         if served is None:
-            incoming.respond(NotAvailable(f"{self.name} is asked for what it does not do"))
+            incoming.respond(NotAvailable(f"{self.name} does not serve this request"))
             return
         if self._group is None or not self._admission.has_room(incoming.peer):
             incoming.respond(Busy())
@@ -295,7 +295,7 @@ class NodeRunner(ServiceNode):
             self.record(
                 "node.internal_error", level="error", request=name, **describe_exception(error)
             )
-            return Internal(f"{self.name} failed at this; its log says where")
+            return Internal(f"{self.name} failed unexpectedly; its log has the traceback")
 
     async def _wait_for_core(self, incoming: IncomingRequest, name: str) -> None:
         """Wait until a core has worked on the request. Reads at the console take no time: the lab
@@ -338,18 +338,18 @@ class NodeRunner(ServiceNode):
         peer = Peer(self.name, self.boot, local=True, user=user)
         request = IncomingRequest(message, peer, deadline, cause, respond)
         self._own.copy().run(self.accept, request)
-        self._asked[future] = None
+        self._console_calls[future] = None
         try:
             outcome = await future
         finally:
-            del self._asked[future]
+            del self._console_calls[future]
         if isinstance(outcome, ProductError):
             raise outcome
         return outcome
 
     def disconnect_console_callers(self) -> None:
         """The life has ended: callers at the console get ``Disconnected``."""
-        for future in self._asked:
+        for future in self._console_calls:
             if not future.done():
                 future.set_result(Disconnected(f"{self.name} went down before it answered"))
 

@@ -408,7 +408,7 @@ class VcenterService(
             case EndRelocation() | PrepareRelocation() if peer.node in self._config.vcenters:
                 pass
             case EndRelocation():
-                raise NoPermission(f"{peer.node} is no other vCenter that this one knows")
+                raise NoPermission(f"{peer.node} is not a linked vCenter of this one")
             case _:
                 if not peer.local:
                     raise NoPermission(f"{peer.node} is no client of vCenter")

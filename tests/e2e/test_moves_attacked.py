@@ -179,7 +179,7 @@ def test_a_vcenter_that_has_not_heard_that_it_stayed_does_not_wait_for_ever(walk
         await walk.lab.power_off(EAST, "crash")
         assert "TimedOut" in await asked
         again = await said(walk, WEST, to_east(host=E))
-        assert "InvalidState" in again and "has not heard that it stayed" in again
+        assert "InvalidState" in again and "does not know yet that the VM stayed" in again
         await said(walk, WEST, PowerOffVm(vm=ONE))
         await walk.lab.power_on(EAST)
         await walk.lab.sleep(400)

@@ -25,7 +25,7 @@ from protocol.kmip.message import RequestMessage, ResponseMessage
 from protocol.kmip.payloads import DiscoverVersionsResponse, QueryResponse
 from protocol.printable import one_line
 from protocol.secret import KeyMaterial
-from services.keyservers.session import Heard, Seen, SessionStep
+from services.keyservers.session import OnStep, Seen, SessionStep
 
 
 class FailedStep(NamedTuple):
@@ -127,7 +127,7 @@ class ReplayJournal:
 
     # ---- what dialogues tell ------------------------------------------------------------------
 
-    def step_recorder(self, server: str) -> Heard:
+    def step_recorder(self, server: str) -> OnStep:
         """What a dialogue with ``server`` is to tell its steps to."""
 
         def hear(step: SessionStep) -> None:

@@ -144,7 +144,7 @@ async def _play(
                 within_s=within_s,
                 login=None if who == ReplayRole.OTHER else settings.login,
                 pooled=settings.connection == "pooled",
-                heard=journal.step_recorder(name),
+                on_step=journal.step_recorder(name),
                 seen=journal.answer_recorder(name),
             )
         return known

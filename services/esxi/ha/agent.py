@@ -51,7 +51,7 @@ class HaAgent:
     def _stand_down(self) -> None:
         self._primary: Primary | None = None
         self._followed: NodeName | None = None
-        self._heard_at = float("-inf")
+        self._last_contact_at = float("-inf")
 
     # ---- life -------------------------------------------------------------------------------
 
@@ -144,14 +144,14 @@ class HaAgent:
         none."""
         if self._primary is not None:
             return self._node.name
-        silent_s = self._clock.monotonic() - self._heard_at
+        silent_s = self._clock.monotonic() - self._last_contact_at
         return self._followed if silent_s <= MISSES * self._period_s else None
 
     def _follow(self, primary: NodeName) -> None:
         if self._primary is not None or self._followed != primary:
             self._node.record("ha.follows", primary=primary)
         self._primary, self._followed = None, primary
-        self._heard_at = self._clock.monotonic()
+        self._last_contact_at = self._clock.monotonic()
 
     @property
     def _is_isolated(self) -> bool:

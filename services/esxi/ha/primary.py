@@ -54,7 +54,7 @@ class Primary:
         self._configuration, self._reports = configuration, reports
         self._may_judge_all_at = up_since + BOOT_GRACE_S
         self._began_at = self._clock.monotonic()
-        self._heard_at = {} if silent is None else {silent: float("-inf")}
+        self._last_contact_at = {} if silent is None else {silent: float("-inf")}
         self._outstanding: set[NodeName] = set()  # hosts whose answer is outstanding
         self.met: NodeName | None = None
         self._states: dict[NodeName, HaState] = {}
@@ -66,7 +66,7 @@ class Primary:
     def configure(self, configuration: HaConfiguration) -> None:
         """Hosts joined the cluster, or left it."""
         self._configuration = configuration
-        for known in (self._heard_at, self._states, self._conditions):
+        for known in (self._last_contact_at, self._states, self._conditions):
             for name in [name for name in known if name not in configuration.hosts]:
                 known.pop(name, None)
         self._waiting = {
@@ -104,11 +104,11 @@ class Primary:
         self._outstanding.discard(other)
 
     def _is_silent(self, other: NodeName) -> bool:
-        heard_at = self._heard_at.get(other, self._began_at)
-        return self._clock.monotonic() - heard_at > MISSES * self._node.knobs.fdm_period_s
+        last_contact_at = self._last_contact_at.get(other, self._began_at)
+        return self._clock.monotonic() - last_contact_at > MISSES * self._node.knobs.fdm_period_s
 
     def _record_answer(self, other: NodeName, state: HaState) -> None:
-        self._heard_at[other] = self._clock.monotonic()
+        self._last_contact_at[other] = self._clock.monotonic()
         self._states[other] = state
         if state.primary == other and other > self._node.name:
             self.met = other
@@ -120,7 +120,7 @@ class Primary:
                     self._waiting[vm] = restart_plan.defer_to_own_host(one, now, wait_s)
 
     def _may_judge(self, other: NodeName) -> bool:
-        return other in self._heard_at or self._clock.monotonic() >= self._may_judge_all_at
+        return other in self._last_contact_at or self._clock.monotonic() >= self._may_judge_all_at
 
     async def _judge(self, other: NodeName) -> None:
         datastore, epoch = self._host.datastore, self._configuration.epoch
@@ -129,9 +129,9 @@ class Primary:
             alive = await is_heartbeat_held(datastore, other)
             if failed and not alive:
                 return  # its VMs wait already, or have other owners, or no host could start them
-            told = await read_list(datastore, other, epoch)
-            found = judge_condition(SignsOfLife(False, alive, told))
-            vms = () if told is None else told.vms
+            listed = await read_list(datastore, other, epoch)
+            found = judge_condition(SignsOfLife(False, alive, listed))
+            vms = () if listed is None else listed.vms
             if found is HostCondition.FAILED:
                 await self._take_over(other, vms)
             elif found is HostCondition.ISOLATED:

@@ -59,7 +59,7 @@ def next_means(facts: ResolvedKeyFacts) -> KeyMeans:
         return KeyMeans.DERIVE
     if can.source is KeySource.KEY_PROVIDER_SERVICE:
         return KeyMeans.KEY_PROVIDER_SERVICE
-    return KeyMeans.ASK_VCENTER if can.asks_vcenter and facts.may_ask else KeyMeans.NONE
+    return KeyMeans.ASK_VCENTER if can.rings_vcenter and facts.may_ask else KeyMeans.NONE
 
 
 def is_usable_on_host(facts: ResolvedKeyFacts) -> bool:

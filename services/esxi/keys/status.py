@@ -25,7 +25,8 @@ def statuses_of(
     ``managed``: also where the key came from, and where it is managed, from the release on that
     reports it (HEM-08).
     """
-    stored, says = host.archive.stored, managed and host.config.has(Feature.KEY_MANAGEMENT)
+    stored = host.archive.stored
+    has_management = managed and host.config.has(Feature.KEY_MANAGEMENT)
     return KeyStatusList(
         keys=tuple(
             KeyStatus(
@@ -34,7 +35,7 @@ def statuses_of(
                 stored=key in stored,
                 loaded=host.keys.was_loaded(key) if managed else msgspec.UNSET,
                 management_type=capability(host.management_type(key)).management
-                if says
+                if has_management
                 else msgspec.UNSET,
             )
             for key in keys

@@ -36,7 +36,7 @@ async def check_relocation(host: EsxiHost, message: CheckRelocate) -> None:
     host.check_takes_vms()
     config = await read_config(host.datastore, message.vm)
     if config.keys != message.keys:
-        raise InvalidState(f"{message.vm} is under other keys than it was said to be")
+        raise InvalidState(f"{message.vm} uses other keys than the migration names")
     try:
         await open_vm_with_keys(host, config, ask=False)
     except ProductError as error:

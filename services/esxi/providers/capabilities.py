@@ -34,7 +34,7 @@ class KeySource(StrEnum):
 class HostCapability:
     """One column of the table above.
 
-    ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``asks_vcenter``: the
+    ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``rings_vcenter``: the
     host rings vCenter for a missing key. ``unavailable``: the reason that the host reports for a
     missing key of such a provider. ``management``: who manages its keys, in a key's status
     (HEM-08).
@@ -42,7 +42,7 @@ class HostCapability:
 
     source: KeySource
     makes_keys: bool
-    asks_vcenter: bool
+    rings_vcenter: bool
     persists_without_tpm: bool
     unavailable: KeyUnavailableReason
     management: KeyManagement
@@ -51,7 +51,7 @@ class HostCapability:
 _STANDARD: Final = HostCapability(
     source=KeySource.VCENTER,
     makes_keys=False,
-    asks_vcenter=True,
+    rings_vcenter=True,
     persists_without_tpm=False,
     unavailable=KeyUnavailableReason.MISSING_IN_CACHE,
     management=KeyManagement.EXTERNAL,
@@ -60,7 +60,7 @@ _UNLISTED: Final = replace(_STANDARD, management=KeyManagement.UNKNOWN)
 _TRUSTED: Final = HostCapability(
     source=KeySource.KEY_PROVIDER_SERVICE,
     makes_keys=True,
-    asks_vcenter=False,
+    rings_vcenter=False,
     persists_without_tpm=False,
     unavailable=KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
     management=KeyManagement.EXTERNAL,
@@ -68,7 +68,7 @@ _TRUSTED: Final = HostCapability(
 _NATIVE: Final = HostCapability(
     source=KeySource.DERIVATION,
     makes_keys=True,
-    asks_vcenter=True,
+    rings_vcenter=True,
     persists_without_tpm=True,
     unavailable=KeyUnavailableReason.MANAGED_BY_NKP,
     management=KeyManagement.INTERNAL,

@@ -22,7 +22,7 @@ async def start_wanted_vms(host: EsxiHost) -> None:
     window_s = host.clock.limit(host.node.knobs.autostart_window_s)
     deadline = host.clock.monotonic() + window_s
     waiting = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
-    asked_for: set[VmName] = set()
+    requested: set[VmName] = set()
     again = False
     while waiting:
         change = host.keys.next_change
@@ -30,8 +30,8 @@ async def start_wanted_vms(host: EsxiHost) -> None:
         again = True
         waiting = list(lacking)
         if host.uplink.connected:
-            news = {vm for vm, keys in lacking.items() if keys and vm not in asked_for}
-            asked_for |= news
+            news = {vm for vm, keys in lacking.items() if keys and vm not in requested}
+            requested |= news
             if started or news:
                 host.node.background("autostart.ring", _ring(host))
         left_s = deadline - host.clock.monotonic()

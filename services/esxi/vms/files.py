@@ -113,7 +113,7 @@ async def _put_in_force(datastore: Datastore, vm: VmName, file: str, data: bytes
         try:
             await write_file(datastore, vm, file, data)
         except DatastoreFault as error:
-            raise SaveFailed(f"{error}: what was asked may hold or not") from None
+            raise SaveFailed(f"{error}: the change may have been made or not") from None
 
 
 async def _may_have_content(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:

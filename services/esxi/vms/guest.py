@@ -162,7 +162,7 @@ class RunningGuest:
                 f"{_first_address(of.disk)}..{_first_address(of.disk) + of.disk.blocks - 1}"
                 for of in self._disks.values()
             )
-            raise InvalidArgument(f"blocks: 1 to {self._size} within {known} are asked")
+            raise InvalidArgument(f"blocks: 1 to {self._size} blocks within {known}")
         contents = await self.contents(blocks)
         at = choices.randrange(0, len(blocks))
         index = blocks[at]

@@ -51,7 +51,7 @@ def _find_own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptio
         keks = {now.kek_of(group.name) for group in host.vsan}
         if any(kek is None or kek not in host.keys for kek in keks):
             found.append(VsanEncryptionIssue.KEK_NOT_AVAILABLE)
-        if key_servers.asks_by_kmip(now) and not key_servers.has_usable_certificate(host):
+        if key_servers.uses_kmip(now) and not key_servers.has_usable_certificate(host):
             found.append(VsanEncryptionIssue.CLIENT_CERTIFICATE)
     found += find_disk_issues(host.vsan, now)
     return tuple(found)

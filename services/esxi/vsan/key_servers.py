@@ -30,7 +30,7 @@ async def get_certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertific
     ``InvalidState`` without vSAN; ``SaveFailed``.
     """
     if host.config.vsan is None:
-        raise InvalidState(f"{host.node.name} has no vSAN: it asks no key server")
+        raise InvalidState(f"{host.node.name} has no vSAN and contacts no key server")
     own = host.archive.now.kmip
     if own is None or renew:
         days = host.node.knobs.kmip_certificate_days
@@ -43,7 +43,7 @@ async def get_certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertific
     return own
 
 
-def asks_by_kmip(profile: VsanEncryption) -> bool:
+def uses_kmip(profile: VsanEncryption) -> bool:
     """Whether a server of the profile is reached by KMIP."""
     return any(isinstance(address_of(s.node, s.address), Kmip) for s in profile.servers)
 
@@ -61,7 +61,7 @@ async def fetch_keys(
     host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer, keys: Iterable[CryptoKeyId]
 ) -> KeyValues:
     """That server's answer about these keys; raises as ``KeyServers.request``."""
-    if asks_by_kmip(profile):
+    if uses_kmip(profile):
         await get_certificate(host)
     message = GetKeys(key_ids=tuple(key.key_id for key in keys))
     within_s = host.node.knobs.request_timeout_s

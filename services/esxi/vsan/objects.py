@@ -81,7 +81,7 @@ async def read_object(host: EsxiHost, name: str, nonce: bytes, blocks: Sequence[
     """The digest over nonce and these blocks; ``GuestFault`` when one is damaged."""
     _, _, placed = replica_here(host, name)
     if not blocks or not all(0 <= index < placed.blocks for index in blocks):
-        raise InvalidArgument(f"blocks: within 0..{placed.blocks - 1} are asked")
+        raise InvalidArgument(f"blocks: within 0..{placed.blocks - 1}")
     for _ in range(_TRIES):
         seen = await make_current(host, name)
         plain, stamp = await _read_whole_replica(host, name)
@@ -204,7 +204,7 @@ async def sync_component(host: EsxiHost, name: str, stamp: int, source: NodeName
 async def read_replica(host: EsxiHost, name: str, first: int, count: int) -> VsanReplica:
     """See ``FetchVsanReplica``; the stamp belongs to these blocks."""
     if first < 0 or not 0 < count <= REPLICA_RUN:
-        raise InvalidArgument(f"count: at most {REPLICA_RUN} blocks are asked")
+        raise InvalidArgument(f"count: at most {REPLICA_RUN} blocks")
     plain, stamp = await _read_whole_replica(host, name)
     content = KeyMaterial(b"".join(plain[first : first + count]))
     return VsanReplica(object=name, content=Sealed.of(content), stamp=stamp)

@@ -237,9 +237,9 @@ class RejectionTable:
 def _items(request: CoreRequest[Any]) -> int:
     """How often a request is judged: a key that leaves wrapped is judged together with the key that
     wraps it."""
-    several = isinstance(request, Get | GetObjectAttributes) and request.unique_identifiers
+    ids = isinstance(request, Get | GetObjectAttributes) and request.unique_identifiers
     each = 2 if isinstance(request, Get) and request.wrapping is not None else 1
-    return each * (len(several) if several else 1)
+    return each * (len(ids) if ids else 1)
 
 
 def flaw_of(new: Rejection) -> str:
@@ -250,8 +250,8 @@ def flaw_of(new: Rejection) -> str:
         return f"reason: one of {', '.join(REASONS)}; not {new.reason[:64]!r}"
     strange = [one for one in new.operations if one not in REJECTABLE]
     if strange or not new.operations:
-        said = f"; not {strange[0][:64]!r}" if strange else ""
-        return f"operations: some of {', '.join(REJECTABLE)}{said}"
+        detail = f"; not {strange[0][:64]!r}" if strange else ""
+        return f"operations: some of {', '.join(REJECTABLE)}{detail}"
     if not 0.0 < new.probability <= 1.0:
         return "probability: above 0, and 1 at most"
     if len(new.keys) > KEYS_LIMIT:

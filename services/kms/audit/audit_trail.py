@@ -265,8 +265,8 @@ def summarize_until(
 
 def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Subjects, TrailEnd]:
     cut = trail_cuts.last(connection, vault)
-    told = trail_cuts.find_summary(connection, vault, cut)
-    subjects = Subjects({}, {}, {}, {}) if told is None else _subjects(told)
+    summary = trail_cuts.find_summary(connection, vault, cut)
+    subjects = Subjects({}, {}, {}, {}) if summary is None else _subjects(summary)
     expected, digest = cut.sequence, cut.digest
     rows = connection.execute(
         "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "

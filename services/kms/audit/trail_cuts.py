@@ -81,17 +81,17 @@ def find_summary(connection: sqlite3.Connection, vault: Vault, cut: TrailCut) ->
         return None
     found = connection.execute("SELECT told, tag FROM audit_told").fetchone()
     if found is None:
-        raise CryptographicFailure("what the cut rows of the audit trail told is gone")
-    vault.verify(_KIND, _encode((cut.sequence, found[0])), found[1], "what cut rows told")
+        raise CryptographicFailure("the summary of the audit trail's cut rows is missing")
+    vault.verify(_KIND, _encode((cut.sequence, found[0])), found[1], "the summary of cut rows")
     return bytes(found[0])
 
 
-def put(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, said: bytes) -> None:
-    """Let the trail begin after ``cut``; ``said``: the summary of all rows up to it."""
+def put(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, summary: bytes) -> None:
+    """Let the trail begin after ``cut``; ``summary``: that of all rows up to it."""
     tag = vault.tag(_KIND, _encode(list(cut)))
     connection.execute("INSERT INTO audit_cuts VALUES (?, ?, ?, ?, ?)", (*cut, tag))
-    tag = vault.tag(_KIND, _encode((cut.sequence, said)))
-    connection.execute("INSERT OR REPLACE INTO audit_told VALUES (1, ?, ?)", (said, tag))
+    tag = vault.tag(_KIND, _encode((cut.sequence, summary)))
+    connection.execute("INSERT OR REPLACE INTO audit_told VALUES (1, ?, ?)", (summary, tag))
 
 
 def sweep(connection: sqlite3.Connection, rows: int) -> bool:

@@ -27,7 +27,7 @@ from services.kms.audit.row_buffer import TrailLoad, Unwritten
 from services.kms.commit import new_keys, store
 from services.kms.commit.key_cache import NONE, RowCache, Touched
 from services.kms.commit.new_keys import Making, NewKeyOrder
-from services.kms.commit.unit_of_work import Written, together
+from services.kms.commit.unit_of_work import Written, combine
 from services.kms.sealing.vault import Vault
 from services.runtime.incarnation import NodeDown
 from services.runtime.ports import Database
@@ -111,7 +111,7 @@ class _NewKeys(_Message):
         *,
         again: bool = False,
     ) -> None:
-        super().__init__(self._write, self._tell)
+        super().__init__(self._write, self._answer)
         self.commits, self.wanted, self.made, self.again = commits, wanted, made, again
 
     def begin(self) -> None:
@@ -132,7 +132,7 @@ class _NewKeys(_Message):
         keys = new_keys.write(connection, trail, vault, left)
         return DoneMessage(None, Written(trail.end(), changed=True, keys=keys))
 
-    def _tell(self) -> None:
+    def _answer(self) -> None:
         error = self.error
         if error is None and self.done is not None:
             error = self.done.unsettled
@@ -339,7 +339,7 @@ class Commits:
             message.done = one
             self.kept.forget(one.written.keys)
             self._let_go(message)
-        written = together([one.written for one in done])
+        written = combine([one.written for one in done])
         for witness in self.witnesses:
             witness.handle_commit(written)
 
@@ -360,7 +360,7 @@ class Commits:
                 waiting.append((message, done))
         if not waiting:
             return None
-        witnesses, written = iter(self.witnesses), together([done.written for _, done in waiting])
+        witnesses, written = iter(self.witnesses), combine([done.written for _, done in waiting])
         for witness in witnesses:
             settled = witness.confirm(written)
             if settled is not None:

@@ -58,7 +58,7 @@ def keys_touched_by(requests: Sequence[CoreRequest[Any]], placeholder: KeyId = N
     message itself makes, unless the message uses Locate; then it is ``placeholder``, left by
     earlier items."""
     located = any(isinstance(request, LocateObjects) for request in requests)
-    if located and any(_tells_states(request) for request in requests):
+    if located and any(_reveals_states(request) for request in requests):
         return None  # a date may have changed the state of any key
     ids: list[KeyId] = [placeholder] if placeholder else []
     for request in requests:
@@ -71,8 +71,8 @@ def keys_touched_by(requests: Sequence[CoreRequest[Any]], placeholder: KeyId = N
     return ids
 
 
-def _tells_states(request: CoreRequest[Any]) -> bool:
-    return isinstance(request, LocateObjects) and search.tells_states(request.attributes)
+def _reveals_states(request: CoreRequest[Any]) -> bool:
+    return isinstance(request, LocateObjects) and search.reveals_states(request.attributes)
 
 
 class CacheLook:

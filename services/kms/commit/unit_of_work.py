@@ -41,7 +41,7 @@ class KeyChange(NamedTuple):
     changed: int
 
 
-Tell = Callable[[sqlite3.Connection, Sequence[KeyChange], float], tuple[KeyChange, ...]]
+QueueChanges = Callable[[sqlite3.Connection, Sequence[KeyChange], float], tuple[KeyChange, ...]]
 """Queues changes made at a time (Unix seconds) for other servers, in their transaction; returns
 those that must be confirmed before the answer."""
 
@@ -85,17 +85,17 @@ class Written(msgspec.Struct, frozen=True):
     anchored: bool = False
 
 
-def together(several: Sequence[Written]) -> Written:
+def combine(writes: Sequence[Written]) -> Written:
     """The combination of several, one after another in one transaction."""
-    if len(several) == 1:
-        return several[0]
-    ends = [written.end for written in several if written.end is not None]
+    if len(writes) == 1:
+        return writes[0]
+    ends = [written.end for written in writes if written.end is not None]
     return Written(
         ends[-1] if ends else None,
-        any(written.changed for written in several),
-        tuple([change for written in several for change in written.changes]),
-        served=any(written.served for written in several),
-        anchored=any(written.anchored for written in several),
+        any(written.changed for written in writes),
+        tuple([change for written in writes for change in written.changes]),
+        served=any(written.served for written in writes),
+        anchored=any(written.anchored for written in writes),
     )
 
 
@@ -124,8 +124,8 @@ class Work:
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
     ``kept``: rows that are known already; rows that it looks up are added. ``allowance``: the
-    refusals that it may write. ``tell`` queues changes for other servers, if there are any.
-    ``server`` stamps attributes. ``judging``: the server's rejections. ``placeholder`` is KMIP's ID
+    refusals that it may write. ``queue_changes``: for other servers, if there are any. ``server``
+    stamps attributes. ``judging``: the server's rejections. ``placeholder`` is KMIP's ID
     Placeholder; ``repeated``: the Create that set it had made its key before.
 
     A key that is reported in a state set by a date is written in that state, whatever becomes of
@@ -143,7 +143,7 @@ class Work:
         allowance: Allowance = OWN_ROWS,
         *,
         server: NodeName,
-        tell: Tell | None,
+        queue_changes: QueueChanges | None,
         kept: dict[KeyId, StoredKeyRow] | None = None,
         judging: Judging | None = None,
     ) -> None:
@@ -160,7 +160,7 @@ class Work:
         self._fresh: dict[KeyId, FreshKey] = {}
         self._new: dict[KeyId, None] = {}
         self._waiting: dict[KeyId, None] = {}
-        self._allowance, self._tell, self._judging = allowance, tell, judging
+        self._allowance, self._queue_changes, self._judging = allowance, queue_changes, judging
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
         self._served: dict[KeyId, StoredKeyRow] = {}
@@ -176,7 +176,7 @@ class Work:
             self.trail,
             allowance=self._allowance,
             server=self.server,
-            tell=self._tell,
+            queue_changes=self._queue_changes,
             kept=self.kept,
         )
         work._reached = self._reached
@@ -295,7 +295,7 @@ class Work:
         self._rows[row.key_id] = row
         self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
 
-    def tell(self, row: StoredKeyRow) -> None:
+    def replicate(self, row: StoredKeyRow) -> None:
         """The peer has to learn the key as it is here."""
         self._changed.setdefault(row.key_id, row.changed)
         self._waiting[row.key_id] = None
@@ -363,7 +363,7 @@ class Work:
         return Written(
             end,
             changed,
-            self._to_be_told(),
+            self._queue_waiting(),
             self._refusals,
             tuple(self._left_out),
             bool(self._served),
@@ -379,9 +379,9 @@ class Work:
                 self._changed[key_id] = self._draft(entry)
                 self._waiting[key_id] = None
 
-    def _to_be_told(self) -> tuple[KeyChange, ...]:
+    def _queue_waiting(self) -> tuple[KeyChange, ...]:
         """Queue the changes for the peer; returns those that it must confirm before the answer."""
-        if self._tell is None or not self._waiting:
+        if self._queue_changes is None or not self._waiting:
             return ()
         changes = tuple([KeyChange(key_id, self._changed[key_id]) for key_id in self._waiting])
-        return self._tell(self.connection, changes, self.at)
+        return self._queue_changes(self.connection, changes, self.at)

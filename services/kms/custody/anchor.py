@@ -113,7 +113,7 @@ class AnchorKeeper:
             ) from None
         if anchor is None:
             if head.sequence:
-                raise RolledBack(f"{ANCHOR_FILE}, which says how far it has come, is missing")
+                raise RolledBack(f"{ANCHOR_FILE}, which has the end of its audit trail, is missing")
         else:
             end = TrailEnd(anchor.sequence, anchor.digest)
             if not await database.query(lambda connection: audit_trail.has(connection, end)):
@@ -290,4 +290,4 @@ class AnchorKeeper:
 
 
 def _anchor_altered() -> RolledBack:
-    return RolledBack(f"{ANCHOR_FILE}, which says how far it has come, was altered")
+    return RolledBack(f"{ANCHOR_FILE}, which has the end of its audit trail, was altered")

@@ -143,10 +143,10 @@ def check(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]
     Returns the rejections.
     """
     _check_schema(connection)
-    told = audit_trail.check(connection, vault)
-    _check_identities(connection, vault, told.identities)
-    found = _check_rejections(connection, vault, told)
-    _check_keys(connection, vault, told.keys)
+    subjects = audit_trail.check(connection, vault)
+    _check_identities(connection, vault, subjects.identities)
+    found = _check_rejections(connection, vault, subjects)
+    _check_keys(connection, vault, subjects.keys)
     return found
 
 
@@ -162,23 +162,21 @@ def _check_identities(
 ) -> None:
     for identity in identities.list_identities(connection, vault):
         if changed.pop(identity.digest, None) != identity.changed:
-            raise CryptographicFailure(
-                f"identity {identity.digest} is not the one the audit trail tells of"
-            )
+            raise CryptographicFailure(f"identity {identity.digest} differs from the audit trail")
     for digest in changed:
         raise CryptographicFailure(f"identity {digest} is in the audit trail, but its row is gone")
 
 
 def _check_rejections(
-    connection: sqlite3.Connection, vault: Vault, told: audit_trail.Subjects
+    connection: sqlite3.Connection, vault: Vault, subjects: audit_trail.Subjects
 ) -> tuple[Rejection, ...]:
     found = rejections.list_rejections(connection, vault)
     there = {one.name: one.changed for one in found}
-    ended = told.ended
-    left = {name: at for name, at in told.rejections.items() if at > ended.get(name, 0)}
+    ended = subjects.ended
+    left = {name: at for name, at in subjects.rejections.items() if at > ended.get(name, 0)}
     for name in sorted({*there, *left}):
         if there.get(name) != left.get(name):
-            raise CryptographicFailure(f"rejection {name} is not as the audit trail tells")
+            raise CryptographicFailure(f"rejection {name} differs from the audit trail")
     return found
 
 
@@ -195,7 +193,7 @@ def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str,
         if not tagged(_encode(row), found[-1]):
             raise store.row_altered(key_id)
         if changed.pop(key_id, None) != row[_CHANGED]:
-            raise CryptographicFailure(f"key {key_id} is not the one the audit trail tells of")
+            raise CryptographicFailure(f"key {key_id} differs from the audit trail")
         there.append(key_id)
         wrapped = row[_WRAPPED]
         if wrapped is not None and wrapped[:NUMBER_SIZE] not in wrapping:

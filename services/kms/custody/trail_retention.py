@@ -70,7 +70,7 @@ class Retention:
             return await self._cut(caller, end)
 
     async def _cut(self, caller: KeyServerCaller, end: TrailEnd) -> TrailCut:
-        told, digest, before = await self._core.look(partial(_prepare_cut, end))
+        summary, digest, before = await self._core.look(partial(_prepare_cut, end))
         if digest != end.digest:
             raise InvalidArgument(f"row {end.sequence} of the trail is not the one that was read")
         rows = f"{before.sequence + 1} to {end.sequence}"
@@ -81,7 +81,7 @@ class Retention:
         cut = TrailCut(*end, self._clock.now(), before.sequence)
         try:
             await self._database.transact(
-                lambda connection: trail_cuts.put(connection, self._vault, cut, told)
+                lambda connection: trail_cuts.put(connection, self._vault, cut, summary)
             )
             await self._sweep()
         except OSError as error:
@@ -109,5 +109,5 @@ def _prepare_cut(
     before = trail_cuts.last(connection, vault)
     if end.sequence <= before.sequence:
         raise InvalidArgument(f"the trail was cut at row {before.sequence} before")
-    told, digest = audit_trail.summarize_until(connection, vault, end.sequence)
-    return told, digest, before
+    summary, digest = audit_trail.summarize_until(connection, vault, end.sequence)
+    return summary, digest, before

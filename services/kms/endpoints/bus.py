@@ -165,8 +165,8 @@ class BusEndpoint(AttributeEndpoint):
         found = await self.core.look(
             lambda connection, vault: checksums.digests(connection, vault, message.after, PAGE + 1)
         )
-        told = [m.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found]
-        page = first_page(told, at_most=PAGE)
+        digests = [m.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found]
+        page = first_page(digests, at_most=PAGE)
         return m.KeyDigests(keys=page, more=len(page) < len(found))
 
     async def _move(

@@ -48,7 +48,7 @@ def at_the_active(handler: H) -> H:
     async def change(self: Forwards, message: Any, peer: Peer) -> Any:
         active = None if self.group is None else self.group.active
         if message.on_behalf is not msgspec.UNSET:
-            who = _speaks_for(self, message.on_behalf, peer)
+            who = _find_caller(self, message.on_behalf, peer)
             if active not in (None, self.node.name):
                 # Forwarded once only: two servers that each take the other for active must not
                 # loop.
@@ -56,17 +56,17 @@ def at_the_active(handler: H) -> H:
             return await handler(self, message, who)
         if active is None or active == self.node.name:
             return await handler(self, message, peer)
-        return await _hand_on(self, active, message, peer)
+        return await _forward(self, active, message, peer)
 
     return cast(H, change)
 
 
-def _speaks_for(service: Forwards, said: OnBehalf, peer: Peer) -> Peer:
+def _find_caller(service: Forwards, on_behalf: OnBehalf, peer: Peer) -> Peer:
     """The caller for whom a peer speaks; ``PermissionDenied`` when the sender is not a peer."""
     grant = service.config.identities.get(peer.node)
     if peer.local or grant is None or grant.role is not KmsRole.PEER:
-        raise PermissionDenied(f"{peer.node} may not speak for {said.node}")
-    return Peer(node=said.node, boot=peer.boot, local=said.at_console)
+        raise PermissionDenied(f"{peer.node} may not speak for {on_behalf.node}")
+    return Peer(node=on_behalf.node, boot=peer.boot, local=on_behalf.at_console)
 
 
 OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
@@ -82,20 +82,20 @@ OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
 """The operation of each message that can be forwarded."""
 
 
-def _list_asked(message: Any) -> list[KeyDemand]:
+def _list_demands(message: Any) -> list[KeyDemand]:
     """The requests for the other server, operation by operation."""
-    asked = [KeyDemand(OPERATIONS[type(message)], getattr(message, "key_id", None))]
+    demands = [KeyDemand(OPERATIONS[type(message)], getattr(message, "key_id", None))]
     if isinstance(message, m.CreateKey):
-        asked += [KeyDemand(CoreOperation.ACTIVATE)] if message.activate else []
-        asked += [KeyDemand(CoreOperation.GET)] if message.get else []
-    return asked
+        demands += [KeyDemand(CoreOperation.ACTIVATE)] if message.activate else []
+        demands += [KeyDemand(CoreOperation.GET)] if message.get else []
+    return demands
 
 
-async def _hand_on(service: Forwards, active: NodeName, message: Any, peer: Peer) -> Any:
+async def _forward(service: Forwards, active: NodeName, message: Any, peer: Peer) -> Any:
     caller = caller_at(service.config, peer.node, local=peer.local)
     if caller.role is None or caller.role is KmsRole.PEER:
         raise PermissionDenied(f"{caller.who} may change no keys")
-    await service.core.hands_on(caller, _list_asked(message))
-    said = OnBehalf(node=peer.node, at_console=peer.local)
-    handed = msgspec.structs.replace(message, on_behalf=said)
+    await service.core.check_forwarded(caller, _list_demands(message))
+    on_behalf = OnBehalf(node=peer.node, at_console=peer.local)
+    handed = msgspec.structs.replace(message, on_behalf=on_behalf)
     return await service.bus.request(active, handed, within_s=service.node.knobs.pair_timeout_s)

@@ -8,7 +8,7 @@ from services.kms.access.authorization import caller_at
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication.group import ReplicationGroup
-from services.kms.replication.name_conflicts import names_told
+from services.kms.replication.name_conflicts import list_shared_names
 from services.kms.replication.pair import ReplicationPair
 from services.kms.settings.config import KmsConfig
 from services.runtime.service import Peer, Service, serves
@@ -53,7 +53,9 @@ class PairEndpoint(Service):
         if self.pair is None or self.config.peer is None:
             return m.PairStatus()
         view = await self.pair.view()
-        names, names_shared = await self.core.look(lambda connection, _: names_told(connection))
+        names, names_shared = await self.core.look(
+            lambda connection, _: list_shared_names(connection)
+        )
         return m.PairStatus(
             peer=self.config.peer,
             down_since=view.down_since,

@@ -26,15 +26,15 @@ class EndWatch:
         self._node, self._clock = node, clock
         self._certificate = b""
         self._end = 0.0
-        self._told = False
+        self._reported = False
 
     def shows(self, certificate: bytes) -> None:
         """This certificate (DER) is shown now; ``InvalidArgument`` when it is invalid."""
         if certificate != self._certificate:
             self._end = validity(certificate)[1]
-            self._certificate, self._told = certificate, False
-        if not self._told and self._clock.now() > self._end:
-            self._told = True
+            self._certificate, self._reported = certificate, False
+        if not self._reported and self._clock.now() > self._end:
+            self._reported = True
             self._node.record(
                 "kms.certificate_expired", level="warning", end=self._end, text=EXPIRED
             )

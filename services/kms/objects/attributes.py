@@ -237,24 +237,24 @@ def with_template(
 ) -> StoredKeyRow:
     """A new key with the attributes of its template; ``brought``: it was registered, not created
     here."""
-    said: dict[str, Value] = {}
+    stated: dict[str, Value] = {}
     given = given if brought else _without_generators(given)
     for attribute in given:
         kinds = implied.AT_FIRST.get(attribute.name)
         try:
             if kinds is None:
                 row, _ = add_attribute(row, attribute, at, by)
-            elif attribute.name in said:
-                raise IllegalOperation(f"{attribute.name} is said twice")
+            elif attribute.name in stated:
+                raise IllegalOperation(f"{attribute.name} is given twice")
             else:
-                said[attribute.name] = _check_value(
+                stated[attribute.name] = _check_value(
                     AttributeRule(kinds), attribute.name, attribute.value
                 )
         except IllegalOperation as error:
             raise InvalidField(str(error)) from None  # the template has it twice
     # The server's own attributes are not among them: no client may add them.
     held = unpack(row.attributes)
-    for name, value in implied.first(said, brought=brought).items():
+    for name, value in implied.initial_values(stated, brought=brought).items():
         held[name] = Stamped(name, float(at), by, ((0, value),))
     return msgspec.structs.replace(row, attributes=pack(held), last_change_date=at)
 

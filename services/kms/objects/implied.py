@@ -124,8 +124,8 @@ def value(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> Value | 
         case "Lease Time":
             return LEASE_S
         case "Random Number Generator":
-            said = _find_value(held, GENERATOR)
-            return OWN_GENERATOR if said is None and MADE not in held else said
+            generator = _find_value(held, GENERATOR)
+            return OWN_GENERATOR if generator is None and MADE not in held else generator
     if name in BY_DEFAULT:
         return BY_DEFAULT[name] if _find_value(held, name) is None else not BY_DEFAULT[name]
     return None
@@ -141,15 +141,15 @@ def is_fresh(held: Mapping[str, Stamped]) -> bool:
     return _find_value(held, FRESH) is not None
 
 
-def first(said: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
-    """The attributes that a new key stores, when its client has ``said`` these of ``AT_FIRST``."""
-    kept: dict[str, Value] = {FRESH: True} if said.get(FRESH, True) else {}
-    if MADE in said or brought:
-        kept[MADE] = said.get(MADE, _UNKNOWN)
-        if GENERATOR in said or not brought:
-            kept[GENERATOR] = said.get(GENERATOR, OWN_GENERATOR)
+def initial_values(stated: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
+    """The attributes that a new key stores, when its client ``stated`` these of ``AT_FIRST``."""
+    kept: dict[str, Value] = {FRESH: True} if stated.get(FRESH, True) else {}
+    if MADE in stated or brought:
+        kept[MADE] = stated.get(MADE, _UNKNOWN)
+        if GENERATOR in stated or not brought:
+            kept[GENERATOR] = stated.get(GENERATOR, OWN_GENERATOR)
     for name, ever_since in EVER_SINCE.items():
-        if said.get(name) is (not BY_DEFAULT[name]):
+        if stated.get(name) is (not BY_DEFAULT[name]):
             kept |= {name: not BY_DEFAULT[name], ever_since: True}
     return kept
 

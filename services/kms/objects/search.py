@@ -76,12 +76,12 @@ class _Term(NamedTuple):
     few: str = ""
 
 
-def tells_states(wanted: Sequence[Attribute]) -> bool:
+def reveals_states(wanted: Sequence[Attribute]) -> bool:
     """Whether the result reveals in which state keys are, or since when."""
     return any(one.name in (STATE, LAST_CHANGE) for one in wanted)
 
 
-def asks_for_destroyed(wanted: Sequence[Attribute]) -> bool:
+def includes_destroyed(wanted: Sequence[Attribute]) -> bool:
     """Whether a client that asks for these attributes means destroyed keys too.
 
     It does when it names a key, a date of destruction or a destroyed state. Otherwise a destroyed
@@ -107,8 +107,8 @@ def check(wanted: Sequence[Attribute]) -> None:
             raise InvalidField(f"Locate: there is no state {one.value!r}")
         if one.name == attributes.LIMITS:
             raise InvalidField("Locate: no key is looked for by how much may be done with it")
-        if date and len(_values_asked(wanted, one.name)) > 2:
-            raise InvalidField(f"Locate: {one.name} is asked for twice at most, as a range")
+        if date and len(_wanted_values(wanted, one.name)) > 2:
+            raise InvalidField(f"Locate: {one.name} may appear twice at most, as a range")
 
 
 def find_matching(
@@ -153,19 +153,19 @@ def matches(row: StoredKeyRow, sought: Sought) -> bool:
         return False
     for name in dict.fromkeys(one.name for one in sought.wanted):
         has = [one.value for one in attributes.of(row, (name,))]
-        asked = _values_asked(sought.wanted, name)
+        values = _wanted_values(sought.wanted, name)
         if name == MASK:
-            if any(row.usage_mask & _number(mask) != mask for mask in asked):
+            if any(row.usage_mask & _number(mask) != mask for mask in values):
                 return False
         elif name in _DATES:
-            if not any(min(asked) <= date <= max(asked) for date in has):  # type: ignore[type-var, operator]
+            if not any(min(values) <= date <= max(values) for date in has):  # type: ignore[type-var, operator]
                 return False
-        elif not {*map(attributes.key_of, asked)} <= {*map(attributes.key_of, has)}:
+        elif not {*map(attributes.key_of, values)} <= {*map(attributes.key_of, has)}:
             return False
     return True
 
 
-def _values_asked(wanted: Sequence[Attribute], name: str) -> list[Value]:
+def _wanted_values(wanted: Sequence[Attribute], name: str) -> list[Value]:
     return [one.value for one in wanted if one.name == name]
 
 
@@ -178,11 +178,11 @@ def _terms(sought: Sought) -> list[_Term]:
     if not sought.destroyed:
         terms.append(_Term("state NOT IN (?, ?)", DESTROYED))
     for name in dict.fromkeys(one.name for one in sought.wanted):
-        asked = _values_asked(sought.wanted, name)
+        values = _wanted_values(sought.wanted, name)
         if name in _DATES:
-            terms.append(_date(name, asked, sought.at))
+            terms.append(_date(name, values, sought.at))
         else:
-            terms += [_term(name, value, sought.at) for value in asked]
+            terms += [_term(name, value, sought.at) for value in values]
     return terms
 
 
@@ -195,9 +195,9 @@ _CHANGED: Final = (
 """What ``key_row.as_at`` returns for the last change, in SQL."""
 
 
-def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
+def _date(name: str, values: Sequence[Value], at: float) -> _Term:
     """The bytes of dates in the index sort like the dates, because none is negative."""
-    dates = sorted([float(date) for date in asked])  # type: ignore[arg-type]
+    dates = sorted([float(date) for date in values])  # type: ignore[arg-type]
     ends: tuple[object, ...] = (dates[0], dates[-1])
     if name == LAST_CHANGE:
         return _Term(f"{_CHANGED} BETWEEN ? AND ?", (at, at, at, *ends))

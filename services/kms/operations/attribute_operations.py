@@ -38,7 +38,7 @@ def get_attributes(
         raise Refusal(InvalidMessage("an attribute is named more than once"), work.caller.scope)
     rows = [work.find(key_id) for key_id in ((work.placeholder,) if ids is None else ids)]
     listed = not request.required
-    seen = [row for row in rows if row is not None and _is_told(work, row, listed=listed)]
+    seen = [row for row in rows if row is not None and _is_visible(work, row, listed=listed)]
     if request.required and len(seen) < len(rows):
         raise Refusal(absent(work.caller), work.caller.scope)
     return request_types.ObjectAttributeList(
@@ -46,7 +46,7 @@ def get_attributes(
     )
 
 
-def _is_told(work: Work, row: StoredKeyRow, *, listed: bool) -> bool:
+def _is_visible(work: Work, row: StoredKeyRow, *, listed: bool) -> bool:
     """Whether the caller sees the key; ``Refusal`` when the server rejects that."""
     if not work.caller.sees(row):
         return False
@@ -159,7 +159,7 @@ def locate(work: Work, request: request_types.LocateObjects) -> request_types.Lo
     if start is None:
         raise Refusal(absent(work.caller), work.caller.scope)
     sought = Sought(scope, request.attributes, work.at, request.destroyed)
-    if search.tells_states(request.attributes):
+    if search.reveals_states(request.attributes):
         due_dates.reach(work, scope)
     most = request.offset_items + request.maximum_items
     found, total = _find_keys(work, sought, start, most, newest_first=request.newest_first)

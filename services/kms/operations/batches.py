@@ -131,32 +131,32 @@ class KeyDemand(NamedTuple):
     role: CoreOperation | None = None
 
 
-def list_asked(requests: Sequence[CoreRequest[Any]]) -> list[KeyDemand]:
+def list_demands(requests: Sequence[CoreRequest[Any]]) -> list[KeyDemand]:
     """The demands of these requests, key by key; a key that leaves wrapped needs Encrypt of another
     one."""
-    asked: list[KeyDemand] = []
+    demands: list[KeyDemand] = []
     for request in requests:
         if request.needs_placeholder:
-            asked.append(KeyDemand(request.operation, placeholder=True))
+            demands.append(KeyDemand(request.operation, placeholder=True))
         elif isinstance(request, request_types.LocateObjects):
-            asked.append(KeyDemand(request.operation, found=request))
+            demands.append(KeyDemand(request.operation, found=request))
         else:
             ids = _ids_of(request) or ("",)
-            asked += [
+            demands += [
                 KeyDemand(request.operation, KeyId(key_id) if key_id else None) for key_id in ids
             ]
         if isinstance(request, request_types.Get) and request.wrapping is not None:
             under = request.wrapping.key_id
-            asked.append(KeyDemand(CoreOperation.ENCRYPT, under, role=CoreOperation.GET))
-    return asked
+            demands.append(KeyDemand(CoreOperation.ENCRYPT, under, role=CoreOperation.GET))
+    return demands
 
 
-def judge_requests(work: Work, asked: Sequence[KeyDemand]) -> DoneMessage[None]:
+def judge_requests(work: Work, demands: Sequence[KeyDemand]) -> DoneMessage[None]:
     """The first refusal of a message that another server will execute; it is recorded.
 
     Refusals by role, or of keys that the caller does not see, are left to that server.
     """
-    for one in asked:
+    for one in demands:
         operation = one.operation
         key_id = (work.placeholder or None) if one.placeholder else one.key_id
         row = None if key_id is None else work.find_stored(key_id)

@@ -148,16 +148,16 @@ class Readings:
 
     async def _write(self) -> None:
         """Write until no row waits. A refusal of the disk is reported once, and tried again."""
-        told = False
+        reported = False
         try:
             while self._commits.unwritten.rows:
                 await self._clock.sleep(self._node.knobs.audit_buffer_s)
                 try:
                     await self.flush()
                 except (OSError, GeneralFailure) as error:
-                    if not told:
+                    if not reported:
                         self._node.record("kms.audit_waits", level="error", text=str(error))
-                    told = True
+                    reported = True
         finally:
             self._writing = False
 

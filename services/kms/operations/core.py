@@ -34,7 +34,7 @@ from services.kms.commit import due_dates
 from services.kms.commit.due_dates import DatesCome
 from services.kms.commit.group_commit import Commits, DoneMessage
 from services.kms.commit.key_cache import NONE, Touched, keys_touched_by
-from services.kms.commit.unit_of_work import FreshKey, Tell, Work
+from services.kms.commit.unit_of_work import FreshKey, QueueChanges, Work
 from services.kms.objects import request_checks, request_types
 from services.kms.objects.identifiers import Ids
 from services.kms.objects.key_row import StoredKeyRow
@@ -57,12 +57,12 @@ Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[T]]
 class KeyServerCore:
     """One key server; its state is the database and the vault.
 
-    ``commits`` runs its transactions. ``tell`` queues changes for other servers, None when there
-    are none: the server is ``alone``. ``mint`` makes keys. ``now``: its time, in Unix seconds.
-    ``caught_up``: set when requests may be answered; until then they wait. ``ids`` names new keys.
-    ``handed_on_to``: the server that takes changes instead of this one; an endpoint that does not
-    forward them is refused. ``readings``: set when the audit of reads is buffered. ``rejections``
-    of clients' requests.
+    ``commits`` runs its transactions. ``queue_changes``: for other servers; None when the server is
+    ``alone``. ``mint`` makes keys. ``now``: its time, in Unix seconds. ``caught_up``: set when
+    requests may be answered; until then they wait. ``ids`` names new keys.
+    ``find_forward_target``: the server that takes changes instead of this one; an endpoint that
+    does not forward them is refused. ``readings``: set when the audit of reads is buffered.
+    ``rejections`` of clients' requests.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class KeyServerCore:
         rng: Rng,
         commits: Commits,
         *,
-        tell: Tell | None,
+        queue_changes: QueueChanges | None,
         ids: Ids | None = None,
     ) -> None:
         self._name, self.database, self.vault, self.commits = name, database, vault, commits
-        self._clock, self._tell = clock, tell
-        self.now, self.alone = clock.now, tell is None
+        self._clock, self._queue_changes = clock, queue_changes
+        self.now, self.alone = clock.now, queue_changes is None
         self.mint = Mint(name, vault, rng, ids or Ids())
         commits.strike = partial(self.mint.make_keys, clock)
         self.refusals = Refusals(clock.monotonic)
         self.readings: Readings | None = None
         self.caught_up = asyncio.Event()
-        self.handed_on_to: Callable[[], NodeName | None] = _nobody
+        self.find_forward_target: Callable[[], NodeName | None] = _nobody
         self.rejections = RejectionTable((), rng)
 
     async def execute(self, caller: KeyServerCaller, request: CoreRequest[R]) -> R:
@@ -103,13 +103,13 @@ class KeyServerCore:
         change nothing: the responses describe the key as it is now.
         """
         request_checks.check(requests)
-        asked = [request.operation for request in requests]
+        operations = [request.operation for request in requests]
         unnamed = [request.operation for request in requests if not request.names_an_object]
         await self.admit(caller, *unnamed)
-        if asked == [CoreOperation.DISCOVER_VERSIONS]:
+        if operations == [CoreOperation.DISCOVER_VERSIONS]:
             self.rejections.check(caller, CoreOperation.DISCOVER_VERSIONS)
             return (request_types.Versions(versions=VERSIONS),)  # STD-09: without the store
-        return await self._together(caller, requests, batches.all_or_nothing)
+        return await self._run_together(caller, requests, batches.all_or_nothing)
 
     async def process(
         self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], option: Continuation
@@ -132,17 +132,17 @@ class KeyServerCore:
         return await batches.do_in_portions(
             option,
             requests,
-            lambda some, handed: self._together(
+            lambda some, handed: self._run_together(
                 caller, some, partial(batches.run, option, handed), handed.placeholder
             ),
         )
 
-    async def hands_on(self, caller: KeyServerCaller, asked: Sequence[KeyDemand]) -> None:
+    async def check_forwarded(self, caller: KeyServerCaller, demands: Sequence[KeyDemand]) -> None:
         """Raise this server's refusals and rejections of a message that another server will
         execute."""
         if caller.role is None:
-            await self.admit(caller, asked[0].operation)
-        judging = self.rejections.judging_items(caller, len(asked))
+            await self.admit(caller, demands[0].operation)
+        judging = self.rejections.judging_items(caller, len(demands))
         if judging is None:
             return
         at = self._clock.now()
@@ -153,14 +153,14 @@ class KeyServerCore:
             work = self.begin_work(
                 connection, trail, caller, at, allowance=allowance, judging=judging.anew()
             )
-            return batches.judge_requests(work, asked)
+            return batches.judge_requests(work, demands)
 
         try:
             await self.commit(caller, run)
         finally:
             self.rejections.count(judging)
 
-    async def _together(
+    async def _run_together(
         self,
         caller: KeyServerCaller,
         requests: Sequence[CoreRequest[Any]],
@@ -170,11 +170,11 @@ class KeyServerCore:
         """Run all of these in one transaction, or in one lookup if they only read."""
         if not self.caught_up.is_set():
             await self.caught_up.wait()
-        asked = [request.operation for request in requests]
-        other = None if audit_trail.CHANGING.isdisjoint(asked) else self.handed_on_to()
+        operations = [request.operation for request in requests]
+        other = None if audit_trail.CHANGING.isdisjoint(operations) else self.find_forward_target()
         if other is not None:
             raise NotConnected(f"{self._name} takes no changes; {other} does")
-        if CoreOperation.QUERY_AUDIT in asked:
+        if CoreOperation.QUERY_AUDIT in operations:
             await self.write_all()
         at = self._clock.now()
         drawn = self.mint.draw_for(requests, at)
@@ -199,7 +199,7 @@ class KeyServerCore:
             )
             return how(work, drawn)
 
-        changes = not audit_trail.CHANGING.isdisjoint(asked)
+        changes = not audit_trail.CHANGING.isdisjoint(operations)
         try:
             if self.readings is not None and not changes:
                 done = await self._await_storage(self.readings.read(caller, drawn, run))
@@ -207,10 +207,10 @@ class KeyServerCore:
                     return _reply(done.value)
             while True:
                 try:
-                    if audit_trail.WRITTEN.isdisjoint(asked):
-                        told = await self._read(run, long=is_long(requests))
-                        if told is not None:
-                            return _reply(told.value)
+                    if audit_trail.WRITTEN.isdisjoint(operations):
+                        answer = await self._read(run, long=is_long(requests))
+                        if answer is not None:
+                            return _reply(answer.value)
                     return await self.commit(caller, run, keys_touched_by(drawn, placeholder))
                 except DatesCome as come:
                     await self._await_storage(self._write_dates(caller, come.scope, at))
@@ -289,7 +289,7 @@ class KeyServerCore:
             fresh,
             allowance,
             server=self._name,
-            tell=self._tell,
+            queue_changes=self._queue_changes,
             kept=kept,
             judging=judging,
         )
@@ -305,9 +305,9 @@ class KeyServerCore:
         commit = partial(self.commit, caller)
         return due_dates.write(self.database, begin_work, commit, scope, at)
 
-    async def admit(self, caller: KeyServerCaller, *asked: CoreOperation) -> None:
+    async def admit(self, caller: KeyServerCaller, *operations: CoreOperation) -> None:
         """Raise the refusal of a role, after it is recorded in the trail."""
-        refused = authorization.refuse(caller, *asked) if asked else None
+        refused = authorization.refuse(caller, *operations) if operations else None
         if refused is None:
             return
         at, reason = self._clock.now(), refused.reason
@@ -316,10 +316,12 @@ class KeyServerCore:
             connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
         ) -> DoneMessage[Any]:
             work = self.begin_work(connection, trail, caller, at, allowance=allowance)
-            work.note(asked[0], "", caller.scope, reason)
+            work.note(operations[0], "", caller.scope, reason)
             return DoneMessage(refused, work.write())
 
-        if self.refusals.count_only(AuditEntry(caller.who, caller.scope, asked[0], "", reason)):
+        if self.refusals.count_only(
+            AuditEntry(caller.who, caller.scope, operations[0], "", reason)
+        ):
             raise refused
         await self.commit(caller, note)
 

@@ -92,10 +92,10 @@ def _date(value: object) -> float | None:
 
 
 def _parameters(
-    row: StoredKeyRow, asked: CryptographicParametersValue | None
+    row: StoredKeyRow, requested: CryptographicParametersValue | None
 ) -> CryptographicParametersValue:
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     own = attributes.single(row, attributes.PARAMETERS)
     return own if isinstance(own, CryptographicParametersValue) else _DEFAULT
 

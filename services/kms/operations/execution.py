@@ -91,8 +91,8 @@ def _apply_template(work: Work, request: request_types.NewKey, row: StoredKeyRow
             row, request.attributes, work.at, work.server, brought=brought
         )
         if isinstance(request, request_types.Register) and request.digest is not None:
-            told = ((0, request.digest),)
-            row = attributes.stamp(row, implied.DIGEST, told, work.at, work.server)
+            digest = ((0, request.digest),)
+            row = attributes.stamp(row, implied.DIGEST, digest, work.at, work.server)
         for one in request.attributes:
             attribute_operations.check_name(work, row, one)
     except IllegalOperation as error:
@@ -105,9 +105,9 @@ def _apply_template(work: Work, request: request_types.NewKey, row: StoredKeyRow
 def _get(work: Work, request: request_types.Get) -> request_types.Got:
     """Material leaves only after the commit of the rows that record it."""
     ids = request.unique_identifiers
-    asked = (work.placeholder,) if ids is None else ids
+    key_ids = (work.placeholder,) if ids is None else ids
     listed = ids is not None and not request.required
-    keys = tuple([_got(work, key_id, request.wrapping, listed=listed) for key_id in asked])
+    keys = tuple([_build_got(work, key_id, request.wrapping, listed=listed) for key_id in key_ids])
     gone = next((key for key in keys if key.material is None), None) if request.required else None
     if gone is not None:
         seen = "" if gone.state is None else f"the key is {gone.state}"
@@ -117,7 +117,7 @@ def _get(work: Work, request: request_types.Get) -> request_types.Got:
     return request_types.Got(keys=keys)
 
 
-def _got(
+def _build_got(
     work: Work, key_id: KeyId, wanted: request_types.KeyWrapping | None, *, listed: bool
 ) -> request_types.GotKey:
     row = work.find(key_id)
@@ -146,8 +146,8 @@ def _got(
     if material is not None:
         under = None if wanted is None else wrapping.key_of(work, wanted, row, material)
         work.serve(row)
-    told = attributes.of(row, wanted.names) if wanted and wanted.names else ()
-    return release.build_got_key(row, material, under, told)
+    shown = attributes.of(row, wanted.names) if wanted and wanted.names else ()
+    return release.build_got_key(row, material, under, shown)
 
 
 def _activate(work: Work, request: request_types.ActivateObject) -> request_types.StateChanged:
@@ -209,13 +209,13 @@ def _with_revocation_reason(
     work: Work, request: request_types.RevokeObject, row: StoredKeyRow
 ) -> StoredKeyRow:
     """The row with the reason of its revocation, if one was given."""
-    told: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     if not request.repeat or request.message:
-        told[attributes.REVOCATION] = Revocation(code=request.reason, message=request.message)
+        values[attributes.REVOCATION] = Revocation(code=request.reason, message=request.message)
     if states.revocation(request.reason) is Transition.COMPROMISE and request.occurred is not None:
-        told[attributes.OCCURRENCE] = float(request.occurred)
+        values[attributes.OCCURRENCE] = float(request.occurred)
     try:
-        for name, value in told.items():
+        for name, value in values.items():
             row = attributes.stamp(row, name, ((0, value),), work.at, work.server)
     except ProductError as error:
         raise work.refusal(error, row) from None

@@ -49,9 +49,9 @@ def key_of(
     return material
 
 
-def _check(work: Work, row: StoredKeyRow, asked: CryptographicParametersValue | None) -> None:
+def _check(work: Work, row: StoredKeyRow, requested: CryptographicParametersValue | None) -> None:
     own = attributes.single(row, attributes.PARAMETERS)
-    parameters = asked or (own if isinstance(own, CryptographicParametersValue) else None)
+    parameters = requested or (own if isinstance(own, CryptographicParametersValue) else None)
     mode = MODE if parameters is None else parameters.block_cipher_mode
     if row.algorithm != "AES" or mode != MODE:
         raise FeatureNotSupported(f"keys are wrapped with AES and {MODE} here")

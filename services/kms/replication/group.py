@@ -28,7 +28,7 @@ from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication import checksums, counters, oplog, replicas, standing
 from services.kms.replication.key_merge import Taken
-from services.kms.replication.name_conflicts import LISTED, names_told, record_names
+from services.kms.replication.name_conflicts import LISTED, list_shared_names, record_names
 from services.kms.replication.oplog import Active, LogPlace, LogRow
 from services.kms.replication.standing import HeardStanding
 from services.kms.sealing.vault import Vault
@@ -83,7 +83,7 @@ class ReplicationGroup:
             return oplog.active(connection)
 
         self._appointed = await self._database.transact(begin)
-        self._core.handed_on_to = self._elsewhere
+        self._core.find_forward_target = self._elsewhere
         self._core.caught_up.set()
         for peer, line in self._lines.items():
             self._node.background(f"group.{peer}", self._run(peer, line))
@@ -157,7 +157,7 @@ class ReplicationGroup:
         requests to its last life, this returns early."""
         failed = False
         try:
-            await self._tell(peer, rows, total=total)
+            await self._send_rows(peer, rows, total=total)
         except ProductError as error:
             failed = True
             if number == line.contacts and not line.over.is_set():
@@ -176,7 +176,7 @@ class ReplicationGroup:
     def _next(self, peer: NodeName, connection: sqlite3.Connection, *, relay: bool) -> list[LogRow]:
         return oplog.next_for(connection, self._me, peer, KEYS_AT_ONCE, relay=relay)
 
-    async def _tell(self, peer: NodeName, rows: Sequence[LogRow], *, total: bool) -> None:
+    async def _send_rows(self, peer: NodeName, rows: Sequence[LogRow], *, total: bool) -> None:
         """Send as many rows as one message holds; the answer is the peer's standing."""
         wanted = dict.fromkeys(row.key_id for row in rows)
         found = await replicas.read_replicas(
@@ -185,7 +185,7 @@ class ReplicationGroup:
         sent = replicas.as_many_as_fit(found)
         keys, material = replicas.keys_of(sent)
         index = {key.key_id: place for place, key in enumerate(keys)}
-        told, after = await self._database.query(
+        own_standing, after = await self._database.query(
             partial(self._describe_standing, peer, total=total)
         )
         entries = []
@@ -202,20 +202,20 @@ class ReplicationGroup:
                 )
             )
         message = m.TellChanges(
-            entries=tuple(entries), keys=keys, material=material, after=after, standing=told
+            entries=tuple(entries), keys=keys, material=material, after=after, standing=own_standing
         )
         reply = await self._bus.request(peer, message, within_s=self._node.knobs.pair_timeout_s)
         refused = reply.refused
 
-        def hear(connection: sqlite3.Connection) -> tuple[HeardStanding, list[KeyId]]:
+        def record(connection: sqlite3.Connection) -> tuple[HeardStanding, list[KeyId]]:
             at = self._clock.now()
-            if told.everything:
+            if own_standing.everything:
                 oplog.confirm_everything(connection, peer)
             news = [key for key in refused if counters.breach(connection, key, peer, at)]
             return self._record_standing(connection, peer, reply.standing, trusted=True), news
 
-        heard, news = await self._database.transact(hear)
-        self._say(peer, reply.standing, heard, news)
+        recorded, news = await self._database.transact(record)
+        self._apply_standing(peer, reply.standing, recorded, news)
 
     async def _mark_unreachable(self, peer: NodeName, why: str) -> None:
         at = self._clock.now()
@@ -232,7 +232,7 @@ class ReplicationGroup:
     # ---- standings ------------------------------------------------------------------------------
 
     def _record_standing(
-        self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
+        self, connection: sqlite3.Connection, peer: NodeName, reported: m.Standing, *, trusted: bool
     ) -> HeardStanding:
         """Record the peer's standing. Sending everything without effect is not repeated for a
         while."""
@@ -243,7 +243,7 @@ class ReplicationGroup:
             self._vault,
             self._me,
             peer,
-            said,
+            reported,
             self._clock.now(),
             drawn=self._draw(),
             trusted=trusted,
@@ -261,20 +261,24 @@ class ReplicationGroup:
     def _draw(self) -> int:
         return self._rng.stream("kms.epoch").randrange(0, oplog.DRAWN)
 
-    def _say(
-        self, peer: NodeName, said: m.Standing, heard: HeardStanding, breaches: Sequence[KeyId]
+    def _apply_standing(
+        self,
+        peer: NodeName,
+        reported: m.Standing,
+        recorded: HeardStanding,
+        breaches: Sequence[KeyId],
     ) -> None:
-        self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
-        if heard.appointed is not None:
-            self._appoint(heard.appointed)
-        if heard.back:
+        self._lines[peer].checked = TrailEnd(reported.seen_sequence, reported.seen_digest)
+        if recorded.appointed is not None:
+            self._appoint(recorded.appointed)
+        if recorded.back:
             self._node.record("kms.group", peer=peer, reached=True, why="")
-        if heard.differs:
+        if recorded.differs:
             self._lines[peer].differed_at = self._clock.monotonic()
             self._node.record("kms.differs", level="warning", peer=peer)
-        if not heard.intact:
+        if not recorded.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer)
-        if heard.differs or not heard.intact:
+        if recorded.differs or not recorded.intact:
             self._compare()
         for key_id in breaches:
             self._node.record("kms.breach", level="error", key_id=key_id, peer=peer)
@@ -283,10 +287,10 @@ class ReplicationGroup:
 
     async def take(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
         """Store changes of the peer, or only its standing."""
-        said, line = message.standing, self._lines[peer.node]
+        reported, line = message.standing, self._lines[peer.node]
         outcome: list[tuple[HeardStanding, bool]] = []
         if peer.boot < line.boot:
-            raise NotConnected(f"that was said by an earlier life of {peer.node}")
+            raise NotConnected(f"the message is from an earlier life of {peer.node}")
         line.speaks(peer.boot)
         rows = [
             LogRow(e.node, message.keys[e.index].key_id, LogPlace(e.epoch, e.sequence), e.at)
@@ -309,26 +313,26 @@ class ReplicationGroup:
             counters.count(connection, STALE_SERVES, stale)
             changed = [one.theirs.key_id for one in taken if one.changed]
             checksums.mark_unsummed(connection, changed)
-            trusted = line.looked == peer.boot or standing.looked(connection, peer.node, said)
+            trusted = line.looked == peer.boot or standing.looked(connection, peer.node, reported)
             if trusted:
                 oplog.take(connection, self._me, rows, after, now)
-            heard = self._record_standing(connection, peer.node, said, trusted=trusted)
-            outcome[:] = [(heard, trusted)]
+            recorded = self._record_standing(connection, peer.node, reported, trusted=trusted)
+            outcome[:] = [(recorded, trusted)]
 
         caller = caller_at(self._config, peer.node, local=peer.local)
         keys = replicas.keys_received(message.keys, message.material)
-        seen = TrailEnd(said.seen_sequence, said.seen_digest)
+        seen = TrailEnd(reported.seen_sequence, reported.seen_digest)
         done = await replicas.store_replicas(self._core, caller, keys, seen, also)
-        [(heard, trusted)] = outcome
+        [(recorded, trusted)] = outcome
         if trusted:
             line.looked = peer.boot
         self.learning.news()
-        self._say(peer.node, said, heard, news)
+        self._apply_standing(peer.node, reported, recorded, news)
         record_names(self._node, done.shared)
-        told, _ = await self._database.query(
-            partial(self._describe_standing, peer.node, total=bool(said.total))
+        own_standing, _ = await self._database.query(
+            partial(self._describe_standing, peer.node, total=bool(reported.total))
         )
-        return m.ChangesTaken(refused=done.refused, standing=told)
+        return m.ChangesTaken(refused=done.refused, standing=own_standing)
 
     # ---- for operators --------------------------------------------------------------------------
 
@@ -442,7 +446,7 @@ def view(
     """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
     active = oplog.active(connection)
     counted = counters.tallies(connection)
-    names, names_shared = names_told(connection)
+    names, names_shared = list_shared_names(connection)
     keys_at_risk, at_risk = oplog.at_risk(connection, me, config.peers, LISTED)
     return m.GroupStatus(
         mode=config.replication.value,

@@ -132,7 +132,7 @@ def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
     if merged != mine:
         work.take(merged, CoreOperation.REPLICATE)
     if comparable_part(merged) != comparable_part(theirs):
-        work.tell(merged)
+        work.replicate(merged)
     return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
 
 

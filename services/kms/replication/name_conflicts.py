@@ -15,7 +15,7 @@ LISTED: Final = 1000
 """Keys, or Names, of a kind that are listed; the rest is only counted."""
 
 
-def names_told(connection: sqlite3.Connection) -> tuple[tuple[m.SharedName, ...], int]:
+def list_shared_names(connection: sqlite3.Connection) -> tuple[tuple[m.SharedName, ...], int]:
     """The first shared Names, and how many there are."""
     found, total = shared_names.view(connection, LISTED)
     return tuple([m.SharedName(name=one.name, key_ids=one.key_ids) for one in found]), total

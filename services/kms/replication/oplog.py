@@ -125,7 +125,7 @@ def begin(
     connection.execute("DELETE FROM epochs WHERE last = 0")  # of a life without a change
     _begin_epoch(connection, _epoch(connection), drawn)
     if known is None:
-        tell_everything(connection, me, at)
+        log_everything(connection, me, at)
     connection.executemany(
         "INSERT OR IGNORE INTO peers VALUES (?, NULL, '', ?, ?, 0)",
         [(peer, *EMPTY) for peer in peers],
@@ -163,7 +163,7 @@ def log(connection: sqlite3.Connection, me: NodeName, key_ids: Sequence[KeyId], 
     _mark(connection, me, me, LogPlace(epoch, last))
 
 
-def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
+def log_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
     """Log every key as changed here and now, so that all others get it."""
     found = connection.execute("SELECT key_id FROM keys ORDER BY ordinal").fetchall()
     log(connection, me, [KeyId(key_id) for (key_id,) in found], at)
@@ -176,15 +176,15 @@ def has(connection: sqlite3.Connection, place: LogPlace) -> bool:
 
 
 def begin_epoch(
-    connection: sqlite3.Connection, me: NodeName, heard: LogPlace, at: float, drawn: int
+    connection: sqlite3.Connection, me: NodeName, peer_place: LogPlace, at: float, drawn: int
 ) -> None:
-    """This server was restored, and may have lost what a peer has (``heard``): send everything
+    """This server was restored, and may have lost what a peer has (``peer_place``): send everything
     again, and request everything."""
-    if not has(connection, heard):
-        connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (heard.epoch, _LOST))
+    if not has(connection, peer_place):
+        connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (peer_place.epoch, _LOST))
     connection.execute("DELETE FROM oplog WHERE node = ?", (me,))
     _begin_epoch(connection, _epoch(connection), drawn)
-    tell_everything(connection, me, at)
+    log_everything(connection, me, at)
     connection.execute("UPDATE peers SET everything = 1")
 
 
@@ -226,8 +226,8 @@ def take(
     """Take log rows whose keys are stored in this transaction. Rows after a gap are not counted and
     arrive again; rows that were counted before are not counted again."""
     mine = marks(connection, me)
-    told = dict.fromkeys(row.node for row in rows if row.node != me)
-    whole = [node for node in told if mine.get(node, START) >= after.get(node, START)]
+    senders = dict.fromkeys(row.node for row in rows if row.node != me)
+    whole = [node for node in senders if mine.get(node, START) >= after.get(node, START)]
     for row in rows:
         if row.node not in whole or row.place <= mine.get(row.node, START):
             continue
@@ -256,7 +256,7 @@ def _mark(connection: sqlite3.Connection, holder: NodeName, node: NodeName, at: 
     connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", (holder, node, *at))
 
 
-def heard(
+def record_peer(
     connection: sqlite3.Connection,
     peer: NodeName,
     theirs: Mapping[NodeName, LogPlace],
@@ -366,21 +366,23 @@ def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> Activ
     return made
 
 
-def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
+def record_active(connection: sqlite3.Connection, reported: Active) -> bool:
     """Record a peer's active server; returns whether that is news."""
-    if not counts(heard, active(connection)):
+    if not counts(reported, active(connection)):
         return False
-    _write_appointment(connection, heard)
+    _write_appointment(connection, reported)
     return True
 
 
-def counts(heard: Active, mine: Active) -> bool:
+def counts(reported: Active, mine: Active) -> bool:
     """Whether an appointment replaces the known one: the later stamp does; the lower name settles
     equal ones."""
-    if mine.node is None or heard.node is None or heard == mine:
+    if mine.node is None or reported.node is None or reported == mine:
         return False
-    later = (heard.at, heard.term) > (mine.at, mine.term)
-    return later or ((heard.at, heard.term) == (mine.at, mine.term) and heard.node <= mine.node)
+    later = (reported.at, reported.term) > (mine.at, mine.term)
+    return later or (
+        (reported.at, reported.term) == (mine.at, mine.term) and reported.node <= mine.node
+    )
 
 
 def _write_appointment(connection: sqlite3.Connection, one: Active) -> None:

@@ -61,7 +61,7 @@ class ReplicationPair:
         self._promises = Promises()
         self._met = self._lost = self._down = self._watching = False
         self._reports = 0  # how often the peer has sent its standing unasked
-        self._asked_at: float | None = None
+        self._contact_began_at: float | None = None
         self._contacts = 0
         self._failed = False
         self._over = asyncio.Event()
@@ -115,7 +115,7 @@ class ReplicationPair:
         It returns early when the peer makes contact: it has a new life, which will not answer
         requests to its earlier life.
         """
-        self._asked_at = self._clock.monotonic()
+        self._contact_began_at = self._clock.monotonic()
         self._contacts += 1
         self._over.clear()
         self._failed = False
@@ -124,7 +124,7 @@ class ReplicationPair:
             self._node.background("pair.patience", self._watch())
         self._node.background("pair.contact", self._reach(self._contacts, contact))
         await self._over.wait()
-        self._asked_at = None
+        self._contact_began_at = None
         if self._failed:
             self._wake.clear()
             self._node.background("pair.retry", self._ring_later(self._node.knobs.pair_retry_s))
@@ -148,10 +148,10 @@ class ReplicationPair:
     async def _watch(self) -> None:
         """Mark the peer as down when a contact takes too long; the contact itself continues."""
         marked: float | None = None  # the contact for which it was marked
-        while self._asked_at not in (None, marked):
-            left = self._asked_at + self._patience_s - self._clock.monotonic()
+        while self._contact_began_at not in (None, marked):
+            left = self._contact_began_at + self._patience_s - self._clock.monotonic()
             if left <= 0:
-                marked = self._asked_at
+                marked = self._contact_began_at
                 await self._mark("it has not answered in time")
             else:
                 await self._clock.sleep(left)
@@ -173,7 +173,7 @@ class ReplicationPair:
         def apply_mark(newly: bool) -> None:
             self._down = True
             if newly:
-                self._say(in_step=False, why=why)
+                self._log_state(in_step=False, why=why)
 
         try:
             await self._database.transact(
@@ -191,9 +191,9 @@ class ReplicationPair:
         """Called in the order of the commits, so that records of marks are in order."""
         if was_down:
             self._down = False
-            self._say(in_step=True, why="")
+            self._log_state(in_step=True, why="")
 
-    def _say(self, *, in_step: bool, why: str) -> None:
+    def _log_state(self, *, in_step: bool, why: str) -> None:
         level = "info" if in_step else "warning"
         self._node.record("kms.pair", level=level, peer=self._peer, in_step=in_step, why=why)
 
@@ -214,15 +214,16 @@ class ReplicationPair:
         message = replicas.message(sent, seen, end, last=len(sent) == len(waiting))
         reply = await self._bus.request(self._peer, message, within_s=self._within_s)
         if reply.everything:
-            await self._database.transact(pair_state.tell_everything)
+            await self._database.transact(pair_state.queue_everything)
             return
-        told, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
+        confirmed, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
         await self._database.transact(
-            lambda connection: pair_state.confirm(connection, told, end), self._handle_cleared_mark
+            lambda connection: pair_state.confirm(connection, confirmed, end),
+            self._handle_cleared_mark,
         )
         for key_id in reply.refused:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=self._peer)
-        self._promises.keep(told)
+        self._promises.keep(confirmed)
 
     # ---- standings ---------------------------------------------------------------------------
 
@@ -247,7 +248,7 @@ class ReplicationPair:
 
         def record_peer(connection: sqlite3.Connection) -> tuple[bool, bool]:
             if reply.everything:
-                pair_state.tell_everything(connection)
+                pair_state.queue_everything(connection)
             seen = TrailEnd(reply.sequence, reply.digest)
             return pair_state.clear(connection), audit_trail.has(connection, seen)
 
@@ -268,7 +269,7 @@ class ReplicationPair:
 
         def record_peer(connection: sqlite3.Connection) -> tuple[bool, bool, PeerView]:
             if message.everything:
-                pair_state.tell_everything(connection)
+                pair_state.queue_everything(connection)
             was_down = pair_state.clear(connection)
             seen = TrailEnd(message.sequence, message.digest)
             return was_down, audit_trail.has(connection, seen), pair_state.view(connection)
@@ -360,9 +361,9 @@ class Promises:
 
     def keep(self, changes: Sequence[KeyChange]) -> None:
         """The peer has these changes, and so every earlier one of the same keys."""
-        for key_id, told in changes:
+        for key_id, confirmed in changes:
             promises = self._open.get(key_id, {})
-            for changed in [changed for changed in promises if changed <= told]:
+            for changed in [changed for changed in promises if changed <= confirmed]:
                 promises.pop(changed).keep()
             if not promises:
                 self._open.pop(key_id, None)

@@ -58,10 +58,10 @@ def begin(connection: sqlite3.Connection, peer: NodeName | None) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO peer VALUES (1, ?, NULL, '', ?, ?)", (peer, *EMPTY)
         )
-        tell_everything(connection)
+        queue_everything(connection)
 
 
-def tell_everything(connection: sqlite3.Connection) -> None:
+def queue_everything(connection: sqlite3.Connection) -> None:
     """Every key waits; nothing is known of the peer's trail."""
     connection.execute("INSERT OR REPLACE INTO waiting SELECT key_id, changed FROM keys")
     connection.execute("UPDATE peer SET sequence = ?, digest = ?", EMPTY)
@@ -75,7 +75,7 @@ def put(connection: sqlite3.Connection, changes: Iterable[KeyChange]) -> bool:
     return True
 
 
-def tell(
+def queue_changes(
     connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
 ) -> tuple[KeyChange, ...]:
     """As ``put``; returns those that the peer must confirm before the answer: none when it is

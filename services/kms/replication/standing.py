@@ -74,10 +74,10 @@ def _marks(places: dict[NodeName, LogPlace]) -> tuple[m.Mark, ...]:
     )
 
 
-def looked(connection: sqlite3.Connection, peer: NodeName, said: m.Standing) -> bool:
+def looked(connection: sqlite3.Connection, peer: NodeName, reported: m.Standing) -> bool:
     """Whether the peer's life has looked for its trail's end as stored here."""
     known = next(one for one in oplog.peers(connection) if one.node == peer)
-    return known.seen == TrailEnd(said.checked_sequence, said.checked_digest)
+    return known.seen == TrailEnd(reported.checked_sequence, reported.checked_digest)
 
 
 def record_standing(
@@ -85,7 +85,7 @@ def record_standing(
     vault: Vault,
     me: NodeName,
     peer: NodeName,
-    said: m.Standing,
+    reported: m.Standing,
     at: float,
     *,
     drawn: int,
@@ -98,19 +98,19 @@ def record_standing(
     ``trusted``: the peer knows by now whether it was restored itself. Until it does, the end by
     which it would notice is kept. ``compare``: whether to check if the two differ.
     """
-    theirs = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in said.marks}
+    theirs = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in reported.marks}
     known = theirs.get(me, oplog.START)
-    seen = TrailEnd(said.seen_sequence, said.seen_digest)
+    seen = TrailEnd(reported.seen_sequence, reported.seen_digest)
     intact = audit_trail.has(connection, seen) and oplog.has(connection, known)
-    end = TrailEnd(said.end_sequence, said.end_digest) if trusted else None
-    back = oplog.heard(connection, peer, theirs, end)
-    differs = compare and _differs(connection, vault, me, theirs, said.total)
+    end = TrailEnd(reported.end_sequence, reported.end_digest) if trusted else None
+    back = oplog.record_peer(connection, peer, theirs, end)
+    differs = compare and _differs(connection, vault, me, theirs, reported.total)
     if not intact:
         oplog.begin_epoch(connection, me, known, at, drawn)
-    elif said.everything or differs:
-        oplog.tell_everything(connection, me, at)
-    appointed = Active(said.active, said.term, said.appointed_at or 0.0)
-    news = oplog.learn_active(connection, appointed)
+    elif reported.everything or differs:
+        oplog.log_everything(connection, me, at)
+    appointed = Active(reported.active, reported.term, reported.appointed_at or 0.0)
+    news = oplog.record_active(connection, appointed)
     return HeardStanding(back, intact, differs, appointed if news else None)
 
 

@@ -97,20 +97,20 @@ class ForkServer:
             number = self._number
             sock = _send(connection, Fork(number, name, target, argument), kind)
             try:
-                word = self._wait_for_packet(
+                packet = self._wait_for_packet(
                     connection,
-                    lambda word: (
-                        isinstance(word, ChildForked | NotForked) and word.number == number
+                    lambda packet: (
+                        isinstance(packet, ChildForked | NotForked) and packet.number == number
                     ),
                 )
             except BaseException:
                 sock.close()
                 raise
-            if isinstance(word, ChildForked):
-                self._ends.pop(word.pid, None)  # an older child had this pid
-                return sock, word.pid
+            if isinstance(packet, ChildForked):
+                self._ends.pop(packet.pid, None)  # an older child had this pid
+                return sock, packet.pid
         sock.close()
-        why = word.why if isinstance(word, NotForked) else word
+        why = packet.why if isinstance(packet, NotForked) else packet
         raise ForkFailed(f"{name} was not forked: {why}")
 
     def _wait_for_packet(
@@ -122,13 +122,13 @@ class ForkServer:
         """The next packet that is ``wanted``; ends of children are recorded on the way."""
         until = time.monotonic() + limit_s
         while (left := until - time.monotonic()) > 0:
-            word = connection.receive(left)
-            if isinstance(word, ChildEnded):
-                self._ends[word.pid] = word.code
+            packet = connection.receive(left)
+            if isinstance(packet, ChildEnded):
+                self._ends[packet.pid] = packet.code
                 while len(self._ends) > _ENDS_KEPT:
                     del self._ends[next(iter(self._ends))]
-            if word is not None and wanted(word):
-                return word
+            if packet is not None and wanted(packet):
+                return packet
         raise ForkFailed(f"the fork server did not answer within {limit_s:g} s")
 
     def code_of(self, pid: int, limit_s: float = 1.0) -> int | None:

@@ -141,16 +141,16 @@ class Children:
         if self._connection is None:
             return
         try:
-            word = self._connection.receive()
+            packet = self._connection.receive()
         except ForkFailed as error:
             asyncio.get_running_loop().remove_reader(self._connection.socket.fileno())
             self._handle_lost_server(error)
             return
-        if word is not None:
-            self._handle_packet(self._connection, word)
+        if packet is not None:
+            self._handle_packet(self._connection, packet)
 
-    def _handle_packet(self, server: ForkServerSocket, word: ServerPacket) -> None:
-        match word:
+    def _handle_packet(self, server: ForkServerSocket, packet: ServerPacket) -> None:
+        match packet:
             case Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
@@ -171,7 +171,7 @@ class Children:
             case ForkServerFailed():
                 raise AssertionError("a connection raises this")
             case _:
-                assert_never(word)
+                assert_never(packet)
 
     def _handle_lost_server(self, error: ForkFailed) -> None:
         """The server has ended, and the kernel has ended its children."""

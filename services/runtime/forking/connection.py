@@ -22,7 +22,7 @@ from services.runtime.forking.packets import (
     Kill,
     ServerPacket,
     encode,
-    words,
+    server_packets,
 )
 
 START_LIMIT_S: Final = 60.0  # for the server's imports; a fork itself takes a millisecond
@@ -125,10 +125,10 @@ class ForkServerSocket(ABC):
             raise ForkFailed(f"the fork server is gone: {error}") from error
         if not data:
             raise ForkFailed("the fork server has ended")
-        word = words.decode(data)
-        if isinstance(word, ForkServerFailed):
-            raise ForkFailed(f"the fork server did not start: {word.why}")
-        return word
+        packet = server_packets.decode(data)
+        if isinstance(packet, ForkServerFailed):
+            raise ForkFailed(f"the fork server did not start: {packet.why}")
+        return packet
 
 
 class ForkServerConnection(ForkServerSocket):

@@ -67,7 +67,7 @@ ServerPacket = Ready | ForkServerFailed | ChildForked | NotForked | ChildEnded
 
 encode = msgspec.msgpack.encode
 orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-words: msgspec.msgpack.Decoder[ServerPacket] = msgspec.msgpack.Decoder(ServerPacket)
+server_packets: msgspec.msgpack.Decoder[ServerPacket] = msgspec.msgpack.Decoder(ServerPacket)
 
 
 # ---- data larger than a packet -------------------------------------------------------------------

@@ -144,8 +144,8 @@ class _Server:
         except ConnectionError:
             return  # the owner ended while a packet was sent to it
 
-    def _queue_packet(self, word: ServerPacket) -> None:
-        self._unsent.append(encode(word))
+    def _queue_packet(self, packet: ServerPacket) -> None:
+        self._unsent.append(encode(packet))
         self._flush()
 
     def _flush(self) -> None:

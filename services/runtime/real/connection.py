@@ -294,7 +294,7 @@ class BrokerConnection:
             self._outbox_size = 0
             transport.write(data)
             if self._client is not None:
-                self._client.spoke = True
+                self._client.sent_any = True
 
     async def subscribe(self, subject: str) -> None:
         """One more subscription; returns when the broker has read it (if the link is up)."""

@@ -76,7 +76,7 @@ class _SynchronousParser(Parser):
         self._client, self._owner = client, owner
 
     async def parse(self, data: bytes = b"") -> None:
-        self._client.heard = True
+        self._client.received_any = True
         if self.state == AWAITING_CONTROL_LINE:
             if self.buf:
                 data = bytes(self.buf) + data
@@ -97,15 +97,15 @@ class _SynchronousParser(Parser):
             end = data.find(_CRLF, at)
             if end < 0:
                 return at, len(data) - at < MAX_CONTROL_LINE_SIZE
-            words = data[at + len(_MSG) : end].split()
-            if len(words) not in (3, 4) or not words[-1].isdigit():
+            tokens = data[at + len(_MSG) : end].split()
+            if len(tokens) not in (3, 4) or not tokens[-1].isdigit():
                 break
             begin = end + len(_CRLF)
-            stop = begin + int(words[-1])
+            stop = begin + int(tokens[-1])
             if len(data) < stop + len(_CRLF):
                 return at, True
-            reply = words[2].decode() if len(words) == 4 else ""
-            self._owner.handle_message(words[0].decode(), reply, data[begin:stop], b"")
+            reply = tokens[2].decode() if len(tokens) == 4 else ""
+            self._owner.handle_message(tokens[0].decode(), reply, data[begin:stop], b"")
             at = stop + len(_CRLF)
         return at, False
 
@@ -117,7 +117,9 @@ class BrokerClient(Client):
         super().__init__()
         self._owner = owner
         self._ps = _SynchronousParser(self, owner)
-        self.heard = self.spoke = False  # received, sent anything in this interval of pings
+        self.received_any = self.sent_any = (
+            False  # received, sent anything in this interval of pings
+        )
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
@@ -144,9 +146,9 @@ class BrokerClient(Client):
         """Whether the link has not been silent for too long. It pings the link unless messages
         passed in both directions, which prove as much. The server pings each client that was silent
         for a second."""
-        busy = self.heard and self.spoke
-        self._pings_outstanding = 0 if self.heard else self._pings_outstanding + 1
-        self.heard = self.spoke = False
+        busy = self.received_any and self.sent_any
+        self._pings_outstanding = 0 if self.received_any else self._pings_outstanding + 1
+        self.received_any = self.sent_any = False
         if self._pings_outstanding > self.options["max_outstanding_pings"]:
             return False
         if not busy:

@@ -300,14 +300,14 @@ class _OutgoingLine(_Line):
         super().__init__(driver, connection)
         self._to = to
         self._answer = bytearray()
-        self._said = b""
+        self._opening = b""
         self._granted = False
-        self._asking: asyncio.Task[None] | None = None
+        self._dialing: asyncio.Task[None] | None = None
 
     def put(self, part: StreamPart) -> None:
         if part.kind is PartKind.OPENING:
-            self._said = part.data
-            self._asking = asyncio.get_running_loop().create_task(self._dial())
+            self._opening = part.data
+            self._dialing = asyncio.get_running_loop().create_task(self._dial())
         else:
             super().put(part)
 
@@ -323,24 +323,24 @@ class _OutgoingLine(_Line):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        transport.write(b"%s %s\n" % (self._driver.life.node.encode(), self._said))
+        transport.write(b"%s %s\n" % (self._driver.life.node.encode(), self._opening))
 
     def data_received(self, data: bytes) -> None:
         if self._granted:
             super().data_received(data)
             return
         self._answer += data
-        word, line, rest = bytes(self._answer).partition(b"\n")
+        answer, line, rest = bytes(self._answer).partition(b"\n")
         if line and self.connection is not None:
             self._granted = True
-            self.connection.receive_part(StreamPart(PartKind.OPENING, word))
+            self.connection.receive_part(StreamPart(PartKind.OPENING, answer))
             if rest:
                 super().data_received(rest)
 
     def stop(self) -> None:
         super().stop()
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._dialing is not None:
+            self._dialing.cancel()
 
     def _pass_refusal(self, why: bytes) -> None:
         if self.connection is not None:
@@ -352,7 +352,7 @@ class _IncomingLine(_Line):
 
     def __init__(self, driver: LabStreams) -> None:
         super().__init__(driver, None)
-        self._said = bytearray()
+        self._received = bytearray()
         self._late = asyncio.get_running_loop().call_later(NAMED_S, self.stop)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -368,26 +368,26 @@ class _IncomingLine(_Line):
         if self.connection is not None:
             super().data_received(data)
             return
-        self._said += data
-        word, line, rest = bytes(self._said).partition(b"\n")
-        name, _, said = word.partition(b" ")
+        self._received += data
+        head, line, rest = bytes(self._received).partition(b"\n")
+        name, _, opening = head.partition(b" ")
         node = name.decode(errors="replace")
         if line and not rest and not names.NODE.fault(node):
             self._late.cancel()
-            self._admit(NodeName(node), said)
-        elif line or len(self._said) > LONGEST_NAME:
+            self._admit(NodeName(node), opening)
+        elif line or len(self._received) > LONGEST_NAME:
             self.stop()
 
-    def _admit(self, src: NodeName, said: bytes) -> None:
+    def _admit(self, src: NodeName, opening: bytes) -> None:
         """Accept or refuse the caller; a caller that a rule keeps waiting is tried again later."""
         driver = self._driver
         if self._over or not driver.life.alive or driver.port is None:
             self.stop()
             return
         if driver.life.is_paused or not driver.rules.passes(NodePair(src, driver.life.node)):
-            driver.later(LISTEN_AGAIN_S, lambda: self._admit(src, said))
+            driver.later(LISTEN_AGAIN_S, lambda: self._admit(src, opening))
             return
-        made = driver.port.incoming(src, said)
+        made = driver.port.incoming(src, opening)
         if isinstance(made, str):
             super().put(StreamPart(PartKind.OPENING, made.encode() + b"\n"))
             super().put(StreamPart(PartKind.CLOSING))

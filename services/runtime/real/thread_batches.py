@@ -43,8 +43,8 @@ class ThreadBatches:
         for at in range(0, len(waiting), MOST):
             works, answers, begun = zip(*waiting[at : at + MOST], strict=True)
             thread = self._pool.submit(_run_in_a_row, loop, works, answers)
-            for tell in begun:
-                tell(thread)
+            for notify in begun:
+                notify(thread)
 
 
 def _run_in_a_row(

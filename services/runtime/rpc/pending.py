@@ -102,7 +102,7 @@ class PendingCalls:
             call.future.set_exception(from_body(reply.error))
         elif reply.name != call.answer.__name__:
             call.future.set_exception(
-                Internal(f"{responder} answered something else than it was asked")
+                Internal(f"the answer of {responder} does not fit the request")
             )
         else:
             try:

@@ -259,12 +259,12 @@ class SimBroker:
         # The last token of a reply's subject is the call's own: it does not belong into the trace.
         reply = link and tokens[3] == "_r"
         label = ".".join(tokens[:4] if reply else tokens)
-        words = (
+        content = (
             normal_form.of_reply(message.payload)
             if reply
             else normal_form.of_request(message.payload)
         )
-        self.loop.trace.add_content(self.loop.now_ns, wire.me, wire.life.boot, label, words)
+        self.loop.trace.add_content(self.loop.now_ns, wire.me, wire.life.boot, label, content)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)
         receiver = self._wires.get(NodeName(tokens[2])) if link else None

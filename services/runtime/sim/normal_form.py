@@ -36,20 +36,20 @@ def of_request(payload: bytes) -> bytes:
     """The normal form of a request or event, as it travels."""
     try:
         found = _envelope(payload)
-        said = (found.message_id, found.cause, found.deadline, found.name, _decode_body(found))
+        content = (found.message_id, found.cause, found.deadline, found.name, _decode_body(found))
     except _WRONG:
         return NOTHING
-    return _encode(said)
+    return _encode(content)
 
 
 def of_reply(payload: bytes) -> bytes:
     """The normal form of a reply, as it travels: its body, or its error."""
     try:
         found = _reply(payload)
-        said = (found.message_id, found.name, _decode_body(found), found.error)
+        content = (found.message_id, found.name, _decode_body(found), found.error)
     except _WRONG:
         return NOTHING
-    return _encode(said)
+    return _encode(content)
 
 
 def of_record(record: NodeRecord) -> bytes:
@@ -111,9 +111,9 @@ def blank_bytes(value: Any) -> Any:
             return value
 
 
-def format_normal_form(said: bytes) -> str:
+def format_normal_form(content: bytes) -> str:
     """The normal form as one line of text."""
-    return msgspec.json.encode(_decode(said)).decode() if said else ""
+    return msgspec.json.encode(_decode(content)).decode() if content else ""
 
 
 def describe_difference(first: bytes, second: bytes) -> str:
@@ -121,7 +121,7 @@ def describe_difference(first: bytes, second: bytes) -> str:
     if first == second:
         return ""
     if not first or not second:
-        return f"one run says {format_normal_form(first or second)}, the other nothing"
+        return f"only one run has {format_normal_form(first or second)}"
     return describe_first_difference(_decode(first), _decode(second))
 
 

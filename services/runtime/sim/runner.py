@@ -89,8 +89,8 @@ def _unpack_answer(answer: bytes | None) -> Any:
     """The result in a worker's answer, or its exception, with the traceback as a note."""
     if answer is None:
         raise WorkerDied("the worker ended without an answer")
-    word, *rest = pickle.loads(answer)  # noqa: S301
-    if word == "ok":
+    kind, *rest = pickle.loads(answer)  # noqa: S301
+    if kind == "ok":
         return rest[0]
     error, text = rest
     if error is None:
@@ -104,14 +104,14 @@ def run_in_worker(
     *args: Any,
     timeout_s: float | None = None,
     server: Forks | None = None,
-    hear: Callable[[Any], None] | None = None,
+    on_message: Callable[[Any], None] | None = None,
     stopping: Stopping = never_stopping,
 ) -> T:
     """Call ``function(*args)`` in a new worker and return its result. Blocks.
 
-    With ``hear`` the function gets a keyword ``line`` (``worker.WorkerSocket``), and ``hear`` is
-    called with what it sends there. Within ``stopping`` it can be asked to stop; its result is
-    still awaited.
+    With ``on_message`` the function gets a keyword ``line`` (``worker.WorkerSocket``), and
+    ``on_message`` is called with each message that it sends there. Within ``stopping`` it can be
+    asked to stop; its result is still awaited.
 
     ``function`` must be importable by name; arguments and result must pickle. An exception is
     raised here unchanged, with the worker's traceback as a note (``WorkerFailed`` when it does not
@@ -119,7 +119,7 @@ def run_in_worker(
     when it ended without an answer.
     """
     server = server or default_server()
-    request = pickle.dumps(("run" if hear is None else "hear", function, args))
+    request = pickle.dumps(("run" if on_message is None else "stream", function, args))
     sock, pid = _fork(server)
     with sock:
         sock.settimeout(timeout_s)
@@ -127,7 +127,11 @@ def run_in_worker(
             send_frame(sock, request)
             with stopping(lambda: sock.sendall(STOP)):
                 answer = receive_frame(sock)
-                while hear is not None and answer is not None and _pass_message(answer, hear):
+                while (
+                    on_message is not None
+                    and answer is not None
+                    and _pass_message(answer, on_message)
+                ):
                     answer = receive_frame(sock)
         except TimeoutError:
             server.kill(pid)
@@ -143,12 +147,12 @@ def run_in_worker(
     return result
 
 
-def _pass_message(answer: bytes, hear: Callable[[Any], None]) -> bool:
-    """Pass a message of the worker to ``hear``; False when ``answer`` is the result."""
-    word, *rest = pickle.loads(answer)  # noqa: S301
-    if word == "told":
-        hear(rest[0])
-    return bool(word == "told")
+def _pass_message(answer: bytes, on_message: Callable[[Any], None]) -> bool:
+    """Pass a message of the worker to ``on_message``; False when ``answer`` is the result."""
+    kind, *rest = pickle.loads(answer)  # noqa: S301
+    if kind == "message":
+        on_message(rest[0])
+    return bool(kind == "message")
 
 
 class Worker:

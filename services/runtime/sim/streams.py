@@ -106,19 +106,19 @@ class SimStreams(StreamDriver):
         if self.exchange.drivers.get(self.life.node) is self:
             del self.exchange.drivers[self.life.node]
 
-    def handle_dial(self, asking: SimCarrier) -> None:
+    def handle_dial(self, caller: SimCarrier) -> None:
         """A node asks for a connection to this one. While no answer arrives, it asks again."""
-        src = asking.node
-        if self._port is None or not asking.open or asking.other is not None:
+        src = caller.node
+        if self._port is None or not caller.open or caller.other is not None:
             return
         if not self.exchange.rules.passes(NodePair(src, self.life.node)):
             return
-        made = self._port.incoming(src, asking.said)
+        made = self._port.incoming(src, caller.opening)
         if isinstance(made, str):
-            asking.refuse(made)
+            caller.refuse(made)
             return
         carrier = SimCarrier(self, src, made)
-        carrier.other, asking.other = asking, carrier
+        carrier.other, caller.other = caller, carrier
         made.grant_dial(carrier)
 
 
@@ -129,7 +129,7 @@ class SimCarrier(Carrier):
     def __init__(self, driver: SimStreams, to: NodeName, connection: ConnectionEnd) -> None:
         self.other: SimCarrier | None = None
         self.open = True
-        self.said = b""
+        self.opening = b""
         self._driver, self._to, self._connection = driver, to, connection
         self._exchange, self._loop = driver.exchange, driver.exchange.loop
         self._queue: deque[StreamPart] = deque()
@@ -160,7 +160,7 @@ class SimCarrier(Carrier):
     def put(self, part: StreamPart) -> None:
         self._trace(part.kind)
         if self.other is None:
-            self.said = part.data
+            self.opening = part.data
             self._loop.call_at_ns(
                 self._draw_arrival(), self._deliver_opening, context=context_of(None)
             )

@@ -27,20 +27,20 @@ _Entry = (
 
 class TraceEntry(NamedTuple):
     """One thing that happened. ``at`` is virtual nanoseconds; node "" is the world itself;
-    ``said`` is the normal form of a message or record."""
+    ``content`` is the normal form of a message or record."""
 
     at: int
     node: str
     boot: int
     label: str
     ordinals: tuple[int, ...]
-    said: bytes = b""
+    content: bytes = b""
 
     def __str__(self) -> str:
         who = f"{self.node}/{self.boot}" if self.node else "-"
         numbers = " ".join(map(str, self.ordinals))
-        words = normal_form.format_normal_form(self.said)
-        more = f" {words[:160]}{' ...' * (len(words) > 160)}" if words else ""
+        content = normal_form.format_normal_form(self.content)
+        more = f" {content[:160]}{' ...' * (len(content) > 160)}" if content else ""
         return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip() + more
 
 
@@ -60,7 +60,7 @@ class Difference:
         first, second = self.first, self.second
         if first is not None and second is not None and first[:5] == second[:5]:
             lines.append(
-                f"  {first.label}: {normal_form.describe_difference(first.said, second.said)}"
+                f"  {first.label}: {normal_form.describe_difference(first.content, second.content)}"
             )
         return "\n".join(lines)
 
@@ -85,9 +85,9 @@ class Trace:
         if len(self.pending) >= _FLUSH:
             self.flush()
 
-    def add_content(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
-        """Fold a message, record or answer: ``words`` is its ``normal_form``."""
-        self.pending.append((at, node, boot, label, (), words))
+    def add_content(self, at: int, node: str, boot: int, label: str, content: bytes) -> None:
+        """Fold a message, record or answer: ``content`` is its ``normal_form``."""
+        self.pending.append((at, node, boot, label, (), content))
         if len(self.pending) >= _FLUSH:
             self.flush()
 

@@ -47,9 +47,9 @@ class WorkerSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
-    def send(self, word: Any) -> None:
+    def send(self, message: Any) -> None:
         """Send something to the caller; ``word`` must pickle."""
-        send_frame(self._sock, pickle.dumps(("told", word)))
+        send_frame(self._sock, pickle.dumps(("message", message)))
 
     def is_stop_requested(self) -> bool:
         """Whether the caller asks it to stop; the caller still waits for the result."""
@@ -75,7 +75,7 @@ def _run_order(sock: socket.socket) -> None:
         kind, function, args = pickle.loads(first)  # noqa: S301
         if kind == "run":
             answer = _pack_result(function(*args))
-        elif kind == "hear":
+        elif kind == "stream":
             answer = _pack_result(function(*args, line=WorkerSocket(sock)))
         else:
             handler = load_target(function)(*args)

@@ -163,10 +163,10 @@ class TlsConnection(Stream, ConnectionEnd):
         """Plain bytes that have arrived and were not read."""
         return self._arrivals.weight
 
-    def dial(self, carrier: Carrier, said: bytes) -> None:
-        """Ask the other end for a connection; ``said`` tells what it is for."""
+    def dial(self, carrier: Carrier, opening: bytes) -> None:
+        """Ask the other end for a connection; ``opening`` tells what it is for."""
         self._carrier = carrier
-        self._departures.send(StreamPart(PartKind.OPENING, said))
+        self._departures.send(StreamPart(PartKind.OPENING, opening))
 
     def begin_handshake(self, carrier: Carrier) -> None:
         """The channel to the other end is open: begin the handshake."""

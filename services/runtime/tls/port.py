@@ -158,11 +158,11 @@ class StreamPort(Streams):
         connection.close()
 
     async def _connect_within(
-        self, within_s: float, to: str, connection: TlsConnection, said: bytes
+        self, within_s: float, to: str, connection: TlsConnection, opening: bytes
     ) -> None:
         try:
             async with self._clock.timeout(within_s):
-                await self._dial(to, connection, said)
+                await self._dial(to, connection, opening)
         except TimeoutError:
             connection.abort()
             self._life.check()
@@ -172,13 +172,13 @@ class StreamPort(Streams):
             raise
         self._life.check()
 
-    async def _dial(self, to: str, connection: TlsConnection, said: bytes) -> None:
+    async def _dial(self, to: str, connection: TlsConnection, opening: bytes) -> None:
         done = asyncio.Event()
         connection.shaken = lambda _: done.set()
         if ":" in to:
             connection.begin_handshake(await self._driver.dial_outside(to, connection))
         else:
-            connection.dial(self._driver.dial(to, connection), said)
+            connection.dial(self._driver.dial(to, connection), opening)
         await done.wait()
         await self._life.wait_until_resumed()
         self._life.check()
@@ -221,9 +221,9 @@ class StreamPort(Streams):
         self._listener = listener
         return listener
 
-    def incoming(self, src: NodeName, said: bytes) -> TlsConnection | str:
+    def incoming(self, src: NodeName, opening: bytes) -> TlsConnection | str:
         """A node asks for a connection: one end for it, or the reason for a refusal."""
-        if said == CANARY:
+        if opening == CANARY:
             return self._build_canary_end(src)
         listener = self._listener
         if listener is None or not listener.taking:

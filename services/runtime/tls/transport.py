@@ -73,9 +73,11 @@ class ConnectionEnd(Protocol):
 class Admitting(Protocol):
     """Decides whether other nodes may connect."""
 
-    def incoming(self, src: NodeName, said: bytes) -> ConnectionEnd | str:
-        """A node asks for a connection; ``said`` is the content of its opening. Returns one end for
-        it, or the reason for a refusal."""
+    def incoming(self, src: NodeName, opening: bytes) -> ConnectionEnd | str:
+        """Accept or refuse a connection from ``src``; ``opening``: the content of its first part.
+
+        Returns this node's end of it, or the reason for a refusal.
+        """
         ...
 
 

@@ -39,8 +39,8 @@ class TpmMaker:
 
     def __init__(self, secret: KeyMaterial) -> None:
         root, self._issuing = (
-            Ed25519PrivateKey.from_private_bytes(hashlib.sha256(word + secret.reveal()).digest())
-            for word in (b"root", b"issuing")
+            Ed25519PrivateKey.from_private_bytes(hashlib.sha256(label + secret.reveal()).digest())
+            for label in (b"root", b"issuing")
         )
         self._name = _build_name("keystead TPM maker, issuing")
         top = _build_name("keystead TPM maker, root")

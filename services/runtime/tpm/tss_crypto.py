@@ -49,15 +49,15 @@ _TYPES: Final = {name: field.type for name, field in ffi.typeof("ESYS_CRYPTO_CAL
 class _Work:
     """A hash, or an HMAC when there is a key, of the data added until it is finished."""
 
-    __slots__ = ("algorithm", "key", "said")
+    __slots__ = ("algorithm", "data", "key")
 
     def __init__(self, algorithm: str, key: bytes | None) -> None:
-        self.algorithm, self.key, self.said = algorithm, key, bytearray()
+        self.algorithm, self.key, self.data = algorithm, key, bytearray()
 
     def digest(self) -> bytes:
         if self.key is None:
-            return hashlib.new(self.algorithm, self.said).digest()
-        return hmac.digest(self.key, self.said, self.algorithm)
+            return hashlib.new(self.algorithm, self.data).digest()
+        return hmac.digest(self.key, self.data, self.algorithm)
 
 
 _works: dict[int, _Work] = {}
@@ -89,7 +89,7 @@ def _hmac_start(into: Any, algorithm: int, key: Any, size: int, user: Any) -> in
 
 def _update(blob: Any, data: Any, size: int, user: Any) -> int:
     if size:
-        _works[_number(blob)].said += ffi.buffer(data, size)
+        _works[_number(blob)].data += ffi.buffer(data, size)
     return _DONE
 
 

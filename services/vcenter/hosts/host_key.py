@@ -87,9 +87,10 @@ class HostKeys:
         """Take the step that the host needs by its latest view; returns None, or why its key is not
         available.
 
-        ``needed``: it should be safe. ``requested``: an administrator asks for it (``next_mode_step``).
-        ``fresh``: ask a provider even if it has just been silent. ``fallback``: makes the very
-        first host key if there is no default provider. Raises the host's errors.
+        ``needed``: it should be safe. ``requested``: an administrator asks for it
+        (``next_mode_step``). ``fresh``: ask a provider even if it has just been silent.
+        ``fallback``: makes the very first host key if there is no default provider. Raises the
+        host's errors.
         """
         summary, row = session.summary, self._inventory.hosts.get(session.host)
         if summary is None or row is None:

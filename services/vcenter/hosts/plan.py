@@ -98,7 +98,8 @@ class NoteRecoveryKey:
 class ReachMode:
     """Take the next step towards the host's encryption mode.
 
-    ``needed``: it should be safe, whatever it was before. ``requested``: an administrator asks for it.
+    ``needed``: it should be safe, whatever it was before. ``requested``: an administrator asks for
+    it.
     """
 
     needed: bool
@@ -343,8 +344,8 @@ def send_errors(
 ) -> tuple[events.EventDraft, ...]:
     """``SendKeyError`` for keys that no other event of this host reports.
 
-    ``reported_by_vms``: keys of VMs on this host, whose marks report them. ``reported_by_host``: why the
-    host key is not available; keys denied for the same reason are covered by that event.
+    ``reported_by_vms``: keys of VMs on this host, whose marks report them. ``reported_by_host``:
+    why the host key is not available; that event covers keys denied for the same reason.
     """
     drafts: list[events.EventDraft] = []
     for provider, keys in by_provider(key for key in denied if key not in reported_by_vms).items():

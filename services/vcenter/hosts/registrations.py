@@ -34,8 +34,7 @@ class Registrations:
         requested_at: int,
         received_at: int,
     ) -> None:
-        """All VMs that the host lists; the view was requested at ``requested_at`` and arrived at
-        ``received_at``."""
+        """Record all VMs that the host lists."""
         listed = {vm.vm for vm in vms}
         for name in [name for name in self._by_host.get(host, ()) if name not in listed]:
             self.forget_vm(host, name)

@@ -89,7 +89,7 @@ class SessionOwner(Protocol):
         ...
 
     def handle_vm_answer(self, session: HostSession, vm: VmSummary, requested_at: int) -> None:
-        """The host's answer about one of its VMs, to a command given at the moment ``requested_at``."""
+        """Record a host's answer about one VM, to a command sent at the moment ``requested_at``."""
         ...
 
     def handle_session_opened(self, session: HostSession) -> None:
@@ -406,13 +406,11 @@ def pause_s_after(failures: int, heartbeat_s: float) -> float:
 
 
 # ---- host view -----------------------------------------------------------------------------------
-# What a host said last of itself, in which version, and whether a command may have changed it.
+# The last view that a host sent, its version, and whether a command may have changed it since.
 #
-# A view is a page of evidence with a time: it is believed for what it was when the host wrote it.
-# A command that was on its way meanwhile may have changed the host before or after, so the view
-# counts as current only while no command was sent, or answered, since. A host that is asked again
-# says that its view is still that of a version, and then it is believed for what it was when it
-# came whole.
+# A view shows the host as it was when the host wrote it. A command on its way at that time may have
+# changed the host before or after, so the view is current only while no command was sent or
+# answered since. A host that confirms a version confirms the whole view that it sent with it.
 
 
 class ReportedView(NamedTuple):
@@ -466,7 +464,7 @@ class HostReport:
             self._summary = msgspec.structs.replace(self._summary, **changes)
 
     def take(self, view: ReportedView, requested_at: int) -> None:
-        """Take the host's view, which just arrived and was requested at the moment ``requested_at``."""
+        """Take the host's view, requested at the moment ``requested_at``, which just arrived."""
         self._received, self._summary = view, view.summary
         self._times = (requested_at, self._moment())
         self._activity_seen = self._activity
@@ -516,7 +514,7 @@ class Knock:
                 self._end_at = wait.reschedule
                 return await reply
         except TimeoutError:
-            raise TimedOut(f"{self._host} booted while it was asked") from None
+            raise TimedOut(f"{self._host} booted before it answered") from None
         finally:
             self._end_at = None
 
@@ -528,7 +526,7 @@ class Knock:
 
 
 # ---- time for a command --------------------------------------------------------------------------
-# How long vCenter waits for a host to do what it was told.
+# How long vCenter waits for a host to execute a command.
 
 
 def time_for(
@@ -565,6 +563,6 @@ async def whole_view(
     while page.more_vms:
         page = await next_page(vms[-1].vm)
         if (page.boot, page.session) != (first.boot, first.session):
-            raise NotConnected(f"{first.host} is connected anew while it tells of its VMs")
+            raise NotConnected(f"{first.host} got a new session while it listed its VMs")
         vms += page.vms
     return page if page is first else msgspec.structs.replace(page, vms=tuple(vms))

@@ -132,7 +132,7 @@ class HostSessions:
     async def take_in(
         self, host: NodeName, vms: tuple[VmSummary, ...], drafts: Sequence[EventDraft] = ()
     ) -> None:
-        """Update the inventory from a host's report of its VMs, with the events ``drafts`` of it."""
+        """Update the inventory from a host's report of its VMs, and post these events."""
         row = self._inventory.hosts.get(host)
         if row is None:
             return

@@ -8,8 +8,8 @@
 | Secure Boot off, or other measurements than recorded  | not accepted as long as it is so |
 | as recorded, or nothing was recorded                  | accepted, and recorded |
 
-Attestation gates nothing (ATT-09): it ends in an event, an alarm, and a word in ``HostInfo``. Clear
-and rollback of a TPM show in its counters only; a replaced board shows in its key (SC-25).
+Attestation prevents nothing (ATT-09): it results in an event, an alarm and a field of ``HostInfo``.
+Clear and rollback of a TPM show in its counters only; a replaced board shows in its key (SC-25).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def examine(report: TpmAttestationReport, nonce: bytes) -> TpmEvidence | str:
     if off := [pcr for pcr, value in quoted.pcrs.items() if measured[pcr] != value]:
         return f"the event log does not lead to {_pcrs(off)} as quoted"
     if body_mismatches(events):
-        return "the event log tells of other things than were measured"
+        return "the event log has entries that differ from what was measured"
     return TpmEvidence(
         ek=hashlib.sha256(report.ek.raw).hexdigest(),
         ak=public_name(report.ak).hex(),

@@ -29,9 +29,8 @@ from protocol.terms import NodeName, PowerState
 class Word(msgspec.Struct, frozen=True):
     """The last report of one host about one VM that it lists.
 
-    ``locked_by``: another host that holds the VM's lock, as this one sees it. ``session``,
-    ``requested_at`` and ``received_at`` are moments of one counter: when its session came into force, when
-    vCenter sent the request, when the answer arrived.
+    ``locked_by``: another host that holds the VM's lock, as this one sees it. Moments of one
+    counter: ``session`` came into force, vCenter sent the request, and the answer arrived.
     """
 
     host: NodeName

@@ -59,7 +59,7 @@ def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rows
     if message.after is None:
         return RowsFrom(requested, 0)
     if message.after not in requested:
-        raise InvalidArgument(f"after: {message.after} is none of the keys asked for")
+        raise InvalidArgument(f"after: {message.after} is none of the requested keys")
     return RowsFrom(requested, requested.index(message.after) + 1)
 
 

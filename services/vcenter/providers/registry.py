@@ -146,8 +146,8 @@ class ProviderRegistry:
         return row
 
     def _is_current(self, provider: ProviderId, key_provider: KeyProvider) -> bool:
-        """Whether ``key_provider`` is still the object of the provider: not after it was deleted, or got
-        other servers."""
+        """Whether ``key_provider`` is still the provider's object. It is not when the provider was
+        deleted or got other servers."""
         made, row = self._made.get(provider), self._inventory.providers.get(provider)
         return (
             made is not None

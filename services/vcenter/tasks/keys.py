@@ -86,7 +86,7 @@ async def add_key(vc: VCenter, message: AddKey) -> Done:
     """Add a key that its key server has; a forgotten key is delivered to hosts again."""
     key = message.key
     if key in vc.inventory.index.known_keys:
-        raise AlreadyExists(f"vCenter knows the key {key} already")
+        raise AlreadyExists(f"key: vCenter has {key} already")
     if key.provider_id not in vc.inventory.providers:
         raise InvalidArgument(f"key: there is no key provider {key.provider_id}")
     why = (await vc.providers.require_provider(key.provider_id).status([key.key_id]))[key.key_id]
@@ -104,7 +104,7 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> KeyRemoved:
     (SC-16)."""
     key = message.key
     if key not in vc.inventory.index.known_keys:
-        raise InvalidArgument(f"key: vCenter knows no key {key}")
+        raise InvalidArgument(f"key: vCenter has no key {key}")
     vms, hosts = vms_of(vc.inventory, key), hosts_of(vc.inventory, key)
     if not (vms or hosts):
         forget = drop(DatabaseTable.CRYPTO_KEY, str(key))

@@ -24,7 +24,9 @@ def check_entry(server: KmipServer) -> None:
     if not server.node and not server.address:
         raise InvalidArgument(f"servers: {server.name} has no address")
     if server.proxy_address is not UNSET:
-        text = f"proxy_address: {server.name}: proxies are not built; vCenter asks it directly"
+        text = (
+            f"proxy_address: {server.name}: proxies are not built; vCenter connects to it directly"
+        )
         raise NotAvailable(text)
     by_kmip = isinstance(address_of(server), Kmip)
     if server.timeout == 0:
@@ -39,7 +41,7 @@ def check_entry(server: KmipServer) -> None:
     if server.user_name is UNSET:
         return
     if not by_kmip:
-        text = f"user_name: {server.name} is asked over the bus, which knows no user names"
+        text = f"user_name: {server.name} is reached over the bus, which has no user names"
         raise InvalidArgument(text)
     if not (0 < len(server.user_name) <= USER_LIMIT and server.user_name.isprintable()):
         raise InvalidArgument(f"user_name: {server.name}: 1 to {USER_LIMIT} printable characters")

@@ -164,7 +164,7 @@ async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> Serve
         raise NotFound(f"key provider {row.name} has no server {message.server}")
     address = address_of(server)
     if not isinstance(address, Kmip):
-        raise NotAvailable(f"{server.name} is asked over the bus, which needs no certificates")
+        raise NotAvailable(f"{server.name} is reached over the bus, which needs no certificates")
     shown = await vc.providers.server_certificate(row.name, address)
     trusts, trusted = await _probe_trust(vc, row, server)
     return ServerCert(
@@ -221,5 +221,5 @@ def _provider(vc: VCenter, name: ProviderId) -> ProviderRow:
     if row is None:
         raise NotFound(f"there is no key provider {name}")
     if not CAPABILITIES[row.management_type].has_key_servers:
-        raise InvalidArgument(f"provider: {name} has no servers that vCenter asks")
+        raise InvalidArgument(f"provider: vCenter has no key servers of {name}")
     return row

@@ -137,7 +137,9 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
         raise InvalidArgument(f"management_type: {known.name} is {known.management_type.value}")
     if not can.has_key_servers:
         if message.servers:
-            raise InvalidArgument("servers: a trusted provider has none that vCenter knows (TA-06)")
+            raise InvalidArgument(
+                "servers: vCenter has no key servers of a trusted provider (TA-06)"
+            )
         return
     servers = [server.name for server in message.servers]
     if not servers or len(set(servers)) != len(servers) or not all(servers):

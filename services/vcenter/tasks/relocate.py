@@ -129,7 +129,7 @@ async def _find_earlier_move(vc: VCenter, message: RelocateVm) -> VmInfo | None:
             await cancel_arrival(vc, before)
         except ProductError as error:
             raise InvalidState(
-                f"{before.name}: {before.peer} has not heard that it stayed: {error}"
+                f"{before.name}: {before.peer} does not know yet that the VM stayed: {error}"
             ) from None
         before = vc.inventory.relocations.get(message.vm)
         if before is None:

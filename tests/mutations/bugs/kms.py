@@ -45,7 +45,7 @@ def destroyed_key_given() -> None:
     _kept: dict[KeyId, KeyMaterial] = {}
     _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
 
-    @replaces(execution, "_got")
+    @replaces(execution, "_build_got")
     def got(original: Any, work: Any, key_id: Any, *wanted: Any, **how: Any) -> Any:
         given = original(work, key_id, *wanted, **how)
         if given.material is not None:

@@ -18,7 +18,7 @@ def appointment_unheard() -> None:
     """Replication broken: a server writes down who takes the changes when a peer tells it, and goes
     on as before until it begins anew."""
 
-    @replaces(ReplicationGroup, "_say")
+    @replaces(ReplicationGroup, "_apply_standing")
     def say(original: Any, self: Any, *given: Any) -> None:
         before = self._appointed
         original(self, *given)

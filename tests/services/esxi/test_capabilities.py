@@ -31,7 +31,7 @@ def test_who_gives_a_key_and_who_makes_one() -> None:
     for kind in M:
         can = capability(kind)
         # vCenter is asked for what it brings, keys or KDKs; a host makes what it can name itself.
-        assert can.asks_vcenter == (can.source is not KeySource.KEY_PROVIDER_SERVICE)
+        assert can.rings_vcenter == (can.source is not KeySource.KEY_PROVIDER_SERVICE)
         assert can.makes_keys == (can.source is not KeySource.VCENTER)
 
 

@@ -26,7 +26,7 @@ def talk(server: ScriptedServer, steps: list[SessionStep], *, pooled: bool = Fal
         cast(Clock, QuickClock()),
         within_s=5,
         pooled=pooled,
-        heard=steps.append,
+        on_step=steps.append,
     )
 
 

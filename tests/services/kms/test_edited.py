@@ -191,7 +191,7 @@ async def test_an_older_row_of_an_identity_is_noticed(full: Server) -> None:
         await trusted(admission, 3, role, scope)
         [new] = full.platter.sql("SELECT * FROM identities WHERE digest = ?", digest)
         full.platter.sql("REPLACE INTO identities VALUES (?, ?, ?)", *old)
-        await halted(full, f"identity {digest} is not the one the audit trail tells of")
+        await halted(full, f"identity {digest} differs from the audit trail")
         full.platter.sql("REPLACE INTO identities VALUES (?, ?, ?)", *new)
         await full.boot()
         admission = await full.service.kmip_identities()

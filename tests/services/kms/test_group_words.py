@@ -57,7 +57,7 @@ def test_a_life_that_has_not_looked_does_not_say_that_it_has(rig: GroupRig) -> N
     other = service(rig, A)
 
     def believed(connection: sqlite3.Connection) -> bool:
-        oplog.heard(connection, B, {}, EMPTY)
+        oplog.record_peer(connection, B, {}, EMPTY)
         return standing.looked(connection, B, said)
 
     assert not rig.run(other._database.transact(believed))

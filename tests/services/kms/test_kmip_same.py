@@ -52,7 +52,7 @@ from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.endpoints.kmip import values
-from services.kms.endpoints.kmip.enumerations import code_of, word_of
+from services.kms.endpoints.kmip.enumerations import code_of, name_of
 from services.kms.endpoints.kmip.operations import SPOKEN, AnswerContext, in_order
 from services.kms.endpoints.kmip.reasons import reason_of
 from services.kms.objects import request_types as r
@@ -415,19 +415,19 @@ ENUMERATIONS = (
 
 @pytest.mark.parametrize("cls", ENUMERATIONS, ids=lambda cls: cls.__name__)
 def test_every_name_leads_back_to_its_number(cls: type[Code]) -> None:
-    names = [word_of(cls, code) for code in cls]
+    names = [name_of(cls, code) for code in cls]
     assert [code_of(cls, name) for name in names] == list(cls)
-    assert code_of(cls, word_of(cls, 0x80000007)) == 0x80000007
+    assert code_of(cls, name_of(cls, 0x80000007)) == 0x80000007
     with pytest.raises(InvalidField):
-        word_of(cls, 0x7777)
+        name_of(cls, 0x7777)
     for bad in ("", "Nothing", "0x00000001", "0x8000000g"):
         with pytest.raises(InvalidField):
             code_of(cls, bad)
 
 
 def test_words_of_the_core_are_those_of_kmip() -> None:
-    assert [word_of(State, code) for code in State] == list(KmipState)
-    assert [word_of(RevocationReasonCode, code) for code in RevocationReasonCode] == list(
+    assert [name_of(State, code) for code in State] == list(KmipState)
+    assert [name_of(RevocationReasonCode, code) for code in RevocationReasonCode] == list(
         RevocationReason
     )
-    assert word_of(ObjectType, ObjectType.SYMMETRIC_KEY) == "Symmetric Key"
+    assert name_of(ObjectType, ObjectType.SYMMETRIC_KEY) == "Symmetric Key"

@@ -177,7 +177,7 @@ def work() -> Iterator[Work]:
     audit_trail.begin(database, vault)
     peer = KeyServerCaller("kms-2", KmsRole.PEER, "", every_scope=True)
     trail = AuditTrail(database, vault)
-    yield Work(database, vault, peer, 9.0, trail, server=NodeName("kms-1"), tell=None)
+    yield Work(database, vault, peer, 9.0, trail, server=NodeName("kms-1"), queue_changes=None)
     database.close()
 
 
@@ -222,7 +222,7 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
         10.0,
         work.trail,
         server=work.server,
-        tell=pair_state.tell,
+        queue_changes=pair_state.queue_changes,
     )
     assert take(later, KeyReplica(other(state=theirs), secret), bytes(12))
     later.write()

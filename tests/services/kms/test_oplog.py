@@ -101,10 +101,10 @@ def own_epoch(connection: sqlite3.Connection) -> int:
 
 def test_the_end_of_a_peer_that_does_not_know_its_age_is_not_taken(log: sqlite3.Connection) -> None:
     known, now = TrailEnd(9, b"k" * 32), TrailEnd(4, b"n" * 32)
-    oplog.heard(log, PEER, {}, known)
-    oplog.heard(log, PEER, {}, None)
+    oplog.record_peer(log, PEER, {}, known)
+    oplog.record_peer(log, PEER, {}, None)
     assert oplog.peers(log)[0].seen == known
-    oplog.heard(log, PEER, {}, now)
+    oplog.record_peer(log, PEER, {}, now)
     assert oplog.peers(log)[0].seen == now
 
 
@@ -121,7 +121,7 @@ def test_a_life_has_looked_only_for_what_it_was_told(
     log: sqlite3.Connection, seen: TrailEnd, checked: tuple[int, bytes], looked: bool
 ) -> None:
     """Also when the end of its trail is not known here: else it had heard of nothing at all."""
-    oplog.heard(log, PEER, {}, seen)
+    oplog.record_peer(log, PEER, {}, seen)
     said = m.Standing(
         marks=(),
         seen_sequence=0,
@@ -147,7 +147,7 @@ def test_the_end_is_kept_of_a_peer_that_is_trusted_alone(
 ) -> None:
     """The end that is known is what one that was put back shall find its loss by."""
     known, now = TrailEnd(9, b"k" * 32), TrailEnd(4, b"n" * 32)
-    oplog.heard(log, PEER, {}, known)
+    oplog.record_peer(log, PEER, {}, known)
     said = m.Standing(
         marks=(),
         seen_sequence=0,
@@ -184,7 +184,7 @@ NONE = NodeName("kms-0")
 def test_which_appointment_counts(log: sqlite3.Connection, heard: Active, news: bool) -> None:
     log.execute("INSERT INTO active VALUES (1, 'kms-2', 1)")
     log.execute("UPDATE appointed SET at = 10.0")
-    assert oplog.learn_active(log, heard) is news
+    assert oplog.record_active(log, heard) is news
     assert oplog.active(log) == (heard if news else Active(PEER, 1, 10.0))
 
 

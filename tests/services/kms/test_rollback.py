@@ -146,7 +146,9 @@ async def test_another_history_of_the_same_length_is_noticed(server: Server) -> 
 async def test_a_missing_anchor_is_noticed(server: Server) -> None:
     await made(server, "1")
     del server.platter.written[ANCHOR_FILE]
-    assert f"{ANCHOR_FILE}, which says how far it has come, is missing" in await screen(server)
+    assert f"{ANCHOR_FILE}, which has the end of its audit trail, is missing" in await screen(
+        server
+    )
 
 
 async def test_any_altered_anchor_is_noticed_and_one_that_a_crash_cut_off_is_not_asked_for(
@@ -159,7 +161,9 @@ async def test_any_altered_anchor_is_noticed_and_one_that_a_crash_cut_off_is_not
     assert len(whole) == 3 * SIZE, "of the start and of each change"
     for place in range(0, len(whole), 7):
         files[ANCHOR_FILE] = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
-        assert f"{ANCHOR_FILE}, which says how far it has come, was altered" in await screen(server)
+        assert f"{ANCHOR_FILE}, which has the end of its audit trail, was altered" in await screen(
+            server
+        )
     for size in (0, 1, SIZE - 1):
         files[ANCHOR_FILE] = whole[:size]
         assert "was altered" in await screen(server)

@@ -526,7 +526,7 @@ def test_pages_of_two_lives_of_a_host_are_no_view(rig: Rig, change: dict[str, ob
     host.summary = page  # type: ignore[method-assign]
 
     async def look() -> None:
-        with pytest.raises(NotConnected, match="tells of its VMs"):
+        with pytest.raises(NotConnected, match="listed its VMs"):
             await session.look()
 
     rig.run(look())

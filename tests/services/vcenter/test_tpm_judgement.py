@@ -73,7 +73,7 @@ def _other_words(report: TpmAttestationReport) -> bytes:
         (lambda r: {"event_log": _other_log(r)}, "the event log does not lead to PCR 13 as quoted"),
         (
             lambda r: {"event_log": _other_words(r)},
-            "the event log tells of other things than were measured",
+            "the event log has entries that differ from what was measured",
         ),
         (lambda r: {"event_log": r.event_log[:-1]}, "the event log is malformed: "),
         (

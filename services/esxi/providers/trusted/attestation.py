@@ -158,7 +158,7 @@ async def _ask_service(host: EsxiHost, record: ServiceRecord, voucher: bytes) ->
     except _HOSTS_FAULT as error:
         return _ServiceResult(fault=str(error))
     except ValueError as error:
-        raise InvalidState(f"{record.node} asks for what no TPM gives: {error}") from None
+        raise InvalidState(f"{record.node} sent a challenge that no TPM accepts: {error}") from None
     if not report.attested:
         return _ServiceResult(report=report)
     return _ServiceResult(report=report, token=_check_token(host, record, report))

@@ -160,9 +160,7 @@ async def _ask_services(
 ) -> R:
     """The answer of the first service that gives one; ``ask`` builds the request with a token."""
     now = host.archive.now.trusted
-    failure: ProductError = KeyProviderUnreachable(
-        f"{host.node.name} knows no Key Provider Service"
-    )
+    failure: ProductError = KeyProviderUnreachable(f"{host.node.name} has no Key Provider Service")
     unattested = set()  # groups in which no service attests this host now
     for record in () if now is None else _order_services(host, now.key_provider_services):
         for _ in range(0 if record.group in unattested else _TRIES):

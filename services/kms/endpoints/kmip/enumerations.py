@@ -49,7 +49,7 @@ def _codes(cls: type[C]) -> dict[str, C]:
     return {name: cls(code) for code, name in _names(cls).items()}
 
 
-def word_of(cls: type[C], code: C | int) -> str:
+def name_of(cls: type[C], code: C | int) -> str:
     """The core's name of a value; ``InvalidField`` for a number without a meaning."""
     name = _names(cls).get(code)
     if name is not None:

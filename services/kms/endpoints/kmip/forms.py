@@ -109,8 +109,8 @@ class Forms:
             other = _text(end - begin)
             if name == other or len(data) > LARGEST:
                 return
-            asked = msgspec.structs.replace(payload, unique_identifier=other)
-            items = (msgspec.structs.replace(item, request_payload=asked),)
+            changed = msgspec.structs.replace(payload, unique_identifier=other)
+            items = (msgspec.structs.replace(item, request_payload=changed),)
             same = encode_request(msgspec.structs.replace(message, batch_item=items))
             if same == data[:begin] + other.encode() + data[end:]:
                 if len(self._known) >= MOST:

@@ -27,7 +27,7 @@ from protocol.secret import KeyMaterial
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.endpoints.kmip.messages import Messages
 from services.kms.objects.request_types import CoreRequest
-from services.kms.operations.batches import list_asked
+from services.kms.operations.batches import list_demands
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication.group import ReplicationGroup
 from services.kms.settings.config import KmsConfig, KmsRole
@@ -62,10 +62,10 @@ class HandingOn:
         caller, the errors of this server's rejections, ``ResponseTooLarge`` for a message that does
         not fit, and ``GeneralFailure`` when the active server is not reached, or has not answered.
         """
-        active = self._core.handed_on_to()
+        active = self._core.find_forward_target()
         if active is None:
             return None
-        await self._core.hands_on(caller, list_asked(requests))
+        await self._core.check_forwarded(caller, list_demands(requests))
         if caller.role is None:
             raise PermissionDenied(f"{caller.who} is not registered at this key server")
         if len(data) > LIMIT:
@@ -104,7 +104,7 @@ class ForwardedMessages(Service):
         grant = self.config.identities.get(peer.node)
         if peer.local or grant is None or grant.role is not KmsRole.PEER:
             raise PermissionDenied(f"{peer.node} may not speak for {message.who}")
-        active = self.core.handed_on_to()
+        active = self.core.find_forward_target()
         if self.group is None or active is not None:
             # Forwarded once only: two servers that each take the other for active must not loop.
             raise NotConnected(f"{self.node.name} takes no changes; {active or 'nobody'} does")

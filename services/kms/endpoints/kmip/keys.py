@@ -43,7 +43,7 @@ from protocol.kmip.ttlv import TtlvItem, Type, encode
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.endpoints.kmip import values
-from services.kms.endpoints.kmip.enumerations import code_of, word_of
+from services.kms.endpoints.kmip.enumerations import code_of, name_of
 from services.kms.objects import request_types as r
 
 ALGORITHM, LENGTH = "Cryptographic Algorithm", "Cryptographic Length"
@@ -63,7 +63,7 @@ def create(payload: p.CreateRequest) -> r.Create:
     )
 
 
-def create_response(asked: Any, done: r.Created) -> p.CreateResponse:
+def create_response(context: Any, done: r.Created) -> p.CreateResponse:
     """The id of the key."""
     return p.CreateResponse(
         object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=done.unique_identifier
@@ -79,7 +79,7 @@ def register(payload: p.RegisterRequest) -> r.Register:
     facts, others = _template(payload.template_attribute)
     if block.cryptographic_algorithm is not None:
         _check_agreement(
-            facts, ALGORITHM, word_of(CryptographicAlgorithm, block.cryptographic_algorithm)
+            facts, ALGORITHM, name_of(CryptographicAlgorithm, block.cryptographic_algorithm)
         )
     if block.cryptographic_length is not None:
         _check_agreement(facts, LENGTH, block.cryptographic_length)
@@ -94,7 +94,7 @@ def register(payload: p.RegisterRequest) -> r.Register:
     )
 
 
-def register_response(asked: Any, done: r.Created) -> p.RegisterResponse:
+def register_response(context: Any, done: r.Created) -> p.RegisterResponse:
     """The id of the key."""
     return p.RegisterResponse(unique_identifier=done.unique_identifier)
 
@@ -131,54 +131,54 @@ def get(payload: p.GetRequest) -> r.Get:
     )
 
 
-def got(asked: Any, found: r.Got) -> p.GetResponse:
+def get_response(context: Any, found: r.Got) -> p.GetResponse:
     """The key."""
     [key] = found.keys
     if key.material is None:  # the request has required the material
         raise ItemNotFound
-    kind = asked.payload.key_format_type or code_of(KeyFormatType, key.format)
+    kind = context.payload.key_format_type or code_of(KeyFormatType, key.format)
     return p.GetResponse(
         object_type=ObjectType.SYMMETRIC_KEY,
         unique_identifier=key.unique_identifier,
         object=SymmetricKey(
             key_block=KeyBlock(
                 key_format_type=kind,
-                key_value=_value(asked, key, _FORMATS[kind](key.material)),
+                key_value=_value(context, key, _FORMATS[kind](key.material)),
                 cryptographic_algorithm=code_of(CryptographicAlgorithm, key.algorithm),
                 cryptographic_length=key.length,
-                key_wrapping_data=_wrapping_data(asked.payload.key_wrapping_specification),
+                key_wrapping_data=_wrapping_data(context.payload.key_wrapping_specification),
             )
         ),
     )
 
 
-def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> r.KeyWrapping:
+def _wrapping(specification: KeyWrappingSpecification, kind: int | None) -> r.KeyWrapping:
     """The wrapping key and its parameters; ``FeatureNotSupported`` for a signature."""
-    under = asked.encryption_key_information
-    if asked.wrapping_method != WrappingMethod.ENCRYPT or under is None:
+    under = specification.encryption_key_information
+    if specification.wrapping_method != WrappingMethod.ENCRYPT or under is None:
         raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
-    if asked.mac_signature_key_information is not None:
+    if specification.mac_signature_key_information is not None:
         raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
-    if asked.encoding_option == EncodingOption.NO_ENCODING and asked.attribute_name:
+    if specification.encoding_option == EncodingOption.NO_ENCODING and specification.attribute_name:
         raise EncodingOptionError("bytes alone have no attributes")
     given_ = under.cryptographic_parameters
     return r.KeyWrapping(
         key_id=KeyId(under.unique_identifier),
         parameters=None if given_ is None else values.parameters(given_),
-        names=asked.attribute_name,
-        alone=asked.encoding_option == EncodingOption.NO_ENCODING,
-        format=None if kind is None else word_of(KeyFormatType, kind),
+        names=specification.attribute_name,
+        alone=specification.encoding_option == EncodingOption.NO_ENCODING,
+        format=None if kind is None else name_of(KeyFormatType, kind),
     )
 
 
-def _value(asked: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> KeyValue | KeyMaterial:
+def _value(context: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> KeyValue | KeyMaterial:
     """The value in the key block: in clear or wrapped, as bytes or as a structure."""
     clear = KeyValue(
-        key_material=material, attribute=values.write_known(key.attributes, asked.minor)
+        key_material=material, attribute=values.write_known(key.attributes, context.minor)
     )
     if key.wrapping_key is None:
         return clear
-    if asked.payload.key_wrapping_specification.encoding_option != EncodingOption.NO_ENCODING:
+    if context.payload.key_wrapping_specification.encoding_option != EncodingOption.NO_ENCODING:
         body = encoder_of(KeyValue)(clear)
         inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
     else:
@@ -186,13 +186,13 @@ def _value(asked: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> KeyVa
     return KeyMaterial(keywrap.wrap_key(key.wrapping_key, inner))
 
 
-def _wrapping_data(asked: KeyWrappingSpecification | None) -> KeyWrappingData | None:
-    if asked is None:
+def _wrapping_data(specification: KeyWrappingSpecification | None) -> KeyWrappingData | None:
+    if specification is None:
         return None
     return KeyWrappingData(
-        wrapping_method=asked.wrapping_method,
-        encryption_key_information=asked.encryption_key_information,
-        encoding_option=asked.encoding_option,
+        wrapping_method=specification.wrapping_method,
+        encryption_key_information=specification.encryption_key_information,
+        encoding_option=specification.encoding_option,
     )
 
 
@@ -216,7 +216,7 @@ def _template(
         if one.name not in (ALGORITHM, LENGTH, MASK):
             others.append(one)
         elif one.name in facts:
-            raise InvalidField(f"{one.name} is said twice")
+            raise InvalidField(f"{one.name} is given twice")
         else:
             facts[one.name] = one.value
     return facts, tuple(others)
@@ -232,7 +232,7 @@ def _fact(facts: dict[str, core.Value], name: str, kind: type) -> Any:
 
 def _check_agreement(facts: dict[str, core.Value], name: str, value: core.Value) -> None:
     if facts.setdefault(name, value) != value:
-        raise InvalidField(f"{name}: the key block says something else than the template")
+        raise InvalidField(f"{name}: the key block and the template differ")
 
 
 def _material(block: KeyBlock) -> KeyMaterial:
@@ -279,5 +279,5 @@ def _digest(block: KeyBlock, material: KeyMaterial) -> core.ObjectDigest | None:
     structure = encode(_transparent(material))
     return core.ObjectDigest(
         digest=hashlib.sha256(structure).digest(),
-        format=word_of(KeyFormatType, block.key_format_type),
+        format=name_of(KeyFormatType, block.key_format_type),
     )

@@ -266,8 +266,8 @@ class Messages:
         option: Continuation,
     ) -> list[ResponseItem]:
         done = await self._core.process(caller, requests, option)
-        asked, minor = message.batch_item, _minor(message.request_header)
-        return [outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
+        items, minor = message.batch_item, _minor(message.request_header)
+        return [outcome(item, out, minor) for item, out in zip(items, done, strict=False)]
 
     def _message(
         self, version: ProtocolVersion, items: Sequence[ResponseItem], stamp: int | None = None
@@ -347,8 +347,8 @@ def _size(*items: ResponseItem) -> int:
 
 
 def _too_large(size: int, most: int) -> str:
-    said = f"{size} bytes" if size <= SIZE_LIMIT else "more than a message holds"
-    return f"the answer has {said}; at most {most} are taken"
+    amount = f"{size} bytes" if size <= SIZE_LIMIT else "more than a message holds"
+    return f"the answer has {amount}; at most {most} are taken"
 
 
 def _get_items(message: RequestMessage, key: GotKey) -> list[ResponseItem]:

@@ -84,11 +84,11 @@ def _get_attributes(payload: p.GetAttributesRequest) -> r.GetObjectAttributes:
     )
 
 
-def _attributes(asked: AnswerContext, found: r.ObjectAttributeList) -> p.GetAttributesResponse:
+def _attributes(context: AnswerContext, found: r.ObjectAttributeList) -> p.GetAttributesResponse:
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
-        attribute=values.write_known(one.attributes, asked.minor),
+        attribute=values.write_known(one.attributes, context.minor),
     )
 
 
@@ -123,8 +123,8 @@ def _attribute_response(
     )
 
 
-def _names(asked: AnswerContext, found: r.ObjectAttributeNames) -> p.GetAttributeListResponse:
-    names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
+def _names(context: AnswerContext, found: r.ObjectAttributeNames) -> p.GetAttributeListResponse:
+    names = [name for name in found.names if SINCE.get(name, 0) <= context.minor]
     return p.GetAttributeListResponse(
         unique_identifier=found.unique_identifier, attribute_name=tuple(names)
     )
@@ -160,7 +160,7 @@ def _check(payload: p.CheckRequest) -> r.CheckUsage:
     )
 
 
-def _check_response(asked: AnswerContext, found: r.Checked) -> p.CheckResponse:
+def _check_response(context: AnswerContext, found: r.Checked) -> p.CheckResponse:
     return p.CheckResponse(
         unique_identifier=found.unique_identifier,
         usage_limits_count=found.usage_limits_count,
@@ -169,7 +169,7 @@ def _check_response(asked: AnswerContext, found: r.Checked) -> p.CheckResponse:
     )
 
 
-def _lease_response(asked: AnswerContext, done: r.Lent) -> p.ObtainLeaseResponse:
+def _lease_response(context: AnswerContext, done: r.Lent) -> p.ObtainLeaseResponse:
     return p.ObtainLeaseResponse(
         unique_identifier=done.unique_identifier,
         lease_time=done.lease_time,
@@ -193,7 +193,7 @@ def _locate(payload: p.LocateRequest) -> r.LocateObjects:
         wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
     return r.LocateObjects(
         attributes=wanted,
-        destroyed=search.asks_for_destroyed(wanted),
+        destroyed=search.includes_destroyed(wanted),
         offset_items=payload.offset_items or 0,
         maximum_items=min(most, LOCATE_LIMIT),
     )
@@ -230,7 +230,7 @@ def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
     for name in dict.fromkeys(one.name for one in found if one.name in values.DATES):
         dates = sorted([float(one.value) for one in found if one.name == name])  # type: ignore[arg-type]
         if len(dates) > 2:
-            raise InvalidField(f"Locate: {name} is asked for twice at most, as a range")
+            raise InvalidField(f"Locate: {name} may appear twice at most, as a range")
         found = [one for one in found if one.name != name]
         found += [
             core.Attribute(name=name, value=moment) for moment in (dates[0], dates[-1] + _SECOND)
@@ -238,13 +238,13 @@ def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
     return tuple(found)
 
 
-def _locate_response(asked: AnswerContext, found: r.LocatedObjects) -> p.LocateResponse:
+def _locate_response(context: AnswerContext, found: r.LocatedObjects) -> p.LocateResponse:
     given = found.unique_identifiers
-    left = found.total - (asked.payload.offset_items or 0)
+    left = found.total - (context.payload.offset_items or 0)
     if len(given) < left and len(given) == LOCATE_LIMIT:
         raise ResponseTooLarge(f"{left} keys are found, {LOCATE_LIMIT} fit: give Maximum Items")
     return p.LocateResponse(
-        located_items=found.total if asked.minor >= 3 else None, unique_identifier=given
+        located_items=found.total if context.minor >= 3 else None, unique_identifier=given
     )
 
 
@@ -277,7 +277,7 @@ def _encrypt(payload: p.EncryptRequest) -> r.EncryptData:
     )
 
 
-def _encrypt_response(asked: AnswerContext, done: r.EncryptedData) -> p.EncryptResponse:
+def _encrypt_response(context: AnswerContext, done: r.EncryptedData) -> p.EncryptResponse:
     return p.EncryptResponse(
         unique_identifier=done.unique_identifier,
         data=done.data,
@@ -297,16 +297,16 @@ def _decrypt(payload: p.DecryptRequest) -> r.DecryptData:
     )
 
 
-def _decrypt_response(asked: AnswerContext, done: r.DecryptedData) -> p.DecryptResponse:
+def _decrypt_response(context: AnswerContext, done: r.DecryptedData) -> p.DecryptResponse:
     return p.DecryptResponse(unique_identifier=done.unique_identifier, data=done.data)
 
 
 # ---- versions -------------------------------------------------------------------------------
 
 
-def _versions(asked: AnswerContext, found: r.Versions) -> p.DiscoverVersionsResponse:
+def _versions(context: AnswerContext, found: r.Versions) -> p.DiscoverVersionsResponse:
     """The server's own order; if the client sent versions, only those."""
-    given = asked.payload.protocol_version
+    given = context.payload.protocol_version
     own = _versions_of(found.versions)
     return p.DiscoverVersionsResponse(
         protocol_version=tuple([one for one in own if not given or one in given])
@@ -365,21 +365,21 @@ def read_query(payload: QueryRequest) -> r.Query:
 
 def answer_query(functions: Collection[int], spoken: Collection[int], minor: int) -> QueryResponse:
     """The answer to each function, in a message of version 1.``minor``."""
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if QueryFunction.QUERY_OPERATIONS in functions:
         known = [code for code in spoken if OPERATION_SINCE.get(code, 0) <= minor]
-        told["operation"] = tuple(sorted([Operation(code) for code in known]))
+        fields["operation"] = tuple(sorted([Operation(code) for code in known]))
     if QueryFunction.QUERY_OBJECTS in functions:
-        told["object_type"] = (ObjectType.SYMMETRIC_KEY,)
+        fields["object_type"] = (ObjectType.SYMMETRIC_KEY,)
     if QueryFunction.QUERY_SERVER_INFORMATION in functions:
-        told["vendor_identification"] = VENDOR
-        told["server_information"] = _server_information()
+        fields["vendor_identification"] = VENDOR
+        fields["server_information"] = _server_information()
     if minor >= _SINCE_1_3:
         if QueryFunction.QUERY_RNGS in functions:
-            told["rng_parameters"] = (values.generator(implied.OWN_GENERATOR),)
+            fields["rng_parameters"] = (values.generator(implied.OWN_GENERATOR),)
         if QueryFunction.QUERY_CAPABILITIES in functions:
-            told["capability_information"] = (_capabilities(minor),)
-    return QueryResponse(**told)
+            fields["capability_information"] = (_capabilities(minor),)
+    return QueryResponse(**fields)
 
 
 def _capabilities(minor: int) -> TtlvItem:
@@ -407,7 +407,7 @@ SPOKEN: Final[dict[int, Spoken]] = {
     ),
     Operation.CREATE: Spoken(keys.create, keys.create_response),
     Operation.REGISTER: Spoken(keys.register, keys.register_response),
-    Operation.GET: Spoken(keys.get, keys.got),
+    Operation.GET: Spoken(keys.get, keys.get_response),
     Operation.GET_ATTRIBUTES: Spoken(_get_attributes, _attributes),
     Operation.GET_ATTRIBUTE_LIST: Spoken(
         lambda payload: r.ListObjectAttributes(unique_identifier=_id(payload)), _names

@@ -40,7 +40,7 @@ from protocol.kmip.fields import DateTime, Fields
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.terms import RevocationReason
-from services.kms.endpoints.kmip.enumerations import code_of, word_of
+from services.kms.endpoints.kmip.enumerations import code_of, name_of
 
 DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
 """Names of attributes that are times."""
@@ -116,13 +116,13 @@ def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str
         if field not in known:
             raise FeatureNotSupported(f"{Tag[field.upper()].label}: nothing here uses it")
         cls = known[field]
-        values[field] = value if cls is None else word_of(cls, value)
+        values[field] = value if cls is None else name_of(cls, value)
     return values
 
 
 def revocation(found: wire.RevocationReason) -> core.Revocation:
     """The revocation reason; ``InvalidField`` for a reason of a vendor."""
-    name = word_of(RevocationReasonCode, found.revocation_reason_code)
+    name = name_of(RevocationReasonCode, found.revocation_reason_code)
     if name not in list(RevocationReason):
         raise InvalidField(f"Revocation Reason Code: {name} has no meaning here")
     return core.Revocation(code=RevocationReason(name), message=found.revocation_message or "")
@@ -132,7 +132,7 @@ def _read(name: str, value: Any) -> core.Value:
     if name in DATES:
         return float(value)
     if name in _CODES:
-        return word_of(_CODES[name], value)
+        return name_of(_CODES[name], value)
     reader = _READERS.get(type(value))
     if reader is not None:
         return reader(value)
@@ -160,22 +160,22 @@ def _plain(node: TtlvItem) -> str | int | bool | core.Typed:
 def _limits(found: wire.UsageLimits) -> core.UsageLimitsValue:
     if found.usage_limits_count not in (None, found.usage_limits_total):
         raise InvalidField("Usage Limits Count: the server counts it")
-    unit = word_of(UsageLimitsUnit, found.usage_limits_unit)
+    unit = name_of(UsageLimitsUnit, found.usage_limits_unit)
     return core.UsageLimitsValue(total=found.usage_limits_total, unit=unit)
 
 
 _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
-    wire.Name: lambda v: core.ObjectName(value=v.name_value, type=word_of(NameType, v.name_type)),
+    wire.Name: lambda v: core.ObjectName(value=v.name_value, type=name_of(NameType, v.name_type)),
     wire.Link: lambda v: core.ObjectLink(
-        type=word_of(LinkType, v.link_type), linked=v.linked_object_identifier
+        type=name_of(LinkType, v.link_type), linked=v.linked_object_identifier
     ),
     wire.Digest: lambda v: core.ObjectDigest(
         digest=v.digest_value or b"",
-        algorithm=word_of(HashingAlgorithm, v.hashing_algorithm),
-        format=word_of(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
+        algorithm=name_of(HashingAlgorithm, v.hashing_algorithm),
+        format=name_of(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
     ),
     wire.AlternativeName: lambda v: core.AlternativeNameValue(
-        value=v.alternative_name_value, type=word_of(AlternativeNameType, v.alternative_name_type)
+        value=v.alternative_name_value, type=name_of(AlternativeNameType, v.alternative_name_type)
     ),
     wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_read_fields(v, _GENERATOR)),
     wire.ApplicationSpecificInformation: lambda v: core.ApplicationData(

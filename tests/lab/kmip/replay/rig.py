@@ -123,7 +123,7 @@ def reached(
             (views or {}).get(who, server).connect,
             cast(Clock, QuickClock()),
             within_s=5,
-            heard=journal.step_recorder(name),
+            on_step=journal.step_recorder(name),
             seen=journal.answer_recorder(name),
         )
 

@@ -87,7 +87,7 @@ async def played(
             partial(streams.streams.connect, name, identity, within_s=WITHIN_S),
             streams.clock,
             within_s=WITHIN_S,
-            heard=journal.step_recorder(name),
+            on_step=journal.step_recorder(name),
             seen=journal.answer_recorder(name),
         )
         door = ServerAttempts("127.0.0.1", port, WITHIN_S)

@@ -59,7 +59,7 @@ async def _talk(client: Silent, *, speaks: bool) -> None:
     watching = asyncio.create_task(client._ping_interval())
     for _ in range(60):
         await client._ps.parse(b"PONG\r\n")
-        client.spoke = client.spoke or speaks
+        client.sent_any = client.sent_any or speaks
         await asyncio.sleep(INTERVAL_S / 6)
     watching.cancel()
 
@@ -89,7 +89,7 @@ async def test_who_speaks_into_silence_is_no_sign_of_life(client: Silent) -> Non
     watching = asyncio.create_task(client._ping_interval())
     async with asyncio.timeout(10):
         while not client.stale:
-            client.spoke = True
+            client.sent_any = True
             await asyncio.sleep(INTERVAL_S / 6)
     await watching
     assert [type(error) for error in client.stale] == [errors.StaleConnectionError]

@@ -140,7 +140,7 @@ async def test_each_end_of_a_call_is_an_error_of_its_own() -> None:
         await task
     task = await wire.ask()
     wire.calls.handle_reply("token", PEER, wire.reply(Done()))
-    with pytest.raises(Internal, match="peer answered something else"):
+    with pytest.raises(Internal, match="the answer of peer does not fit"):
         await task
     task = await wire.ask()
     wire.seals.refuses = True

@@ -122,4 +122,4 @@ def test_a_difference_is_told_in_words() -> None:
     assert traced("a").hash() != traced("b").hash()
     assert normal_form.describe_difference(
         b"", normal_form.of_request(request("Ping", {}))
-    ).startswith("one run says [")
+    ).startswith("only one run has [")
