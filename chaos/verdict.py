@@ -42,11 +42,11 @@ WORDS = {
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended; ``-o json`` prints it.
+    """The result of a run; ``-o json`` prints it.
 
-    ``checks`` are hypotheses, then checks; ``left`` what has no undo. ``began`` and ``ended`` in
-    lab seconds. ``tpms`` are what lay under the hosts: a verdict on ``model`` is none on a TPM.
-    ``tpm_hosts`` are the hosts with each of them where they differ; else it is empty.
+    ``checks``: hypotheses, then checks. ``left``: faults without an undo. ``began`` and ``ended``
+    in lab seconds. ``tpms``: the kinds of TPM under the hosts; a verdict on ``model`` is not one on
+    a real TPM. ``tpm_hosts``: the hosts of each kind where they differ, else empty.
     """
 
     verdict: str
@@ -64,7 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tpm_text(self) -> str:
-        """What lay under its hosts; with their names where they differ."""
+        """The kinds of TPM under its hosts, with the hosts' names where they differ."""
         return tpm_text(self.tpms, self.tpm_hosts)
 
 
@@ -79,8 +79,8 @@ def hosts_by_tpm(
 
 
 def tpm_text(tpms: Sequence[str], hosts: Mapping[TpmBackend, Sequence[NodeName]]) -> str:
-    """What lies under the hosts of a lab: ``libtpms``, or ``libtpms under esxi-001, none under
-    esxi-[002-003]``."""
+    """The kinds of TPM under the hosts of a lab: ``libtpms``, or ``libtpms under esxi-001, none
+    under esxi-[002-003]``."""
     if not hosts:
         return ", ".join(tpms)
     return ", ".join(f"{kind} under {' '.join(in_short(hosts[kind]))}" for kind in hosts)
@@ -95,8 +95,8 @@ def exit_of(
     recovery: Sequence[CheckResult],
     excused: frozenset[str],
 ) -> Exit:
-    """The class of a run, worst first. ``recovery`` are hypotheses under a recovery bound;
-    ``excused`` may be unknown without making the run unknown."""
+    """The exit code of a run, the worst class first. ``recovery``: hypotheses under a recovery
+    bound. ``excused``: may be unknown without making the run unknown."""
     if interrupted:
         return Exit.INTERRUPTED
     if harness:
@@ -114,7 +114,7 @@ def exit_of(
 
 
 def reasons_of(code: Exit, results: Sequence[CheckResult]) -> tuple[str, ...]:
-    """Why a run ended so, from what was judged; nothing for one that passed."""
+    """The reasons for a run's result; empty for one that passed."""
     if code is Exit.PASS:
         return ()
     bad = [r for r in results if r.result is CheckOutcome.FAIL] or [

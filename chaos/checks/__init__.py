@@ -48,11 +48,11 @@ from chaos.history import FULL, Record
 
 @dataclass(frozen=True)
 class RunCheck:
-    """A check by the name of its function; ``invariant`` is its number among safety (S) and
-    liveness (L) invariants, empty for one that has none.
+    """A check, named after its function. ``invariant``: its number among the safety (S) and
+    liveness (L) invariants, or empty.
 
-    ``always``: it judges every run, a file adds the others. ``shy``: in a run that never tried
-    what it is about its ``unknown`` does not make the run unknown.
+    ``always``: it judges every run; an experiment names the others. ``shy``: in a run that never
+    tried its subject, its ``unknown`` does not make the run unknown.
     """
 
     judge: Callable[[Sequence[Record]], Finding]
@@ -62,12 +62,12 @@ class RunCheck:
 
     @property
     def name(self) -> str:
-        """By which files and verdicts name it."""
+        """The name in files and verdicts."""
         return self.judge.__name__
 
     @property
     def statement(self) -> str:
-        """What it holds a run to, in a sentence or two."""
+        """What it requires of a run, in one or two sentences."""
         text = inspect.getdoc(inspect.getmodule(self.judge)) or ""
         return " ".join(text.split("\n\n")[0].replace("``", "`").split())
 
@@ -113,15 +113,16 @@ OPTIONAL_WITNESS: Final = frozenset(check.name for check in _CHECKS if check.shy
 
 
 def checks_excused(*, faulted: bool) -> frozenset[str]:
-    """What may be unknown without making a run so; ``faulted``: faults were planned in it."""
+    """Checks that may be unknown without making a run unknown; ``faulted``: the run planned
+    faults."""
     return OPTIONAL_WITNESS if faulted else OPTIONAL_WITNESS | {"no_fault_left"}
 
 
 def arrange(
     results: Sequence[CheckResult], *, faulted: bool
 ) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
-    """Results for a reader: hypotheses, then checks; and apart from these the checks that had
-    nothing to judge, which say nothing against a run. ``faulted`` as for ``checks_excused``."""
+    """Results in the order of a report: hypotheses, then checks. Second, the checks that had
+    nothing to judge and do not count against the run. ``faulted`` as for ``checks_excused``."""
     excused = checks_excused(faulted=faulted)
     idle = [one for one in results if one.result is CheckOutcome.UNKNOWN and one.name in excused]
     shown = sorted((one for one in results if one not in idle), key=lambda one: one.name in CHECKS)
@@ -131,8 +132,8 @@ def arrange(
 def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult, ...]:
     """The result of each check in ``names`` over the records, in that order.
 
-    Over a history that came to its limit nothing passes: what would have spoken against it may be
-    what was left out. ``KeyError`` for a name that is no check.
+    Nothing passes over a history that reached its limit: the records left out may contain
+    violations. ``KeyError`` for a name that is no check.
     """
     full = next((r for r in records if r.type == "note" and r.op == FULL), None)
     results = []

@@ -19,9 +19,10 @@ _OTHERS = (*POWERS, *TAKEN, *MOVES)
 
 
 def accepted_order_kept(records: Sequence[Record]) -> Finding:
-    """Pass when each VM was left as the last command of its pair wanted it.
+    """Pass when each VM ended in the state of the last command of its pair.
 
-    An ``ok`` record of ``vm.off_on`` has what was ``wanted`` last, and what the host had ``left``.
+    An ``ok`` record of ``vm.off_on`` has the state that was ``wanted`` last, and the state that the
+    host had ``left``.
     """
     began: dict[int, Record] = {}
     busy: dict[str, set[int]] = {}  # operations under way, by VM

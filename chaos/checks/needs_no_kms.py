@@ -13,7 +13,7 @@ from chaos.history import Record
 
 
 def needs_no_kms(records: Sequence[Record]) -> Finding:
-    """Pass when all VMs of every host that booted ran again, and no key server was asked.
+    """Pass when all VMs of every host that booted ran again without a call to a key server.
 
     Unknown when no such host booted, or when an audit trail could not be read.
     """

@@ -10,10 +10,11 @@ from chaos.history import Record
 
 
 def no_fault_left(records: Sequence[Record]) -> Finding:
-    """Pass when every fault was seen gone at the end, or has no undo and says so.
+    """Pass when every fault has ended at the end of the run, or is declared to have no undo.
 
-    ``fault`` records begin an interval by ``data.id``; ``heal`` records end it, or say with
-    ``stays`` that the fault has no undo."""
+    A ``fault`` record begins an interval, by ``data.id``. A ``heal`` record ends it, or has
+    ``stays``: the fault has no undo.
+    """
     active = ActiveFaults()
     seen = 0
     for record in records:

@@ -16,10 +16,10 @@ MOST: Final = 300.0  # requests per host and minute of the whole lab; an idle on
 
 
 def no_livelock(records: Sequence[Record]) -> Finding:
-    """Pass when the rate of requests from the last heal to the end is at most ``MOST`` per host
-    and minute; unknown when it was not measured for ``LEAST_S`` at least.
+    """Pass when the rate of requests from the last heal to the end is at most ``MOST`` per host and
+    minute. Unknown when it was measured for less than ``LEAST_S``.
 
-    ``counters`` states, one per node, are written at the begin, after the heal and at the end.
+    ``counters`` states, one per node, are recorded at the start, after the heal and at the end.
     """
     healed = max((r.seq for r in records if r.type == "heal"), default=None)
     if healed is None:

@@ -10,7 +10,7 @@ from chaos.history import Record
 
 
 def no_needless_outage(records: Sequence[Record]) -> Finding:
-    """Pass when every VM that was off or locked might be so by the rules.
+    """Pass when the rules allow every outage and lock of a VM.
 
     Unknown when no VM was looked at under a fault.
     """

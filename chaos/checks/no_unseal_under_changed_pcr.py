@@ -21,11 +21,11 @@ INSTALLS: Final = "host.reinstall"
 
 
 def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
-    """Pass when each boot that serves had the TPM and PCRs of the sealing; unknown when no host
+    """Pass when each boot that serves had the TPM and PCRs of the sealing. Unknown when no host
     with a sealed configuration booted again.
 
-    ``protection`` states say which hosts are sealed, ``tpm`` states what each boot had. A TPM that
-    died while its host ran shows no PCRs, and says nothing of the boot that came before.
+    ``protection`` states name the sealed hosts, ``tpm`` states have the TPM of each boot. A TPM
+    that died while its host ran shows no PCRs, which proves nothing about the boot before.
     """
     sealed: dict[str, tuple[Any, ...]] = {}  # host -> TPM and PCRs at the sealing
     wanted: set[str] = set()

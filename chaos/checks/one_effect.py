@@ -13,7 +13,7 @@ from chaos.oracle.fold.vms import MIGRATE, MOVES
 
 def one_effect(records: Sequence[Record]) -> Finding:
     """Pass when no key server made two keys for one operation, and no VM was on two hosts in one
-    look. Unknown when no key server told at the end what it has made.
+    look. Unknown when no key server listed its creations at the end.
 
     Reads ``creations``, and the ``vm`` states between two ``look`` states.
     """

@@ -109,10 +109,11 @@ class _Run:
 
 
 def recovery_bound(records: Sequence[Record]) -> Finding:
-    """Pass when each VM that ran before, and may be nothing but running at the end, ran in time.
+    """Pass when each VM ran in time that ran before and that the rules allow only to run at the
+    end.
 
-    Not judged are VMs that an operation of the run may have left off. Unknown when no fault was
-    healed for good, and when the run ended before the bound and a VM had not come back by then.
+    VMs that an operation of the run may have left off are not judged. Unknown when no fault was
+    healed for good, or when the run ended before the bound with a VM not yet back.
     """
     run = _Run()
     last = last_look(records)

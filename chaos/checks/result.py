@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class CheckOutcome(StrEnum):
-    """What a check or hypothesis came to; ``unknown`` when there was nothing to judge it by."""
+    """The outcome of a check or hypothesis; ``unknown`` when there was nothing to judge."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -17,7 +17,7 @@ class CheckOutcome(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A result, one sentence, and the ``seq`` of the records it rests on."""
+    """An outcome, one sentence, and the ``seq`` of the records that show it."""
 
     result: CheckOutcome
     text: str

@@ -1,4 +1,5 @@
-"""What surrounds a violation: the record that shows it, those around it, and the faults then."""
+"""The surroundings of a violation: the record that shows it, its neighbours, and the active
+faults."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def scene_of(result: CheckResult, records: Sequence[Record]) -> Scene | None:
-    """Where a failed check was first violated; None for one that did not fail, or names no
+    """The first violation of a failed check. None for a check that did not fail, or that names no
     record of this history."""
     shown = [seq for seq in result.records if 1 <= seq <= len(records)]
     if result.result is not CheckOutcome.FAIL or not shown:
@@ -36,8 +37,8 @@ def scene_of(result: CheckResult, records: Sequence[Record]) -> Scene | None:
 
 
 def faults_at(records: Sequence[Record], seq: int) -> tuple[str, ...]:
-    """Summaries of the faults that had begun before record ``seq`` and were not seen gone, those
-    too that were seen to bite later."""
+    """Summaries of the faults that had begun before record ``seq`` and had not ended, including
+    those that took effect later."""
     active = ActiveFaults()
     for record in records[: seq - 1]:
         active.take(record)

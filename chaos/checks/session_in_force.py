@@ -11,9 +11,9 @@ from chaos.observe.sessions import OBEYED, OPENED
 
 
 def session_in_force(records: Sequence[Record]) -> Finding:
-    """Pass when no host did a command of a session that was over. Unknown when none was opened.
+    """Pass when no host executed a command of an ended session. Unknown when none was opened.
 
-    Only the bus of a simulation is heard so closely.
+    Only a simulation records its bus in this detail.
     """
     opened = [r for r in records if r.type == "state" and r.op == OPENED]
     bad = [r for r in records if r.type == "state" and r.op == OBEYED]

@@ -15,11 +15,10 @@ _MEASURED: Final = ("tpm.", "host.boot", "host.tpm", "host.reinstall", "host.fir
 
 
 def shown_as_it_is(records: Sequence[Record]) -> Finding:
-    """Pass when the state ``shown`` of the end has nothing in ``differ``, a sentence for each host,
-    VM or provider that is not as vCenter shows it, and no host in ``refused`` to which nothing was
-    done.
+    """Pass when the ``shown`` state of the end has nothing in ``differ`` (one sentence per host, VM
+    or provider that vCenter shows differently) and no unchanged host in ``refused``.
 
-    Unknown when nothing was looked at, and when no vCenter or no host answered.
+    Unknown when nothing was looked at, or when no vCenter or no host answered.
     """
     end = next((r for r in reversed(records) if r.type == "state" and r.op == "shown"), None)
     if end is None or not end.data["hosts"]:

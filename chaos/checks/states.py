@@ -1,4 +1,4 @@
-"""What hosts and VMs were seen to be, held against what the oracle allows, over a whole run."""
+"""The observed states of hosts and VMs, compared with what the oracle allows, over a whole run."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ LACKS_KEY = "EncryptionKeyRequired"
 
 @dataclass(frozen=True)
 class StateBreach:
-    """A host or VM that was what no rule lets it be.
+    """A host or VM in a state that no rule allows.
 
-    ``seq`` of the first record that shows it; ``before`` what it was until then.
+    ``seq``: the first record that shows it. ``before``: its state until then.
     """
 
     seq: int
@@ -49,7 +49,7 @@ class StateBreach:
 
     @property
     def outage(self) -> bool:
-        """Whether it is a VM that should run, or could, and is kept from it."""
+        """Whether a VM that should run, or could run, is kept from running."""
         kept = self.seen in (LOCKED, REFUSED) or RUNNING in self.allowed.states
         return self.vm and self.seen != RUNNING and kept
 
@@ -125,7 +125,7 @@ class _Mark:
 
 @dataclass
 class JudgedRun:
-    """All breaches of a run, and how much was looked at."""
+    """All breaches of a run, and how many looks were compared."""
 
     breaches: list[StateBreach] = field(default_factory=list)
     looks: int = 0
@@ -143,7 +143,7 @@ _last: tuple[Sequence[Record], int, JudgedRun] | None = None
 
 
 def judge_states(records: Sequence[Record]) -> JudgedRun:
-    """The run of these records, held against the oracle look by look."""
+    """Compare the run of these records with the oracle, look by look."""
     global _last
     if _last is None or _last[0] is not records or _last[1] != len(records):
         _last = records, len(records), _judge_records(records)
@@ -151,7 +151,7 @@ def judge_states(records: Sequence[Record]) -> JudgedRun:
 
 
 def last_look(records: Sequence[Record]) -> int:
-    """The ``seq`` of the last time that all hosts were asked; 0 for never."""
+    """The ``seq`` of the last look that queried all hosts; 0 when there was none."""
     return next((r.seq for r in reversed(records) if r.op == "look" and r.type == "state"), 0)
 
 

@@ -28,7 +28,7 @@ TAKES_PROVIDERS: Final = "provider."
 
 
 class ReadEvent(NamedTuple):
-    """One event as the end of a run has read it."""
+    """One event as read at the end of a run."""
 
     event: str
     host: str
@@ -36,10 +36,10 @@ class ReadEvent(NamedTuple):
 
 
 def told_in_order(records: Sequence[Record]) -> Finding:
-    """Pass when every event of vCenter's log has before it what its cause has told; unknown when
-    no log was read (one is, when VMs were locked in the run).
+    """Pass when each event of vCenter's log follows the event of its cause. Unknown when no log was
+    read (it is read when VMs were locked in the run).
 
-    ``told`` of the state ``event_log`` has the events of a vCenter's whole log in its order.
+    ``told`` of the ``event_log`` state has all events of a vCenter's log in order.
     """
     read = [r for r in records if r.type == "state" and r.op == "event_log"]
     if not read:

@@ -16,8 +16,8 @@ ON_PURPOSE: Final = "tpm.lockout"
 
 
 def tpm_sane(records: Sequence[Record]) -> Finding:
-    """Pass when no ``tpm`` state of any boot is in lockout, or at its last try; unknown when no
-    TPM was read twice."""
+    """Pass when no ``tpm`` state of any boot is in lockout or at its last try. Unknown when no TPM
+    was read twice."""
     excused: set[str] = set()
     read: dict[str, int] = {}
     bad: dict[str, int] = {}

@@ -21,10 +21,11 @@ NOT_REASONED: Final[Mapping[str, Any]] = {
 
 
 def truth_table(records: Sequence[Record]) -> Finding:
-    """Pass when no look of the run found a host or VM otherwise than ``chaos.oracle`` allows.
+    """Pass when no look of the run found a host or VM in a state that ``chaos.oracle`` does not
+    allow.
 
-    Unknown when nothing was looked at, or nothing was ever wrong in the run; and of a lab with an
-    answer to an open question that the oracle does not reason about.
+    Unknown when nothing was looked at, when nothing was ever wrong in the run, and for a lab whose
+    knobs the oracle does not model.
     """
     if other := _not_reasoned(records):
         text = f"the oracle does not reason about {', '.join(other)} at another value than usual"

@@ -1,5 +1,5 @@
-"""Hypotheses: what must hold before, during and after the faults, as an experiment says it.
+"""Hypotheses: what an experiment requires before, during and after its faults.
 
 - ``probes``     what can be measured, each by observation only
-- ``tolerance``  what a measurement is held against: ``">= 1"``, ``"< 250ms"``
+- ``tolerance``  the limit of a measurement: ``">= 1"``, ``"< 250ms"``
 """

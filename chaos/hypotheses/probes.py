@@ -1,6 +1,6 @@
-"""What hypotheses measure, each by observation only.
+"""The probes of hypotheses. Each only observes.
 
-*Live* probes look at the lab now; the others sum up the run and belong to ``after``.
+*Live* probes look at the lab now. The others summarize the run and belong to ``after``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SECURITY_VIOLATION: Final = "A security violation was detected."
 
 @dataclass(frozen=True)
 class Measured:
-    """A value (NaN: there was nothing to measure) and what it is made of."""
+    """A measured value, NaN when there was nothing to measure, and the details behind it."""
 
     value: float
     detail: str = ""
@@ -47,7 +47,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a probe is asked about: ``vms`` or ``hosts`` as selected, ``op``, ``view``."""
+    """The subject of a probe: the selected ``vms`` or ``hosts``, an ``op``, a ``view``."""
 
     vms: tuple[VmName, ...] = ()
     hosts: tuple[NodeName, ...] = ()
@@ -57,7 +57,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Sources:
-    """What probes draw on besides a look."""
+    """Data of the run that probes read besides a look at the lab."""
 
     guests: Guests
     recoveries: Recoveries
@@ -69,8 +69,8 @@ Measure = Callable[[LabLook, Scope, Sources], Awaitable[Measured]]
 
 @dataclass(frozen=True)
 class Probe:
-    """What can be measured; ``about`` says what ``on`` selects: vms, hosts, or nothing. One that
-    ``acts`` does not only look: it makes guests work."""
+    """One thing that can be measured. ``about``: what ``on`` selects: vms, hosts, or nothing.
+    ``acts``: it makes guests work, instead of only looking."""
 
     name: str
     unit: Unit

@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class Unit(StrEnum):
-    """What a probe measures in."""
+    """The unit of a probe's value."""
 
     RATIO = "ratio"
     SECONDS = "seconds"
@@ -35,7 +35,7 @@ class Tolerance(msgspec.Struct, frozen=True):
     EPSILON: ClassVar[float] = 1e-9
 
     def holds(self, value: float) -> bool:
-        """Whether a measured value is within; NaN never is."""
+        """Whether a measured value is within the tolerance; false for NaN."""
         if math.isnan(value):
             return False
         equal = math.isclose(value, self.limit, abs_tol=self.EPSILON)
@@ -54,7 +54,7 @@ class Tolerance(msgspec.Struct, frozen=True):
                 return value < self.limit and not equal
 
     def fits(self, unit: Unit) -> str:
-        """Empty when it can be asked of a probe of this unit, else what is wrong."""
+        """Empty when it fits a probe of this unit, else what is wrong."""
         match unit:
             case Unit.SECONDS:
                 wanted, good = "a time such as 60s", self.suffix in ("ms", "s", "m", "h")
@@ -91,7 +91,7 @@ def _parse_limit(compare: str, value: object) -> object:
 
 
 def tolerance(value: object) -> Tolerance:
-    """The tolerance that a file's value says; ``PydanticCustomError`` when it says none."""
+    """Parse a tolerance of an experiment file; ``PydanticCustomError`` when it is none."""
     if isinstance(value, Tolerance):
         return value
     if isinstance(value, Mapping) and list(value) == ["ratio"]:

@@ -1,4 +1,4 @@
-"""The alarms of vCenter at the end of a run, beside what hosts say of their causes themselves."""
+"""vCenter's alarms at the end of a run, and what hosts report about their causes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 
 
 def may_have_rung(history: History) -> bool:
-    """Whether a host was seen that waits for its key, or a VM that is locked."""
+    """Whether a host waited for its key, or a VM was locked, at any look."""
     states = [r for r in history.records if r.type == "state"]
     locked, waits = VmCryptoState.LOCKED.value, HostCryptoState.PREPARED.value
     return any(
@@ -25,8 +25,8 @@ def may_have_rung(history: History) -> bool:
 
 
 async def look_at_alarms(lab: LabUnderTest, history: History) -> None:
-    """Of every host and VM: alarms, and what the host that vCenter names says of it. What vCenter
-    shows otherwise just after the hosts were asked is left out, and so is what does not answer."""
+    """The alarms of every host and VM, with the report of the host that vCenter names. Entries that
+    vCenter changes while hosts are queried, and nodes that do not answer, are left out."""
     before = LabLook(lab)
     hosts, vms = await before.vcenter_hosts(), await before.vcenter_vms()
     own = await before.hosts()

@@ -16,9 +16,9 @@ _ANOTHER: Final = re.compile(r" [0-9a-f]{16}\Z")
 
 
 def asker(row: AuditRow) -> str:
-    """Who asked: the node that the bus has proved, or the name in the certificate that the endpoint
-    of KMIP has, whichever way it came. One that shows another certificate than before stands there
-    with a part of its digest behind its name: it is the same node."""
+    """The client of an audit row: the node that the bus authenticated, or the name in the
+    certificate of the KMIP endpoint. After a change of certificate a part of its digest follows the
+    name; it is the same node."""
     if not row.who.startswith(_BY_KMIP):
         return row.who
     return _ANOTHER.sub("", row.who.removeprefix(_BY_KMIP))
@@ -27,10 +27,10 @@ def asker(row: AuditRow) -> str:
 class AuditTail:
     """New rows of the key servers' audit trails since the last call, each row once.
 
-    ``of`` has the server of each row in ``rows``. ``blind`` tells that a server could not be asked
-    at some time, so that rows may be missing where they are looked for by a mark. ``unread`` are
-    servers of which rows may be missing even so: one that did not answer and has not been read to
-    its end since, or whose trail began anew meanwhile (an older database serves).
+    ``of`` has the server of each row in ``rows``. ``blind``: a server did not answer at some time,
+    so rows may be missing at a mark. ``unread``: servers whose rows may be missing even at the end:
+    one that did not answer and was not read to its end since, or whose trail began anew (an older
+    database is in use).
     """
 
     def __init__(self, lab: LabUnderTest, *, within_s: float = WITHIN_S) -> None:
@@ -44,7 +44,7 @@ class AuditTail:
         self.unread: dict[NodeName, None] = {}
 
     async def position(self) -> int:
-        """Read on; the number of rows seen so far, as a mark in ``rows``."""
+        """Read new rows; return the number of rows read so far, as a mark in ``rows``."""
         async with self._lock:
             for server in nodes_of(self._lab, Role.KMS):
                 await self._read_on(server)

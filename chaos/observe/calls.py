@@ -1,5 +1,5 @@
-"""What key servers were asked for, found by key and by who has asked: after a storm that all hosts
-have recovered from, each of them is counted among the rows of all."""
+"""Requests to key servers, indexed by key and by client. After a storm each of thousands of hosts
+is counted among the rows of all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GET: Final = "Get"
 
 
 class Calls:
-    """Places of rows that only grow in number: those that gave a key, and those of each asker."""
+    """Indexes of rows, in ascending order: those that returned a key, and those of each client."""
 
     def __init__(self) -> None:
         self._given: dict[str, list[int]] = {}
@@ -25,8 +25,7 @@ class Calls:
     def count(
         self, rows: Sequence[AuditRow], who: str, keys: Iterable[str], begin: int, end: int
     ) -> int:
-        """Of ``rows`` from ``begin`` on and before ``end``: so many gave one of ``keys``, or were
-        of what ``who`` asked."""
+        """How many of ``rows[begin:end]`` returned one of ``keys`` or were requested by ``who``."""
         for place, row in enumerate(islice(rows, self._read, None), self._read):
             self._asked.setdefault(asker(row), []).append(place)
             if row.operation == GET:

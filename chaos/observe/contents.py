@@ -1,7 +1,6 @@
-"""What servers have that replicate, compared key by key, however many there are.
+"""Compares the content of replicating key servers, key by key, for any number of keys.
 
-All are asked for the digests behind the same id, a page of each at a time, and no more is kept of
-the keys than what is not the same on all.
+Each server is read page by page, from the same id on. Only keys that differ are kept in memory.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ LISTED: Final = 100
 
 @dataclass
 class ServerContents:
-    """Of one server: how many ``keys`` it has, SHA-256 over all of them, and the digests of those
-    of ``ComparedServers.differ`` that it has."""
+    """One server's content: its number of ``keys``, SHA-256 over all of them, and its digests of
+    the keys in ``ComparedServers.differ``."""
 
     keys: int = 0
     whole: bytes = bytes(32)
     differ: dict[KeyId, bytes] = field(default_factory=dict)
 
     def add(self, key_id: KeyId, digest: bytes) -> None:
-        """One more key; they come in order of their ids."""
+        """Add one key; ids arrive in ascending order."""
         self.keys += 1
         self.whole = hashlib.sha256(self.whole + digest + key_id.encode()).digest()
 
 
 @dataclass
 class ComparedServers:
-    """Servers that shall have the same: those that answered to the end, how many ids there are on
-    any of them, how many are not the same on all, and the first of these."""
+    """The result of a comparison: the servers that answered to the end, the number of ids on any of
+    them, how many differ, and the first that differ."""
 
     servers: dict[NodeName, ServerContents]
     ids: int = 0
@@ -46,7 +45,7 @@ class ComparedServers:
     differ: list[KeyId] = field(default_factory=list)
 
     def take(self, key_id: KeyId, digests: dict[NodeName, bytes]) -> None:
-        """What those have of this key that have it; ids come in order."""
+        """Compare one key, as those servers have it that have it; ids arrive in ascending order."""
         self.ids += 1
         for server, digest in digests.items():
             self.servers[server].add(key_id, digest)
@@ -62,10 +61,10 @@ class ComparedServers:
 async def compare(
     lab: LabUnderTest, servers: Sequence[NodeName], *, to_the_end: bool = True
 ) -> ComparedServers:
-    """Compare these; without ``to_the_end`` only up to the first page on which they differ.
+    """Compare the servers; without ``to_the_end`` only up to the first page that differs.
 
-    Who does not answer on the way is not among ``ComparedServers.servers``; the others are compared
-    from the start then.
+    A server that stops answering is not in ``ComparedServers.servers``; the others are then
+    compared from the start.
     """
     while True:
         done = await _compare(lab, servers, to_the_end=to_the_end)

@@ -1,7 +1,7 @@
-"""How key servers stand that replicate after the answer, and whether they agree at the end; the
-latter of pairs too.
+"""The standing of key servers that replicate asynchronously, and whether servers agree at the end
+(pairs too).
 
-Nobody is asked in a lab without servers that replicate.
+Nothing is queried in a lab without replicating servers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ POLL_S: Final = 10.0
 
 
 class Groups:
-    """The groups of one run; ``look`` each time that the lab is looked at."""
+    """The replicating servers of one run; call ``look`` at each look at the lab."""
 
     def __init__(self, lab: LabUnderTest, history: History) -> None:
         self._lab, self._history = lab, history
@@ -45,7 +45,7 @@ class Groups:
         self._numbers: dict[bytes, int] = {}
 
     async def look(self) -> dict[NodeName, GroupStatus]:
-        """How each server stands that answers; written down when it is not as before."""
+        """Record the standing of each server that answers, when it has changed."""
         nodes = [entry.node for entry in self._lab.directory().nodes if entry.replication]
         if not nodes:
             return {}
@@ -59,7 +59,7 @@ class Groups:
         return found
 
     async def end(self) -> None:
-        """Wait until they agree, for as long as they may take, and write down what each has."""
+        """Wait until the servers agree, up to the limit, and record what each has."""
         settle_s = max(SETTLE_S, self._lab.in_lab_s(SETTLE_REAL_S))
         until = self._lab.monotonic() + settle_s
         for group, servers in (await self._groups()).items():

@@ -1,8 +1,8 @@
-"""What the engine knows of each guest's disk, and the questions that it answers with it.
+"""The expected content of each guest's disk, and the challenges that prove it.
 
-A guest is asked to fill its disk from a marker that only the engine keeps; a challenge is right
-when its digest is the one that marker, block numbers and generations give. An answer that was
-lost may or may not have rewritten a block: that stays open until a later answer settles it.
+A guest fills its disk from a marker that only the engine keeps. A challenge is right when its
+digest follows from marker, block numbers and generations. After a lost answer a block may or may
+not be rewritten; a later answer settles it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ WITHIN_S = 30.0
 
 @dataclass(frozen=True)
 class GuestReply:
-    """How a question ended: right, wrong, or (None) no answer that tells; ``definite`` when it
-    certainly did nothing, ``away`` when the host has no such VM, or is not to be asked. ``host``:
-    which one was asked, where that was not given."""
+    """The result of a challenge: right, wrong, or None (no conclusive answer). ``definite``: it
+    certainly had no effect. ``away``: the host has no such VM, or must not be queried. ``host``:
+    the host that was queried, where the caller did not name one."""
 
     right: bool | None
     detail: str = ""
@@ -78,20 +78,20 @@ class Guests:
         self._snapshots: dict[tuple[VmName, str], _Copy] = {}
 
     def list_planted(self) -> tuple[VmName, ...]:
-        """VMs whose disks were filled from a marker of ours."""
+        """VMs whose disks the engine has filled from a marker."""
         return tuple(self._disks)
 
     def run_of(self, vm: VmName) -> bytes:
-        """Which run of the guest gave the latest right answer; empty when none was given."""
+        """The run of the guest that gave the latest right answer; empty when there is none."""
         disk = self._disks.get(vm)
         return b"" if disk is None else disk.run
 
     def seeds(self) -> dict[VmName, bytes]:
-        """What stands in clear in every block of a guest's disk, and only there."""
+        """The clear text in every block of a guest's disk, which occurs nowhere else."""
         return {vm: disk.seed for vm, disk in self._disks.items()}
 
     async def plant(self, vm: VmName, host: NodeName, *, vtpm: bool = False) -> str:
-        """Have the guest fill its disk, and seal a secret if it has a ``vtpm``; empty when it has,
+        """Have the guest fill its disk, and seal a secret if it has a ``vtpm``. Empty on success,
         else why not."""
         marker = self._draws.token(32)
         try:
@@ -103,7 +103,7 @@ class Guests:
         return await self.vtpms.seal(vm, host) if vtpm else ""
 
     def forget(self, vm: VmName) -> None:
-        """The VM is gone: another one of its name has another disk, and another virtual TPM or
+        """The VM is gone. Another VM of that name has another disk, and another virtual TPM or
         none."""
         self._disks.pop(vm, None)
         self._seen_on.pop(vm, None)
@@ -111,18 +111,18 @@ class Guests:
 
     @asynccontextmanager
     async def leave_alone(self, vm: VmName) -> AsyncIterator[None]:
-        """Nobody asks the guest anything meanwhile: its VM is copied, or goes back."""
+        """Send the guest no challenge while its VM is copied or reverted."""
         disk = self._disks.get(vm)
         async with asyncio.Lock() if disk is None else disk.lock:
             yield
 
     def record_snapshot(self, vm: VmName, snapshot: str) -> None:
-        """A snapshot has the guest as it is now."""
+        """Record a snapshot with the guest's present content."""
         if copy := self._copy(vm):
             self._snapshots[vm, snapshot] = copy
 
     def went_back(self, vm: VmName, snapshot: str) -> None:
-        """The guest is as it was; one of which nothing is known any more is forgotten."""
+        """The guest was reverted; it is forgotten when its earlier content is not known."""
         copy = self._snapshots.get((vm, snapshot))
         if copy is None:
             self.forget(vm)
@@ -130,7 +130,8 @@ class Guests:
             self._put(vm, copy)
 
     def record_clone(self, vm: VmName, clone: VmName) -> None:
-        """Another VM has the disk of this one, and may have its virtual TPM: that is not asked."""
+        """Another VM has a copy of this disk, and may have one of the virtual TPM, which is not
+        challenged."""
         if copy := self._copy(vm):
             self._put(clone, replace(copy, vtpm=None))
 
@@ -146,8 +147,8 @@ class Guests:
         self.vtpms.put(vm, copy.vtpm)
 
     async def challenge_found(self, vm: VmName) -> GuestReply | None:
-        """``challenge`` at the host that has the VM: where it was seen last, else wherever it is
-        seen now; None when no host that answers has it."""
+        """``challenge`` at the host that has the VM: the last known one, else any that lists it
+        now. None when no host that answers has it."""
         if vm in self._seen_on:
             asked = await self.challenge(vm, self._seen_on[vm])
             if not asked.away:
@@ -159,7 +160,8 @@ class Guests:
         return replace(await self.challenge(vm, host), host=str(host))
 
     async def challenge(self, vm: VmName, host: NodeName) -> GuestReply:
-        """Ask eight blocks (one while many answers are open) with a fresh nonce, and the vTPM."""
+        """Challenge eight blocks (one while many answers are open) with a fresh nonce, and the
+        vTPM."""
         disk = self._disks.get(vm)
         if disk is None:
             return GuestReply(None, f"{vm}: its disk was never filled")
@@ -170,9 +172,10 @@ class Guests:
             return await self._ask_vtpm(vm, host) if asked.right else asked
 
     async def read_back(self, vm: VmName, host: NodeName) -> GuestReply:
-        """Ask every block of the disk; the first answer that is not right, or the last one.
+        """Challenge every block of the disk; returns the first answer that is not right, or the
+        last one.
 
-        A rewrite that was acknowledged and is gone shows here, wherever it was.
+        This finds a lost acknowledged rewrite in any block.
         """
         disk = self._disks.get(vm)
         if disk is None:

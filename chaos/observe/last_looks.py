@@ -1,5 +1,5 @@
-"""The last looks of a run, for the checks: every guest's disk, every acknowledged key and VM, and
-what vCenter has told of locks."""
+"""The last looks of a run, for the checks: guests' disks, acknowledged keys and VMs, and vCenter's
+events of locks."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ NOT_ITS_KEYS = (
 
 
 async def last_looks(lab: LabUnderTest, guests: Guests, history: History) -> None:
-    """Each planted guest that runs reads its whole disk; acknowledged keys are asked for at their
-    providers, and acknowledged VMs in vCenter's inventory; the events of VMs that were locked are
-    read, and alarms where some have rung."""
+    """Read every planted running guest's disk, acknowledged keys at their providers, acknowledged
+    VMs in vCenter's inventory, events of VMs that were locked, and alarms where some have rung."""
     look = LabLook(lab)
     await _guests(look, guests, history)
     acked = {

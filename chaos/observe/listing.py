@@ -1,7 +1,6 @@
-"""Long lists of vCenter, read page by page: each answer says whether more is to come.
+"""Long lists of vCenter, read page by page: each answer has a cursor while there is more.
 
-An answer is one message, and a message has a limit; ``lab`` is whoever can put a question to a
-node. What changes between two pages is seen or not, as in any list that is read while it changes.
+An answer is one message, which has a limit. Changes between two pages are seen or not.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ T = TypeVar("T")
 
 
 class NodeAsker(Protocol):
-    """Whoever can put a question to a node and get its answer."""
+    """Sends a request to a node and returns its reply."""
 
     async def ask(self, node: NodeName, message: Request[R], *, within_s: float = ...) -> R:
-        """The answer of ``node``, within that many lab seconds."""
+        """The reply of ``node``, within that many lab seconds."""
         ...
 
 
@@ -68,7 +67,7 @@ async def _fetch_all(
 async def all_hosts(
     lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
 ) -> tuple[HostInfo, ...]:
-    """Every host that vCenter knows, by name; ``within_s`` lab seconds for each page."""
+    """Every host of vCenter, by name; ``within_s`` lab seconds for each page."""
 
     def after(last: HostInfo | None) -> ListHosts:
         return ListHosts(after=last.host) if last else ListHosts()
@@ -79,7 +78,7 @@ async def all_hosts(
 async def all_vms(
     lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
 ) -> tuple[VmInfo, ...]:
-    """Every VM that vCenter knows, by name; ``within_s`` lab seconds for each page."""
+    """Every VM of vCenter, by name; ``within_s`` lab seconds for each page."""
 
     def after(last: VmInfo | None) -> ListVms:
         return ListVms(after=last.vm) if last else ListVms()
@@ -108,7 +107,7 @@ async def all_clusters(lab: NodeAsker, vcenter: NodeName) -> tuple[ClusterInfo, 
 
 
 async def all_tasks(lab: NodeAsker, vcenter: NodeName) -> tuple[TaskInfo, ...]:
-    """Every task that vCenter remembers, in the order in which they began."""
+    """Every task that vCenter keeps, in the order in which they began."""
 
     def after(last: TaskInfo | None) -> ListTasks:
         return ListTasks(after=last.number if last else 0)
@@ -117,7 +116,7 @@ async def all_tasks(lab: NodeAsker, vcenter: NodeName) -> tuple[TaskInfo, ...]:
 
 
 async def all_known_keys(lab: NodeAsker, vcenter: NodeName) -> tuple[CryptoKeyId, ...]:
-    """Every key id that vCenter knows, by provider and id."""
+    """Every key id of vCenter, by provider and id."""
 
     def after(last: CryptoKeyId | None) -> ListKeys:
         return ListKeys(after=last)
@@ -152,7 +151,7 @@ async def all_key_status(
     *,
     within_s: float = 60.0,
 ) -> tuple[CryptoKeyStatus, ...]:
-    """The status of these keys, which fit into one message, or of all that vCenter knows."""
+    """The status of these keys, which must fit into one message, or of all of vCenter's keys."""
 
     def after(last: CryptoKeyStatus | None) -> QueryCryptoKeyStatus:
         return QueryCryptoKeyStatus(keys=keys, after=last.key if last else None)

@@ -1,7 +1,7 @@
-"""What is seen of a lab at one moment, by questions at local consoles only.
+"""One look at a lab, by requests to local consoles only.
 
-A ``LabLook`` asks each thing once, however many probes read it. What does not answer is
-absent, never guessed.
+A ``LabLook`` sends each request once, however many probes read the answer. Nodes that do not answer
+are absent; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def nodes_of(lab: LabUnderTest, role: Role) -> tuple[NodeName, ...]:
 
 
 class LabLook:
-    """One look at a lab, made new for each moment."""
+    """One look at a lab; make a new one for each moment."""
 
     def __init__(self, lab: LabUnderTest) -> None:
         self.lab = lab
@@ -43,7 +43,7 @@ class LabLook:
         self._status: dict[NodeName, NodeStatus] | None = None
 
     async def status(self) -> dict[NodeName, NodeStatus]:
-        """The status of every node that can be asked."""
+        """The status of every node that answers."""
         if self._status is None:
             self._status = await self.lab.statuses()
         return self._status
@@ -61,8 +61,8 @@ class LabLook:
         return self._hosts
 
     async def vms(self) -> dict[VmName, tuple[NodeName, VmSummary]]:
-        """Each VM as its host sees it; absent when no host that answers has it. Of several that
-        list one, the host that runs it is its host."""
+        """Each VM as its host sees it; absent when no host that answers has it. If several hosts
+        list a VM, the one that runs it counts."""
         found: dict[VmName, tuple[NodeName, VmSummary]] = {}
         for host, summary in (await self.hosts()).items():
             for vm in summary.vms:
@@ -71,7 +71,7 @@ class LabLook:
         return found
 
     async def vm(self, name: VmName, host: NodeName | None) -> tuple[NodeName, VmSummary] | None:
-        """One VM as its host sees it: ``host``, when that has it, else whichever does.
+        """One VM as its host sees it: as ``host`` does if that has it, else as another one does.
 
         None when no host that answers has it.
         """
@@ -119,9 +119,9 @@ class LabLook:
     async def key_status(
         self, keys: tuple[CryptoKeyId, ...]
     ) -> dict[CryptoKeyId, CryptoKeyStatus] | None:
-        """What the vCenters really get from the providers; None when one does not answer. Each
-        vCenter has a scope of its own at the key servers, so of several answers about a key the one
-        counts that has it, and else that of a vCenter with the key's provider."""
+        """What the vCenters get from the providers; None when one does not answer. Each vCenter has
+        a scope of its own at the key servers. Of several answers about a key the one that has it
+        counts, else that of a vCenter with the key's provider."""
         found: dict[CryptoKeyId, CryptoKeyStatus] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             for page in pages(keys):
@@ -138,5 +138,6 @@ class LabLook:
 
 
 def is_there(status: CryptoKeyStatus) -> bool:
-    """Whether the key server has the key: one that nobody used yet is not active, and no loss."""
+    """Whether the key server has the key. A key before its first use is not active, but not
+    lost."""
     return status.available or status.reason is KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED

@@ -1,4 +1,4 @@
-"""What the hosts of a run did to the power of VMs, read from their logs when it ends."""
+"""Power changes of VMs, read from the hosts' logs at the end of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINE: Final = "vm.powered"
 
 
 async def power_changes(lab: LabUnderTest, history: History, since: float) -> None:
-    """Write down what hosts logged since then, in lab seconds."""
+    """Record the power changes that hosts logged since then, in lab seconds."""
     here = history.add("note", op="logs")
     if here is None:
         return

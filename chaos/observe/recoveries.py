@@ -1,5 +1,5 @@
-"""Boots of hosts, watched: how long after each boot the VMs of before ran again, and whether
-any key server was asked for their keys meanwhile."""
+"""Boots of hosts: the time until their VMs ran again, and calls to key servers for their keys
+meanwhile."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ EVERY_S = 1.0
 
 @dataclass
 class Recovery:
-    """One boot of one host. ``seconds`` from the boot's end to the last VM's run, infinite
-    while some do not run; ``kms_calls`` None when a key server could not be asked."""
+    """One boot of one host. ``seconds``: from the boot's end until its last VM runs, infinite while
+    some do not. ``kms_calls``: None when a key server did not answer."""
 
     host: NodeName
     boot: int
@@ -45,7 +45,7 @@ class _Host:
 class Recoveries:
     """The boots of one run.
 
-    ``begin`` takes note of what runs; ``look`` is called every second of the run.
+    Call ``begin`` once and ``look`` every second of the run.
     """
 
     lab: LabUnderTest
@@ -67,8 +67,8 @@ class Recoveries:
             self._hosts[host] = _Host(summary.boot, ran, frozenset(keys))
 
     async def look(self) -> dict[NodeName, NodeStatus]:
-        """Follow every host that boots or has booted and not recovered yet; what the agents
-        said of all nodes."""
+        """Follow every host that boots or has not recovered yet, by the agents' reports about all
+        nodes."""
         seen = await self.lab.statuses(counters=False)
         booted = {
             host: seen[host].boot
@@ -128,12 +128,12 @@ class Recoveries:
         )
 
     async def position(self) -> int:
-        """So many rows of audit trails were seen by now, as a mark in them."""
+        """The number of audit rows read by now, as a mark."""
         return 0 if self._tail is None else await self._tail.position()
 
     async def busiest_second(self) -> int | None:
-        """So many keys the key servers gave in their busiest second since the first boot, by their
-        own clocks; None when there was no boot, or one of them could not be asked."""
+        """The most keys that key servers returned in one second of their clocks since the first
+        boot. None when there was no boot or a key server did not answer."""
         if self._tail is None or not self.done:
             return None
         end = await self.position()
@@ -155,7 +155,7 @@ class Recoveries:
         )
 
     def end(self) -> None:
-        """Close what has not recovered by now: it counts as never."""
+        """Close the boots that have not recovered: they count as infinite."""
         for known in self._hosts.values():
             if known.current is not None:
                 self._close(known.current)

@@ -1,4 +1,4 @@
-"""What lies on a host's disk after its stored keys were removed, whatever the host says of it."""
+"""What is on a host's disk after its stored keys were removed, read without the host."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ and the paths that were ``closed``."""
 
 
 class Remains:
-    """The hosts whose removal was acknowledged, and that were not enabled since."""
+    """The hosts whose removal was acknowledged and that were not enabled since."""
 
     def __init__(self, history: History, opened: Opened) -> None:
         self._history, self._opened = history, opened
         self.bare: dict[NodeName, None] = {}
 
     async def look(self, host: NodeName, when: str) -> int:
-        """Write down what lies on the host's disk; how many keys it is."""
+        """Record what is on the host's disk; returns the number of keys."""
         found = await self._opened(host)
         keys = {path: list(ids) for path, ids in found.items() if ids}
         closed = [path for path, ids in found.items() if ids is None]

@@ -1,10 +1,9 @@
-"""Which session of vCenter's each host obeys, heard on the data bus.
+"""The vCenter session that each host obeys, read from the data bus.
 
-``OpenSession`` says that every earlier session is over when it is answered. Sessions follow one
-another in the order in which the broker let their ``OpenSession`` in, which is that in which the
-host takes them: answers may come in another one. A command that the broker lets in under another
-session than the latest that was answered is refused; one that the host does all the same is
-written down.
+The answer to ``OpenSession`` ends every earlier session. Sessions are ordered as the broker let
+their ``OpenSession`` in, which is the order in which the host takes them; answers may arrive in
+another order. A host must refuse a command under an ended session. A command that it executes all
+the same is recorded.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ class _Session(msgspec.Struct):
 
 @dataclass
 class UnansweredRequests:
-    """What was asked of hosts and is not answered, by the subject of the answer: the host, the
-    message, its session, and whether that was over when the broker let it in.
+    """Requests to hosts without an answer yet, by the subject of the answer: the host, the message,
+    its session, and whether that had ended when the broker let it in.
 
-    ``_places``: of each session that a host was asked to open, its place in their order.
-    ``_opened``: those that the host has answered; ``_latest``: of each host, by that order.
+    ``_places``: each requested session's place in their order. ``_opened``: those that the host has
+    answered; ``_latest``: the latest of each host in that order.
     """
 
     history: History
@@ -54,7 +53,7 @@ class UnansweredRequests:
     _latest: dict[str, str] = field(default_factory=dict)
 
     def hear(self, subject: str, reply: str, payload: bytes) -> None:
-        """Every message that the broker lets in, in its order."""
+        """Take every message that the broker lets in, in its order."""
         if subject in self._asked:
             self._handle_answer(self._asked.pop(subject), payload)
             return

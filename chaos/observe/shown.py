@@ -1,8 +1,6 @@
-"""What vCenter shows of hosts, VMs and key providers at the end of a run, held beside what hosts
-say themselves.
+"""vCenter's view of hosts, VMs and key providers at the end of a run, compared with the hosts' own.
 
-Looked at again for a minute while something differs: what vCenter was about to learn is no
-difference.
+While something differs, the look is repeated for a minute: vCenter may just be about to learn it.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ _NOT_ON_ALL_HOSTS: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotOnAllHo
 
 
 class ShownDifferences(msgspec.Struct):
-    """``differ``: a sentence for each host, VM or key provider that is not as vCenter shows it.
+    """``differ``: a sentence for each host, VM or key provider that vCenter shows differently.
     ``refused``: hosts whose TPM vCenter does not accept."""
 
     hosts: int = 0
@@ -54,7 +52,7 @@ class ShownDifferences(msgspec.Struct):
 
 
 async def look_at_what_is_shown(lab: LabUnderTest, history: History) -> None:
-    """Of the hosts that answer and are connected, of their VMs, and of key providers."""
+    """Compare the hosts that answer and are connected, their VMs, and the key providers."""
     seen, left = await _look(lab), SETTLE_S
     while left > 0 and (seen.differ or seen.refused):
         await lab.sleep(AGAIN_S)

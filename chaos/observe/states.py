@@ -1,8 +1,8 @@
-"""What nodes, hosts and VMs are, written down when it changes: what the oracle is held against.
+"""States of nodes, hosts and VMs, recorded when they change. The oracle is compared with them.
 
-States of a history that come from here: ``staging`` once, ``node`` (as its agent sees it),
-``host`` and ``vm`` (as the host sees itself and its VMs) and ``marks`` (VMs that a vCenter has as
-locked) when they differ from the last one, and ``look`` each time that all were asked.
+Kinds of ``state`` records from here: ``staging`` once, ``node`` (by its agent), ``host`` and ``vm``
+(by the host) and ``marks`` (VMs that a vCenter has marked as locked) when they change, and ``look``
+each time that all hosts were queried.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DRS_CHOOSES = ("partiallyAutomated", "fullyAutomated")
 
 
 class States:
-    """The states of one run; ``look`` every ``EVERY_S`` lab seconds, ``saw`` with each look at
+    """The states of one run. Call ``look`` every ``EVERY_S`` lab seconds, ``saw`` with each look at
     the agents."""
 
     def __init__(self, lab: LabUnderTest, history: History) -> None:
@@ -40,7 +40,7 @@ class States:
         self._nodes: dict[NodeName, NodeStatus] = {}
 
     async def begin(self) -> None:
-        """Write the staging down, and the first look."""
+        """Record the staging and the first look."""
         there = self._lab.directory()
         clusters = {entry.node: str(entry.cluster) for entry in there.nodes if entry.cluster}
         providers, leads = await self._providers(), self._leads()
@@ -103,7 +103,8 @@ class States:
             return None
 
     def saw(self, seen: Mapping[NodeName, NodeStatus]) -> None:
-        """Take note of what the agents said; of a node that they did not tell of, nothing."""
+        """Record the agents' reports about nodes; a node that is missing in them is left as it
+        is."""
         for node, status in seen.items():
             before = self._nodes.get(node)
             if before is not None and (before.state, before.boot) == (status.state, status.boot):
@@ -114,7 +115,7 @@ class States:
             self._write("node", node, state=status.state.value, boot=status.boot, **why)
 
     async def look(self) -> None:
-        """Ask every host that runs for its view of itself and its VMs."""
+        """Query every host that runs for its view of itself and its VMs."""
         hosts = [
             host
             for host in nodes_of(self._lab, Role.ESXI)

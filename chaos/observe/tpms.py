@@ -1,4 +1,4 @@
-"""The TPM under each host at its boots, read at the lab's side: never what a host says of it."""
+"""The TPM under each host at its boots, read in the lab's process, not from the host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETTLED = (NodeRunState.RUNNING, NodeRunState.HALTED)
 
 @dataclass
 class Tpms:
-    """``look`` is given what the agents say each second; ``boots`` have been written down."""
+    """Call ``look`` each second with the agents' reports; ``boots`` are those recorded so far."""
 
     lab: LabUnderTest
     history: History
@@ -32,14 +32,14 @@ class Tpms:
     _seen: dict[str, int] = field(default_factory=dict)
 
     async def begin(self) -> None:
-        """Write down which hosts' configurations are sealed by their TPMs, and each TPM."""
+        """Record each host's TPM, and which configurations are sealed by it."""
         for host, summary in (await LabLook(self.lab).hosts()).items():
             sealed = summary.protection_mode is ProtectionMode.TPM
             self.history.add("state", host, op=SEALED, sealed=sealed)
         await self.look(await self.lab.statuses(counters=False))
 
     async def look(self, seen: Mapping[NodeName, NodeStatus]) -> None:
-        """Write down the TPM of each host whose boot has come to its end since the last look."""
+        """Record the TPM of each host whose boot has ended since the last look."""
         settled = [
             status
             for node, status in seen.items()

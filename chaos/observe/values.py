@@ -1,7 +1,7 @@
-"""Which value each key has in each place, compared without being seen: for write-once checks.
+"""The values of each key in all places, compared by fingerprints: for write-once checks.
 
-Key servers and hosts answer with fingerprints under a secret that only this run has. The history
-gets the number under which a fingerprint was first seen, since the bytes of keys are random.
+Key servers and hosts answer with fingerprints under a secret of this run. The history has the
+number under which a fingerprint was first seen, since the bytes of keys are random.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _HOSTILE: Final = "host.hostile"  # the fault by which an intruder controls host
 
 
 class Values:
-    """The values of one run, looked at no more often than each ``EVERY_S`` lab seconds, and in
-    every look while an intruder controls a host: it may lose again what it obtains."""
+    """The values of one run. They are read every ``EVERY_S`` lab seconds, and at every look while
+    an intruder controls a host, because it may lose again what it obtains."""
 
     def __init__(self, lab: LabUnderTest, history: History, draws: Draws) -> None:
         self._lab, self._history = lab, history
@@ -53,13 +53,14 @@ class Values:
             self._intruders.discard(fault_id(record))
 
     async def look(self) -> None:
-        """What hosts have, if it is time."""
+        """Read the hosts' values, if it is time."""
         if self._intruders or self._lab.monotonic() >= self._due:
             await self._ask(Role.ESXI)
             self._due = self._lab.monotonic() + EVERY_S
 
     async def whole(self, *, end: bool = False) -> None:
-        """What key servers and hosts have now; at the end, what was made twice too."""
+        """Read the values of key servers and hosts now; at the end, also keys that were made
+        twice."""
         found = await self._ask(Role.KMS)
         held = await self._ask(Role.ESXI)
         self._due = self._lab.monotonic() + EVERY_S

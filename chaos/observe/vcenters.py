@@ -1,4 +1,4 @@
-"""Which vCenter of a lab is the one for a host, a VM or a cluster."""
+"""The vCenter of a host, a VM or a cluster."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from protocol.terms import NodeName, Role
 
 
 async def vcenter_of(lab: LabUnderTest, subject: str = "", *, within_s: float = 30.0) -> NodeName:
-    """The vCenter that has the host, the VM or the cluster ``subject``, asked of each while the
-    lab has more than one; the lab's first for anything else. ``NotFound`` when it has none."""
+    """The vCenter that has the host, VM or cluster ``subject``; each is queried if there are
+    several. The lab's first vCenter for any other subject. ``NotFound`` when none has it."""
     vcenters = nodes_of(lab, Role.VCENTER)
     if not vcenters:
         raise NotFound("the lab has no vCenter")

@@ -1,4 +1,4 @@
-"""What is seen of encrypted vSAN at the hosts themselves: disk groups, and what lies on them."""
+"""Encrypted vSAN as the hosts see it: disk groups, and their content."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def mounted(state: VsanState) -> bool:
 
 
 async def read(lab: LabUnderTest, found: dict[NodeName, VsanState]) -> dict[str, bool]:
-    """Of each object that lies on these hosts: whether a replica of it is read from the disk now,
-    and no other one says otherwise. A host reads only what is as it was written (VSAN-04)."""
+    """For each object on these hosts: whether a replica of it can be read from the disk now and no
+    other one contradicts it. A host reads only what is as it was written (VSAN-04)."""
     places: dict[str, list[NodeName]] = {}
     for host, state in found.items():
         for group in state.groups:

@@ -1,8 +1,8 @@
-"""What the engine knows of each guest's virtual TPM, and the question that it answers with it.
+"""The secrets that guests sealed in their virtual TPMs, and the challenges that prove them.
 
-A guest is given a secret to seal that only the engine keeps. Asked later, a right answer is an
-unseal in a new session and a quote over a fresh nonce, by the key of the TPM that sealed it, with a
-counter above every one that was acknowledged (``protocol.guest_tpm``).
+The guest seals a secret that only the engine keeps. A right answer later is an unseal in a new
+session and a quote over a fresh nonce, by the key of the TPM that sealed it, with a counter above
+every acknowledged one (``protocol.guest_tpm``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ WITHIN_S = 30.0
 
 @dataclass
 class GuestTpm:
-    """What was sealed in a virtual TPM, by which key it answers, and its counter at least."""
+    """The secret sealed in a virtual TPM, the key that signs its answers, and the least value of
+    its counter."""
 
     secret: KeyMaterial
     ak: PublicArea
@@ -37,11 +38,11 @@ class GuestTpms:
         self._known: dict[VmName, GuestTpm] = {}
 
     def secrets(self) -> dict[VmName, bytes]:
-        """What each guest has sealed: it lies nowhere in clear."""
+        """The secret that each guest has sealed. It must be nowhere in clear."""
         return {vm: known.secret.reveal() for vm, known in self._known.items()}
 
     def knows(self, vm: VmName) -> bool:
-        """Whether a secret of ours was sealed in its vTPM."""
+        """Whether the engine's secret was sealed in its vTPM."""
         return vm in self._known
 
     def forget(self, vm: VmName) -> None:
@@ -49,19 +50,19 @@ class GuestTpms:
         self._known.pop(vm, None)
 
     def copy(self, vm: VmName) -> GuestTpm | None:
-        """What is known of it now, for who goes back to it or has another one like it."""
+        """A copy of the present knowledge, for a snapshot or a clone."""
         known = self._known.get(vm)
         return None if known is None else replace(known)
 
     def put(self, vm: VmName, known: GuestTpm | None) -> None:
-        """The VM's virtual TPM is as it was when ``copy`` gave this."""
+        """Restore the knowledge that ``copy`` returned: the VM's virtual TPM is as it was then."""
         if known is None:
             self.forget(vm)
         else:
             self._known[vm] = replace(known)
 
     async def seal(self, vm: VmName, host: NodeName) -> str:
-        """Have the guest seal a new secret; empty when it has, else why not."""
+        """Have the guest seal a new secret. Empty on success, else why not."""
         marker = self._draws.token(SECRET_SIZE)
         try:
             sealed = await self._lab.ask(
@@ -73,9 +74,9 @@ class GuestTpms:
         return ""
 
     async def flaw(self, vm: VmName, host: NodeName) -> str:
-        """Ask with a fresh nonce: empty when the answer is right, else what is wrong with it.
+        """Challenge with a fresh nonce: empty when the answer is right, else what is wrong with it.
 
-        A ``ProductError`` of the question is the caller's: nobody has answered.
+        A ``ProductError`` of the request is raised to the caller.
         """
         known, nonce = self._known[vm], self._draws.token(16)
         asked = GuestTpmChallenge(vm=vm, nonce=nonce)

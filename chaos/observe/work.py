@@ -1,4 +1,4 @@
-"""How busy the cores of nodes with service times are, and how many requests wait for one."""
+"""The load of nodes with service times: how busy their cores are, and how many requests wait."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from protocol.terms import NodeName, Role
 
 
 class WorkLook:
-    """Writes a ``work`` state at each look: by node the share of its cores that worked since the
-    look before, and the requests that wait for one now. Of hosts only the busiest is written, with
-    its name. In a lab without service times nothing is looked at."""
+    """Records a ``work`` state at each look: for each node the share of its cores that worked since
+    the last look, and the number of waiting requests. Of all hosts only the busiest is recorded, by
+    name. Nothing is read in a lab without service times."""
 
     def __init__(self, lab: LabUnderTest, history: History) -> None:
         self._lab, self._history = lab, history
@@ -20,7 +20,7 @@ class WorkLook:
         self._at = 0.0
 
     async def look(self) -> None:
-        """Write what the nodes did since the look before."""
+        """Record the load since the last look."""
         if self._there is None:
             seen = await self._lab.statuses(counters=False)
             self._there = any(status.service is not None for status in seen.values())

@@ -1,10 +1,10 @@
-"""The documented behaviour as a model that shares no decision code with the services.
+"""A model of the documented behaviour that shares no decision code with the services.
 
 - ``terms``      blocks, faults, events and letters of the truth table
-- ``facts``      what the answer to one question rests upon
+- ``facts``      the facts behind the answer to one question
 - ``reasons``    R1 to R66: each a function of the facts
-- ``judgement``  what comes of a question, and by which reasons
+- ``judgement``  the answer to a question, and its reasons
 - ``effects``    what a fault takes away: each fault declares its own
-- ``fold``       the facts of a run, folded from its history, and what they allow
-- ``table``      the truth table, cell by cell, to compare with: the model itself never reads it
+- ``fold``       the facts of a run, folded from its history, and the states that they allow
+- ``table``      the truth table, cell by cell, for comparison: the model itself never reads it
 """

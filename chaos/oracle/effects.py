@@ -1,7 +1,7 @@
-"""What a fault does, as the oracle follows it: declared by each fault, read by the fold.
+"""The effect of a fault on the oracle's facts: declared by each fault, read by the fold.
 
-The oracle knows no fault by its name. A class in ``chaos.faults`` says in its ``effect`` what the
-fault takes away while it holds, and what that leaves open.
+The oracle knows no fault by name. The ``effect`` of a class in ``chaos.faults`` declares what the
+fault takes away while it holds, and what it leaves open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Takes(StrEnum):
-    """What a fault takes away while it holds. Fields are those of the fault's struct."""
+    """One thing that a fault takes away while it holds. Fields are those of the fault's struct."""
 
     LINKS = "links"
     """What passes between the nodes of ``a`` and those of ``b``: messages and connections."""
@@ -68,8 +68,8 @@ AT_NEXT_BOOT = frozenset({Takes.NEXT_TPM, Takes.NEXT_POLICY, Takes.NEXT_MEASUREM
 class FaultEffect:
     """What a fault takes away, and how surely.
 
-    ``share``: the field with the share of what it befalls; below 1 it takes a part.
-    ``undone_with``: the end of one also takes back another of its kind that has the same values in
+    ``share``: the field with the share of messages or nodes affected; below 1 the loss is partial.
+    ``undone_with``: the end of one fault also ends another of its kind that has the same values in
     these fields (a shared node, for ``nodes``); None: it does not.
     """
 

@@ -1,7 +1,7 @@
-"""What the answer to one question rests upon: plain facts, each of them something to look at.
+"""The facts behind the answer to one question, each of them observable.
 
-A ``Situation`` is the facts of one question about one host and one key. Its defaults are those of
-a healthy lab with a standard provider, so what a test or a fold sets is what is out of order.
+A ``Situation`` is the facts of one question about one host and one key. Its defaults describe a
+healthy lab with a standard provider; a test or a fold sets only what differs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protocol.terms import ManagementType
 
 
 class Question(StrEnum):
-    """What is asked."""
+    """The operation or event in question."""
 
     RUN = "run"  # does a VM that runs go on?
     BOOT = "boot"  # what state has a host that booted?
@@ -46,7 +46,7 @@ KIND_OF: Final[Mapping[str, KeyProviderKind]] = {
 
 
 class Life(StrEnum):
-    """What the host does."""
+    """The state of the host."""
 
     UP = "up"
     DOWN = "down"
@@ -54,7 +54,7 @@ class Life(StrEnum):
 
 
 class Change(StrEnum):
-    """What is otherwise than it was when the configuration was sealed."""
+    """What has changed since the configuration was sealed."""
 
     NOTHING = "nothing"
     IMAGE = "image"  # build, unenforced option, firmware: measured, not in the sealing policy
@@ -63,7 +63,7 @@ class Change(StrEnum):
 
 
 class KeyInMemory(StrEnum):
-    """Whether the host has the key in memory, and where it is from."""
+    """Whether the host has the key in memory, and its source."""
 
     NO = "no"
     CACHED = "cached"  # obtained in this life, by whatever way
@@ -72,7 +72,7 @@ class KeyInMemory(StrEnum):
 
 
 class Kdk(StrEnum):
-    """The key derivation key of a native provider, as a host has it."""
+    """A host's key derivation key of a native provider."""
 
     ABSENT = "absent"
     RIGHT = "right"  # the one that the keys in question were derived from
@@ -80,7 +80,7 @@ class Kdk(StrEnum):
 
 
 class AttestationVerdict(StrEnum):
-    """What the Attestation Service says of a trusted host."""
+    """The Attestation Service's verdict on a trusted host."""
 
     ATTESTED = "attested"  # with a token that is alive
     UNKNOWN = "unknown"  # not asked in this boot, or the token is over
@@ -88,7 +88,7 @@ class AttestationVerdict(StrEnum):
 
 
 class Overrides(StrEnum):
-    """Whether keys at hand are used on a host that is not attested (C6)."""
+    """Whether a host that is not attested may use keys that it has (C6)."""
 
     UNREACHABLE_ONLY = "unreachable_only"
     ALWAYS = "always"
@@ -104,8 +104,8 @@ class KeyPlace(msgspec.Struct, frozen=True):
     def after_receipt(
         self, *, persistence: bool, how: KeyInMemory = KeyInMemory.CACHED
     ) -> KeyPlace:
-        """A key that comes is cached, and written while persistence is on (KP-09); one that is
-        there already changes nothing (KP-17)."""
+        """A key that arrives is cached, and written while persistence is on (KP-09). A key that is
+        already there changes nothing (KP-17)."""
         held = how if self.held is KeyInMemory.NO else self.held
         return KeyPlace(held, self.stored or persistence)
 
@@ -115,7 +115,7 @@ class KeyPlace(msgspec.Struct, frozen=True):
         return KeyPlace(KeyInMemory.LOADED if loaded else KeyInMemory.NO, self.stored)
 
     def after_removal(self) -> KeyPlace:
-        """A key that is taken away leaves cache and store (C10)."""
+        """A removed key leaves cache and store (C10)."""
         return KeyPlace()
 
 
@@ -128,8 +128,8 @@ def may_persist(*, sealed: bool, kinds: Collection[KeyProviderKind]) -> bool:
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of one question.
 
-    The key is that of the VM; for ``BOOT`` the host key, for ``MOUNT`` the keys of the disk
-    groups; for ``CREATE`` and ``JOIN`` none that is there yet.
+    The key is that of the VM; for ``BOOT`` the host key, for ``MOUNT`` the keys of the disk groups;
+    for ``CREATE`` and ``JOIN`` no key exists yet.
     """
 
     ask: Question
@@ -180,12 +180,12 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def starts(self) -> bool:
-        """A VM is to be started: what lacks its key is locked then (LOCK-01)."""
+        """A VM is to be started; without its key it is locked then (LOCK-01)."""
         return self.ask in (Question.START, Question.RESTART)
 
     @property
     def goes_ahead(self) -> bool:
-        """The host is up, and vCenter too where it leads the operation: keys decide the rest."""
+        """The host is up, and so is vCenter if it leads the operation: only keys decide."""
         led = (
             self.ask in (Question.MOVE, Question.CREATE, Question.RECRYPT, Question.JOIN)
             and not self.on_host
@@ -194,7 +194,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mounts_from_store(self) -> bool:
-        """The keys of the disk groups were loaded, by a version that does so (VSAN-07)."""
+        """The keys of the disk groups were loaded from the store, by a version that does so
+        (VSAN-07)."""
         return self.held is KeyInMemory.LOADED and self.vsan_persists
 
     @property
@@ -224,7 +225,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def would_be_attested(self) -> bool:
-        """A host that is asked about now would get a token, or has one (ATT-02)."""
+        """The host has a token, or would get one now (ATT-02)."""
         if self.attestation is AttestationVerdict.ATTESTED:
             return True
         return (
@@ -236,7 +237,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refused_attestation(self) -> bool:
-        """The Attestation Service has refused the host, or would when asked now."""
+        """The Attestation Service has refused the host, or would now."""
         if self.attestation is AttestationVerdict.REFUSED:
             return True
         asked = self.attestation is AttestationVerdict.UNKNOWN and self.attestation_service
@@ -250,18 +251,18 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kdk_at_hand(self) -> Kdk:
-        """The native provider's KDK on the host, once vCenter has pushed it if it can (NKP-15)."""
+        """The native provider's KDK on the host, after vCenter has pushed it if it can (NKP-15)."""
         pushes = self.vcenter_here and self.listed and not self.excluded
         return self.vcenter_kdk if self.kdk is Kdk.ABSENT and pushes else self.kdk
 
     @property
     def host_key_renewed(self) -> bool:
-        """vCenter makes another host key in the place of one that cannot be had (HEM-07)."""
+        """vCenter replaces a host key that is not available (HEM-07)."""
         return self.ask is Question.BOOT and self.renewable and self.vcenter_here
 
     @property
     def attestation_blocks(self) -> bool:
-        """A trusted host with the key at hand must not use it (C6)."""
+        """A trusted host has the key but must not use it (C6)."""
         if self.kind is not KeyProviderKind.TRUSTED or self.overrides is Overrides.ALWAYS:
             return False
         if self.refused_attestation:

@@ -1,4 +1,4 @@
-"""What comes of a situation, and why: every reason is heard, and they must agree."""
+"""The outcome of a situation and its reasons. All reasons are evaluated, and they must agree."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from chaos.oracle.terms import Letter
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A letter, and the numbers of the reasons that say it, in ascending order.
+    """A letter, and the numbers of the reasons for it, in ascending order.
 
-    No reason is needed where no key is: of a VM that is not encrypted.
+    There are no reasons where no key is needed: for a VM that is not encrypted.
     """
 
     letter: Letter
@@ -27,12 +27,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Undecided(Exception):
-    """No reason speaks of a situation, or two of them contradict each other: the model is wrong."""
+    """No reason applies to a situation, or two contradict each other: the model is wrong."""
 
 
 @lru_cache(maxsize=65536)
 def outcome(situation: Situation) -> Outcome:
-    """What comes of it. ``Undecided`` when the reasons do not say one thing."""
+    """The outcome of a situation. ``Undecided`` when the reasons do not agree on one letter."""
     if not situation.encrypted:
         return _clear(situation)
     spoken = [(r, letter) for r in REASONS if (letter := r.says(situation)) is not None]
@@ -57,7 +57,8 @@ _WORST_FIRST = (
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """What comes of an operation that needs several keys: all of them, so the worst decides."""
+    """The outcome of an operation that needs several keys: the worst of theirs, since it needs
+    all."""
     return min(outcomes, key=lambda found: _WORST_FIRST.index(found.letter))
 
 

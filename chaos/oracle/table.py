@@ -1,6 +1,6 @@
 """The truth table as data: 840 cells, and the parts of those whose letter is ``PT``.
 
-For the matrix, and for the tests of the model, to compare with once their own answer stands.
+The matrix and the tests of the model compare with it after they have an answer of their own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ PARTS: Final = Path(__file__).with_name("parts.toml")
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """What comes of ``event`` under ``fault`` in ``block``, and why.
+    """The outcome of ``event`` under ``fault`` in ``block``, and its reasons.
 
-    ``reasons`` are the numbers of the reasons R1 to R66, in the table's order; ``tag`` is None
-    where the cell does not apply.
+    ``reasons``: numbers of the reasons R1 to R66, in the table's order. ``tag``: None where the
+    cell does not apply.
     """
 
     block: Block
@@ -58,7 +58,7 @@ def cell(block: Block, fault: TableFault, event: TableEvent) -> Cell:
 
 
 def title(block: Block) -> str:
-    """What the block stands for, in words."""
+    """A description of the block."""
     return _titles(TRUTH.read_text(encoding="utf-8"))[block]
 
 

@@ -1,4 +1,4 @@
-"""The words of the truth table: blocks, faults, events, and the letters that a cell can have."""
+"""The terms of the truth table: blocks, faults, events, and the letters of a cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Block(StrEnum):
 
 
 class TableFault(StrEnum):
-    """What is wrong while the event happens; ``keystead explain F1`` tells each."""
+    """A fault of the table, present during the event; ``keystead explain F1`` explains each."""
 
     F0 = "F0"  # nothing
     F1 = "F1"  # no key server of the provider can be reached
@@ -33,7 +33,7 @@ class TableFault(StrEnum):
 
 
 class TableEvent(StrEnum):
-    """What is tried while the fault holds; ``keystead explain E4`` tells each."""
+    """An event of the table, tried under the fault; ``keystead explain E4`` explains each."""
 
     E1 = "E1"  # nothing: VMs run
     E2 = "E2"  # one host reboots
@@ -50,7 +50,7 @@ class TableEvent(StrEnum):
 
 
 class Letter(StrEnum):
-    """What comes of it."""
+    """The outcome of a cell."""
 
     OK = "OK"
     SAFE = "SAFE"  # the host is up and crypto-safe
@@ -63,7 +63,7 @@ class Letter(StrEnum):
 
 
 class CellTag(StrEnum):
-    """How a cell is known."""
+    """The evidence for a cell."""
 
     DOCUMENTED = "d"
     FOLLOWS = "f"

@@ -167,10 +167,11 @@ def _provider(record: Record) -> str:
 
 
 def acked_key_recoverable(records: Sequence[Record]) -> Finding:
-    """Pass when every acknowledged key can still be had from its provider at the end.
+    """Pass when the provider can still give every acknowledged key at the end.
 
-    ``ok`` records with ``data.key`` acknowledge; the ``keys`` states of the end list what the
-    provider can still give (``available``) and that it could be asked at all (``asked``)."""
+    ``ok`` records with ``data.key`` acknowledge. The ``keys`` states of the end list the keys that
+    each provider can give (``available``), and whether it answered (``asked``).
+    """
     keys = _Keys()
     for record in records:
         keys.take(record)

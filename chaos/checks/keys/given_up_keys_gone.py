@@ -22,7 +22,7 @@ _DISTURBS: Final = ("inject", "ending")
 def given_up_keys_gone(records: Sequence[Record]) -> Finding:
     """Pass when no host has a key that was given up long enough before. Unknown when none was.
 
-    ``ok`` records with ``gone`` tell of keys that were given up.
+    ``ok`` records with ``gone`` name the keys that were given up.
     """
     gone: dict[str, float] = {}
     calm_since, wait_s = 0.0, FoldSettings().remediation_interval_s + SLACK_S

@@ -14,8 +14,8 @@ from chaos.history import Record
 
 
 def no_plaintext_key(records: Sequence[Record]) -> Finding:
-    """Pass when nothing but the canary was found; unknown without a scan, and for one that kept
-    no keys, did not have all that was said, or did not find its canary in a sort of place."""
+    """Pass when nothing but the canary was found. Unknown without a scan, and for a scan that kept
+    no keys, did not have all traffic, or did not find its canary in every sort of place."""
     scans = [r for r in records if r.type == "state" and r.op == "scan"]
     if not scans:
         return Finding(CheckOutcome.UNKNOWN, "nothing was searched: --scan asks for it")

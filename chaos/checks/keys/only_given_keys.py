@@ -69,11 +69,11 @@ class _Given:
 
 
 def only_given_keys(records: Sequence[Record]) -> Finding:
-    """Pass when no host had a key of other clusters only, or of no VM. Unknown when no host was
-    seen to have a key of which it is known who was given it.
+    """Pass when no host had a key of other clusters only, or of no VM. Unknown when no host had a
+    key whose clusters are known.
 
-    ``values`` states name the keys that a host has in its ``cache`` and its ``store``; ``vm`` and
-    ``host`` states name those that VMs and hosts need.
+    ``values`` states name the keys in a host's ``cache`` and ``store``; ``vm`` and ``host`` states
+    name those that VMs and hosts need.
     """
     known = _Given()
     for record in records:

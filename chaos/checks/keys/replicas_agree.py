@@ -14,9 +14,10 @@ from chaos.history import Record
 
 
 def replicas_agree(records: Sequence[Record]) -> Finding:
-    """Pass when all servers of a group that answered at the end have the same.
+    """Pass when all servers of a group that answered at the end have the same content.
 
-    Unknown without servers that replicate, or when fewer than two of a group were asked."""
+    Unknown without replicating servers, or when fewer than two of a group answered.
+    """
     breaches: dict[str, tuple[str, int]] = {}
     last: dict[str, Record] = {}
     for record in records:

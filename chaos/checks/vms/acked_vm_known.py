@@ -14,10 +14,10 @@ _TAKEN = ("vm.unregister", "vm.destroy")  # out of the inventory on purpose
 
 
 def acked_vm_known(records: Sequence[Record]) -> Finding:
-    """Pass when every acknowledged VM is listed at the end with the key that was answered.
+    """Pass when every acknowledged VM is listed at the end with the key of the reply.
 
-    ``ok`` records with ``data.vm`` and ``data.key`` acknowledge; the ``vms`` state of the end says
-    under which key each is ``listed``. Unknown when none was made, or vCenter did not answer.
+    ``ok`` records with ``data.vm`` and ``data.key`` acknowledge. The ``vms`` state of the end has
+    the key under which each is ``listed``. Unknown when none was made, or vCenter did not answer.
     """
     acked: dict[str, tuple[str, int]] = {}
     listed: dict[str, str | None] | None = None

@@ -14,9 +14,9 @@ OP = "guest.challenge"
 
 
 def guests_read_back(records: Sequence[Record]) -> Finding:
-    """Pass when every answer to a challenge was right; unknown when no guest answered at all.
+    """Pass when every answer to a challenge was right. Unknown when no guest answered.
 
-    An answer is an ``ok`` record of ``guest.challenge``; ``data.wrong`` says what was wrong in it.
+    An answer is an ``ok`` record of ``guest.challenge``; ``data.wrong`` is what was wrong in it.
     """
     right = 0
     wrong: list[int] = []

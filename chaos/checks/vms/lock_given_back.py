@@ -10,10 +10,11 @@ from chaos.oracle.fold.vms import MOVES
 
 
 def lock_given_back(records: Sequence[Record]) -> Finding:
-    """Pass when no VM that was moved was kept from its start by a lock while no host ran it.
+    """Pass when no lock prevented the start of a moved VM while no host ran it.
 
-    An ``info`` record of ``vm.move`` or ``vm.restart`` has ``kept``: what the host said that was
-    refused the lock twice, while every host answered before, between and after, and none ran it.
+    An ``info`` record of ``vm.move`` or ``vm.restart`` has ``kept``: the reply of the host that was
+    refused the lock twice, while every host answered before, between and after, and none ran the
+    VM.
     """
     started = 0
     kept: list[Record] = []

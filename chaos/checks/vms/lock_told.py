@@ -18,15 +18,16 @@ _TAKEN_OUT: Final = ("vm.unregister", "vm.destroy", "vm.move")
 
 
 def lock_told(records: Sequence[Record]) -> Finding:
-    """Pass when an event told of the lock of every VM that was marked as locked, the last such
-    event of each says what its mark says at the end, and no VM that its host has had locked for
-    ``QUIET_S`` is without a mark then. The lock of a VM that left the inventory may end untold.
+    """Pass when an event reported the lock of every VM that was marked as locked, the last such
+    event agrees with the mark at the end, and each VM that its host has had locked for
+    ``QUIET_S`` has a mark then. A VM that left the inventory needs no event for the end of its
+    lock.
 
-    ``marks`` states name the VMs that a vCenter has as ``locked``; ``lock_events`` of the end has
-    for each of them in ``told`` whether each event said that it is locked, oldest first, and in
-    ``locked`` the marks of the end; vCenter shows none of one that is ``running``. ``vm`` states
-    and ``alarms`` of the end have what hosts say themselves. Unknown when nothing was marked and
-    nothing had to be, or nothing was read at the end.
+    ``marks`` states name the VMs that a vCenter has as ``locked``. ``lock_events`` of the end has
+    in ``told``, for each VM and oldest first, whether each event reports a lock, and in ``locked``
+    the marks of the end; vCenter shows none for a VM that is ``running``. ``vm`` states and
+    ``alarms`` of the end have the hosts' own reports. Unknown when nothing was marked and nothing
+    had to be, or nothing was read at the end.
     """
     marked: dict[str, int] = {}
     taken_out: set[str] = set()

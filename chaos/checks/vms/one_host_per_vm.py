@@ -15,7 +15,7 @@ from chaos.history import Record
 def one_host_per_vm(records: Sequence[Record]) -> Finding:
     """Pass when each VM that ran had one host; unknown when none ran.
 
-    Reads ``vm`` states, which tell of a VM that several hosts list at each look, and ``look``.
+    Reads ``vm`` states, which name the VMs that several hosts list at a look, and ``look``.
     """
     bad: list[str] = []
     where: list[int] = []

@@ -10,7 +10,7 @@ from chaos.history import Record
 
 
 def one_vcenter_per_vm(records: Sequence[Record]) -> Finding:
-    """Pass when no two ``inventory`` states of the end name one VM; unknown where one vCenter leads
+    """Pass when no two ``inventory`` states of the end name one VM. Unknown where one vCenter has
     all hosts, and when one of several did not answer."""
     lists = [r for r in records if r.type == "state" and r.op == "inventory"]
     if not lists:

@@ -98,10 +98,11 @@ class _Hosts:
 
 
 def power_as_commanded(records: Sequence[Record]) -> Finding:
-    """Pass when each change of a VM's power has a command, a boot or an orderly end of its own.
+    """Pass when each change of a VM's power has a command, a boot or an orderly shutdown of its
+    own.
 
     Unknown when the logs were not read, or no command and no boot changed anything. A failure shows
-    the command that was under way last, and the record with the changes.
+    the last command under way, and the record with the changes.
     """
     vms, hosts = _collect_commands(records)
     end = next((r for r in reversed(records) if r.type == "state" and r.op == "power"), None)

@@ -1,4 +1,4 @@
-"""What the facts of a run allow, as far as they are known."""
+"""The states and outcomes that the known facts of a run allow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _STATE = {Letter.SAFE: "safe", Letter.UNSAFE: "prepared"}
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a host or a VM may be now, and what the reasons say of each possibility."""
+    """The allowed states of a host or a VM now, and the reasons for each."""
 
     states: frozenset[str]
     outcomes: Outcomes = frozenset()
@@ -55,7 +55,7 @@ class Allowed:
 
 
 class FoldAnswers:
-    """The facts at one moment. What was asked is kept until ``forget``."""
+    """Answers from the facts at one moment, cached until ``forget``."""
 
     def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         self.now = 0.0
@@ -88,13 +88,13 @@ class FoldAnswers:
         return len(self.realms.all) > 1
 
     def forget(self) -> None:
-        """Something has changed, or time has passed."""
+        """Clear the cache: something has changed, or time has passed."""
         self._told.clear()
         self._vms_told.clear()
         self._asked.clear()
 
     def usable(self, key: str) -> Known:
-        """Whether the key is Active at its source, and vCenter knows it and brings it."""
+        """Whether the key is Active at its source, and vCenter has it and brings it."""
         changed = self.at_source or self.forgotten or self.not_granted or self.sources_are_open
         if not changed and not any(self.faults.taking(Takes.KEYS)):
             return YES
@@ -106,11 +106,11 @@ class FoldAnswers:
         return both((self.faults.usable(key, users), here, known, granted, some))
 
     def way_to(self, host: str, provider: str) -> KeyWay:
-        """The way of this provider's keys to this host, over the vCenter that leads it."""
+        """The way of this provider's keys to this host, over the host's vCenter."""
         return self.realms.at(host).ways.to(host, provider)
 
     def settled(self, way: KeyWay) -> bool:
-        """Whether the way has been there long enough that its keys have come."""
+        """Whether the way has been open long enough for its keys to have arrived."""
         late = way.open_since > self.settings.begin_s
         repaired = (
             SLACK_S if way.pushes and way.led_since < way.open_since else self.settings.repair_s
@@ -119,8 +119,8 @@ class FoldAnswers:
         return self.now >= max(opened, way.host_since + self.settings.connect_s)
 
     def may_evict(self, provider: str, realm: Realm) -> Known:
-        """Whether the repair after the grace takes the provider's keys away from hosts of the
-        realm, or may (C4)."""
+        """Whether the repair after the grace removes the provider's keys from hosts of the realm,
+        or may (C4)."""
         found = realm.listings.of(provider)
         if not self.settings.evict_on_provider_delete:
             return NO
@@ -135,8 +135,8 @@ class FoldAnswers:
         return self.now >= ready + self.settings.repair_s
 
     def outcomes(self, ask: Question, vm: FoldedVm, host: FoldedHost, name: str = "") -> Outcomes:
-        """What an operation on a VM can come to on this host (``name``, when it is not the VM's),
-        by all that is known."""
+        """The possible outcomes of an operation on a VM on this host (``name``, when it is not the
+        VM's)."""
         name = name or vm.host
         if vm.unsure(self.now):
             return ANY
@@ -146,8 +146,8 @@ class FoldAnswers:
         return of_vm(of_keys, self.host_outcomes(name, host))
 
     def elsewhere(self, ask: Question, vm: FoldedVm, host: FoldedHost, name: str) -> Outcomes:
-        """The same of a host that need not be the VM's: where its keys are there is not followed,
-        but that none can have come since a boot."""
+        """As ``outcomes``, on a host that need not be the VM's. The VM's keys are not followed
+        there; only that none can have arrived since a boot."""
         if vm.unsure(self.now) or name not in self.nodes:
             return ANY
         if not vm.keys:
@@ -220,8 +220,8 @@ class FoldAnswers:
         )
 
     def asked(self, way: KeyWay) -> bool:
-        """Whether a trusted host has surely asked the services since they are there: it did at its
-        boot for its own key (B7) and those of its VMs (B9), and does from time to time."""
+        """Whether a trusted host has surely requested keys since the services are available: at its
+        boot for its own key (B7) and those of its VMs (B9), and periodically."""
         if way.open_since <= max(self.settings.begin_s, way.booting_since - EARLY_S):
             started = way.host_since + 2 * self.settings.boot_step_s + EARLY_S
             return self.now >= started or way.host_since <= self.settings.begin_s
@@ -234,8 +234,8 @@ class FoldAnswers:
         return NO if all(whole == NO for whole in ways) else OPEN
 
     def host_outcomes(self, name: str, host: FoldedHost) -> Outcomes:
-        """What state the rules give a host that is up; where it may have got its host key itself,
-        it may be safe whatever vCenter could do (R15)."""
+        """The states that the rules allow a host that is up. Where it may have got its host key
+        itself, it may be safe whatever vCenter could do (R15)."""
         found = self._outcomes_of(Question.BOOT, host.key, host, name)
         itself = self.realms.at(name).ways.could_ask(name, host.key.partition("/")[0])
         if host.disabled:
@@ -250,11 +250,12 @@ class FoldAnswers:
         return self.now <= node.since + self.settings.tries_s
 
     def surely_tries(self, vm: FoldedVm) -> bool:
-        """Whether what can be started now is still to be started by its host (LOCK-05)."""
+        """Whether the host has yet to start the VMs that can be started now (LOCK-05)."""
         return self.now <= self.nodes[vm.host].since + self.settings.autostart_window_s
 
     def host_allowance(self, name: str) -> Allowed:
-        """What the host may be: ``safe``, ``prepared``, ``halted``, ``booting``, ``off``."""
+        """The allowed states of the host: ``safe``, ``prepared``, ``halted``, ``booting``,
+        ``off``."""
         found = self._told.get(name)
         if found is None:
             found = self._told[name] = self._host_may_be(name)
@@ -281,7 +282,7 @@ class FoldAnswers:
         return Allowed(frozenset(states), frozenset(outcomes))
 
     def observe_host(self, name: str) -> str:
-        """What the host is seen to be; empty when nobody can tell."""
+        """The observed state of the host; empty when it cannot be told."""
         host, node = self.hosts[name], self.nodes.get(name)
         if node is None:
             return ""
@@ -291,12 +292,12 @@ class FoldAnswers:
         return host.crypto if fresh else ""
 
     def record_of_host(self, name: str) -> int:
-        """The ``seq`` of the record by which ``observe_host`` says what it does."""
+        """The ``seq`` of the record behind ``observe_host``."""
         node = self.nodes[name]
         return self.hosts[name].seq if node.state == RUNNING else node.seq
 
     def vm_may_be(self, name: str) -> frozenset[str]:
-        """What the VM may be on a host that is up: ``running``, ``off``, ``locked``."""
+        """The allowed states of the VM on a host that is up: ``running``, ``off``, ``locked``."""
         found = self._vms_told.get(name)
         if found is None:
             vm = self.vms[name]
@@ -310,7 +311,7 @@ class FoldAnswers:
         return stopped if runs == NO else stopped | RUNS
 
     def vm_allowance(self, name: str) -> Allowed:
-        """The same with the reasons."""
+        """As ``vm_may_be``, with the reasons."""
         vm = self.vms[name]
         host, node = self.hosts[vm.host], self.nodes[vm.host]
         goes_on = vm.ran_boot == node.boot and self._runs(vm) == YES
@@ -327,7 +328,7 @@ class FoldAnswers:
         return vm.may_have_started()
 
     def observe_vm(self, name: str) -> str:
-        """What the VM is seen to be; empty when nobody can tell."""
+        """The observed state of the VM; empty when it cannot be told."""
         vm = self.vms.get(name)
         if vm is None:  # it is not followed any more
             return ""

@@ -1,5 +1,5 @@
-"""Which VMs a cluster with vSphere HA must have restarted: their host has failed, every other host
-can start them, and nothing keeps the agents from each other (HA-01)."""
+"""The VMs that a cluster with vSphere HA must have restarted: their host has failed, every other
+host can start them, and nothing separates the agents (HA-01)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Availability(FoldedOperations):
         self.available: frozenset[str] = frozenset()
 
     def restart_due(self, name: str) -> Outcomes:
-        """What the restart of a VM comes to that had to be made by now; nothing if none had."""
+        """The outcomes of a restart that must have happened by now; empty if none must."""
         vm = self.vms[name]
         if self.now < vm.lost_since + self.settings.restart_s:
             return frozenset()

@@ -1,9 +1,9 @@
-"""What a host has of one native provider: its key derivation key, by which it makes all others.
+"""A host's key derivation key (KDK) of one native provider, from which it derives all keys of it.
 
-The KDK lies in the host's configuration (NKP-10): no boot takes it away, and no key server or
-vCenter is needed to use it (NKP-11). vCenter brings the one that it lists when it reaches the host,
-and has it removed when it does not list the provider any more (NKP-02, NKP-15, NKP-17). Which of
-several KDKs of one name it is has a number (``listings``).
+The KDK is in the host's configuration (NKP-10). It survives boots, and its use needs no key server
+or vCenter (NKP-11). vCenter pushes the KDK that it lists when it reaches the host, and has it
+removed when it no longer lists the provider (NKP-02, NKP-15, NKP-17). Several KDKs of one name have
+numbers (``listings``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from chaos.oracle.fold.listings import FIRST, NONE, Kdks, of_kdk
 class Derivation:
     """One native provider on one host.
 
-    ``kdk``: which KDK the host may have; ``excluded``: whether the provider is for hosts with a
-    TPM, and this one has none (NKP-12). ``at_boot``: which it may have had when the present boot
-    began; ``came``: the KDKs that may have come in it; ``went``: whether one may have gone.
+    ``kdk``: the KDKs that the host may have. ``excluded``: the provider is for hosts with a TPM,
+    and this one has none (NKP-12). ``at_boot``: the KDKs that it may have had when the present boot
+    began. ``came``: the KDKs that may have arrived since. ``went``: whether one may have been
+    removed.
     """
 
     excluded: Known = NO
@@ -32,7 +33,7 @@ class Derivation:
     went: bool = False
 
     def boot(self) -> None:
-        """The host begins another life, with the configuration of the one before."""
+        """The host boots, with the same configuration."""
         self.came, self.went = frozenset(), False
         self.at_boot = self.kdk
 
@@ -41,12 +42,12 @@ class Derivation:
         return bool((self.at_boot | self.came | self.kdk) & origin)
 
     def comes(self, kdks: Kdks, *, surely: bool) -> None:
-        """vCenter may have pushed one of these, or surely has."""
+        """vCenter has pushed one of these KDKs, perhaps or surely."""
         self.came |= kdks
         self.kdk = kdks if surely else self.kdk | kdks
 
     def goes(self, *, surely: bool) -> None:
-        """The deletion may have been pushed, or surely has."""
+        """The deletion was pushed, perhaps or surely."""
         self.went = True
         self.kdk = NONE if surely else self.kdk | NONE
 
@@ -55,13 +56,13 @@ class Derivation:
         return frozenset(own == mine for own, mine in product(self.kdk, origin))
 
     def was_used(self, origin: Kdks) -> None:
-        """A key of this origin is in memory, so it was derived in this boot; only another KDK, or a
-        deletion, ends that."""
+        """A key of this origin is in memory, so it was derived in this boot. Only another KDK or a
+        deletion ends that."""
         if not self.went and self.came <= origin:
             self.kdk = origin
 
     def was_lacking(self, origin: Kdks) -> None:
-        """The boot did not derive the host key; only a push ends that."""
+        """The boot did not derive the host key. Only a push ends that."""
         if not self.came:
             self.lacks(origin)
 
@@ -71,8 +72,8 @@ class Derivation:
             self.kdk = (self.kdk - origin) or NONE
 
     def cases(self, origin: Kdks) -> frozenset[tuple[Kdk, bool]]:
-        """What its KDK is to a key of this origin, and whether it is left out, in which case it has
-        none."""
+        """The possible KDKs of the host for a key of this origin, and whether it is excluded, in
+        which case it has none."""
         each = product(self.kdk, origin, self.excluded)
         return frozenset(
             (Kdk.ABSENT if excluded else of_kdk(own, mine), excluded)

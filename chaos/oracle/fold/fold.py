@@ -1,7 +1,7 @@
 """The facts of a run, folded from its history.
 
-Faults, operations and observations come as records. What is being made or taken back, and what
-ended ``info``, leaves facts open: more is allowed then. What was seen closes them.
+Faults, operations and observations are records. A fault that starts or ends, and an operation that
+ended ``info``, leaves facts open, which allows more. Observations close them.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Fold(Upkeep):
     # ---- records ----------------------------------------------------------------------------
 
     def take(self, record: Record) -> None:
-        """Follow one record. What was seen in a look narrows with the record after it: until then
-        ``host_allowance`` and ``vm_allowance`` say what the look is to be held against."""
+        """Take one record. The observations of a look narrow the facts with the record after it.
+        Until then ``host_allowance`` and ``vm_allowance`` are what the look is compared with."""
         if self._looked:
             self._narrow()
         self.forget()

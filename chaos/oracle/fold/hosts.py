@@ -1,4 +1,4 @@
-"""What a run's history says of a host, and what the rules let it be."""
+"""The state of a host by a run's history, and the states that the rules allow."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ CACHED: Places = frozenset({KeyPlace(KeyInMemory.CACHED)})
 
 @dataclass
 class FoldedHost:
-    """One host. ``places`` by key (``provider/id``); ``stops``: whether the boot of this life had
-    to end at the screen; ``unsure``: what seals it was changed in a way that cannot be followed.
-    """
+    """One host. ``places`` by key (``provider/id``). ``stops``: whether this boot must end at the
+    screen. ``unsure``: its sealing has changed in a way that is not followed."""
 
     cluster: str
     secure_boot: bool | None = None
@@ -63,7 +62,7 @@ class FoldedHost:
     # ---- what happens -----------------------------------------------------------------------
 
     def saw(self, data: dict[str, Any], seq: int) -> None:
-        """What the host says of itself."""
+        """Take the host's own report."""
         self.seq = seq
         self.silent = bool(data.get("silent"))
         if self.silent:
@@ -80,13 +79,14 @@ class FoldedHost:
             self.places.setdefault(key, self.unknown(key))
 
     def maintenance(self, *, begins: bool) -> None:
-        """It is being put into maintenance, or taken out of it."""
+        """The host enters or leaves maintenance mode."""
         self.maintained |= begins
         self.maintains = begins
 
     def has_persistence(self, known: Known, *, turned: bool = False) -> None:
-        """It is on, off, or may be either: what is cached was written when it came on (C5), what
-        is stored may have been removed when it went off (C9). ``turned``: just now, for sure."""
+        """Key persistence is on, off, or may be either. Cached keys were written when it came on
+        (C5); stored keys may have been removed when it went off (C9). ``turned``: it surely changed
+        just now."""
         self.persisted |= known != NO and self.sealed
         if known == self.persists and not turned:
             return
@@ -107,22 +107,23 @@ class FoldedHost:
             yield from _turn_places(places, self.settings, on=on)
 
     def derivation(self, key: str) -> Derivation | None:
-        """What this host makes the key of; None for one that is brought to it."""
+        """The native provider that derives the key on this host; None for a key that is brought to
+        it."""
         return self.native.get(key.partition("/")[0])
 
     def origin(self, key: str) -> Kdks:
-        """Which KDKs the key may be derived from."""
+        """The KDKs from which the key may be derived."""
         return self.origins.get(key, FIRST)
 
     def unknown(self, key: str) -> Places:
-        """Where a key may be of which nothing was seen yet: it may be older than persistence."""
+        """The possible places of a key without observations: it may be older than persistence."""
         if self.derivation(key) is not None:
             return NOWHERE | CACHED
         stored = self._written if self.settings.persist_on_enable else self._written | NO
         return NOWHERE | {KeyPlace(KeyInMemory.CACHED, each) for each in stored}
 
     def places_of(self, key: str) -> Places:
-        """Where the key may be."""
+        """The possible places of the key."""
         found = self.places.get(key)
         return self.unknown(key) if found is None else found
 
@@ -134,7 +135,7 @@ class FoldedHost:
         return self.persists if self.settings.saves_at_once else self.persists | NO
 
     def boot_into(self, boot: int) -> None:
-        """A new life: the cache is empty but for what is loaded."""
+        """The host boots: its cache has only the keys that it loads."""
         self.boot = boot
         self.doubted.clear()
         self.maintained = self.maintains
@@ -156,7 +157,7 @@ class FoldedHost:
         return frozenset(KeyPlace(KeyInMemory.CACHED if has else KeyInMemory.NO) for has in has_it)
 
     def bring(self, key: str, *, surely: bool) -> None:
-        """vCenter may have brought the key in this life, or surely has."""
+        """vCenter has brought the key in this boot, perhaps or surely."""
         places = self.places_of(key)
         come = _receive_places(places, self._written)
         self._put(key, come if surely else places | come)
@@ -164,8 +165,8 @@ class FoldedHost:
             self.doubted.discard(key)
 
     def derive(self, key: str, own: Derivation, *, asked: bool, surely: bool) -> None:
-        """The key may have been derived, as it is when it is used. A host key is derived at the
-        boot, or when vCenter ``asked`` for it, perhaps or ``surely`` (HEM-01)."""
+        """The key was perhaps derived, as at each use. A host key is derived at the boot, or when
+        vCenter ``asked`` for it, perhaps or ``surely`` (HEM-01)."""
         if key == self.key:
             if asked:
                 self._put(key, CACHED if surely else self.places_of(key) | CACHED)
@@ -173,8 +174,8 @@ class FoldedHost:
             self._put(key, self.places_of(key) | CACHED)
 
     def take_away(self, key: str, *, surely: bool) -> None:
-        """vCenter may have had the key removed, or surely has; a host key stays in memory until
-        the boot."""
+        """vCenter had the key removed, perhaps or surely; a host key stays in memory until the
+        boot."""
         places, memory = self.places_of(key), key != self.key
         left = frozenset(KeyPlace() if memory else KeyPlace(place.held) for place in places)
         self._put(key, left if surely else places | left)
@@ -182,8 +183,8 @@ class FoldedHost:
             self.doubted.add(key)
 
     def observe(self, key: str, *, held: bool) -> None:
-        """An observation narrows: the key is in memory, or is not. What the rules do not let be
-        so changes nothing that is known."""
+        """Narrow the places: the key is in memory, or is not. An observation that the rules do not
+        allow changes nothing."""
         fitting = _fitting(self.places_of(key), held)
         own = self.derivation(key)
         if fitting:
@@ -196,10 +197,9 @@ class FoldedHost:
             own.was_lacking(self.origin(key))
 
     def hear_of_vm(self, key: str, *, missing: bool, running: bool) -> None:
-        """What a VM tells of a key: one that runs goes on when its key is taken away (LOCK-04),
-        and tells nothing then. One that does not run misses a key which can be derived as little
-        as one which is in memory; of one whose provider has another KDK now it is told when it was
-        tried (NKP-18)."""
+        """Take a VM's report about a key. A running VM goes on without its key (LOCK-04), so it
+        proves nothing. A VM that does not run lacks neither a key in memory nor one that can be
+        derived. If its provider has another KDK now, it reports that only after a try (NKP-18)."""
         own = self.derivation(key)
         if own is not None and own.excluded == YES:
             return
@@ -223,7 +223,7 @@ class FoldedHost:
     # ---- what follows -----------------------------------------------------------------------
 
     def screen(self) -> Outcome:
-        """What a boot that had to stop comes to."""
+        """The outcome of a boot that had to stop."""
         broken = Change.POLICY if self.change in (Change.NOTHING, Change.IMAGE) else self.change
         return outcome(
             Situation(ask=Question.BOOT, life=Life.SCREEN, change=broken, booted=True, sealed=True)

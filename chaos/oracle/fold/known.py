@@ -1,4 +1,4 @@
-"""What is known of a fact: that it is so, that it is not, or neither."""
+"""The knowledge of a fact: true, false, or open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPEN: Known = frozenset({True, False})
 
 
 def both(facts: Iterable[Known]) -> Known:
-    """Whether all of them are so."""
+    """Whether all of them are true."""
     least = YES
     for fact in facts:
         if fact == NO:
@@ -24,10 +24,10 @@ def both(facts: Iterable[Known]) -> Known:
 
 
 def either(facts: Iterable[Known]) -> Known:
-    """Whether one of them is so."""
+    """Whether one of them is true."""
     return inverse(both(inverse(fact) for fact in facts))
 
 
 def inverse(fact: Known) -> Known:
-    """Whether it is not so."""
+    """Whether it is false."""
     return frozenset(not value for value in fact)

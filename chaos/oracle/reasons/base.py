@@ -1,6 +1,6 @@
-"""What a reason is: a function that says what comes of a situation, or nothing.
+"""The form of a reason: a function that returns the letter of a situation, or nothing.
 
-All reasons that speak in one situation say the same letter; a test holds that over all of them.
+All reasons that apply to one situation return the same letter; a test checks this for all.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Says = Callable[[Situation], Letter | None]
 
 @dataclass(frozen=True)
 class LetterReason:
-    """The reason R ``number``, by the rules that it ``cites``.
+    """The reason R ``number``; ``cites``: its rules.
 
-    ``instead_of``: more general reasons that need not be told where this one speaks. One that is
-    ``beside`` decides nothing: it speaks of a circumstance, when others have decided.
+    ``instead_of``: more general reasons that it replaces in an explanation. ``beside``: it decides
+    nothing; it adds a circumstance once others have decided.
     """
 
     number: int
@@ -35,14 +35,14 @@ class LetterReason:
 def reason(
     number: int, *cites: str, instead_of: tuple[int, ...] = ()
 ) -> Callable[[Says], LetterReason]:
-    """A function that returns the letter that this reason says, None where it does not speak."""
+    """A function that returns this reason's letter, None where the reason does not apply."""
     return lambda says: LetterReason(number, says, cites, frozenset(instead_of))
 
 
 def circumstance(
     number: int, *cites: str, instead_of: tuple[int, ...] = ()
 ) -> Callable[[Callable[[Situation], bool]], LetterReason]:
-    """A function that returns whether this circumstance is worth telling."""
+    """A function that returns whether this circumstance belongs in the explanation."""
 
     def make_reason(holds: Callable[[Situation], bool]) -> LetterReason:
         def says(s: Situation) -> Letter | None:
@@ -54,13 +54,13 @@ def circumstance(
 
 
 def works(s: Situation) -> Letter:
-    """The letter of what works: a host that booted is safe."""
+    """The letter of success: a host that booted is safe."""
     return Letter.SAFE if s.ask is Question.BOOT else Letter.OK
 
 
 def lacks(s: Situation) -> Letter:
-    """The letter of what lacks its key: a host is not safe, a VM to be started is locked
-    (LOCK-01), anything else is refused and locks nothing."""
+    """The letter of a missing key: a host is not safe, a VM to be started is locked (LOCK-01), any
+    other operation is refused and locks nothing."""
     if s.ask is Question.BOOT:
         return Letter.UNSAFE
     return Letter.LOCKED if s.starts else Letter.NO
