@@ -1,8 +1,8 @@
-"""The faults of a run, as its history tells of them: which hold, which are coming or ending.
+"""The faults of a run, by its history: active, starting or ending.
 
-A fault is being made from its ``inject`` note to its ``fault`` record, and being taken back from
-its ``ending`` note to its ``heal`` record: meanwhile, what it changes is open. So it is from an
-``unattended`` note on: nobody carries its lease on, and it may end by itself.
+A fault starts from its ``inject`` note to its ``fault`` record, and ends from its ``ending`` note
+to its ``heal`` record; meanwhile its effects are open. They are also open after an ``unattended``
+note: nobody renews its lease, and it may end by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 
 
 class FaultPhase(StrEnum):
-    """How far a fault has come."""
+    """The progress of a fault."""
 
     COMING = "coming"
     ON = "on"
@@ -28,8 +28,8 @@ class FaultPhase(StrEnum):
 
 @dataclass
 class Disturbance:
-    """A fault that may hold; ``values`` are its fields, ``begun`` when it was being made,
-    ``effect`` what its kind does."""
+    """A fault that may be active. ``values``: its fields. ``begun``: when its injection began.
+    ``effect``: that of its kind."""
 
     id: str
     kind: str
@@ -41,7 +41,7 @@ class Disturbance:
 
     @property
     def holds(self) -> Known:
-        """Whether what it does is there."""
+        """Whether its effect is present."""
         return YES if self.phase is FaultPhase.ON else OPEN
 
     def about(self, node: str) -> bool:
@@ -50,18 +50,18 @@ class Disturbance:
 
     @cached_property
     def nodes(self) -> frozenset[str]:
-        """Those that it names."""
+        """The nodes that it names."""
         one = self.values.get("node")
         return frozenset(self.values.get("nodes", ())) | (frozenset({one}) if one else frozenset())
 
     @cached_property
     def sides(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Those between which it lies; empty when it is on no link."""
+        """The two sides of the link that it affects; empty when it is on no link."""
         return frozenset(self.values.get("a", ())), frozenset(self.values.get("b", ()))
 
 
 class Disturbances:
-    """All faults that were begun and not seen gone, by id. ``effects``: what each kind does."""
+    """All faults that began and have not ended, by id. ``effects``: those of each kind."""
 
     def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         self._effects = effects
@@ -75,7 +75,7 @@ class Disturbances:
         self._unattended = False
 
     def take(self, record: Record) -> Disturbance | None:
-        """Follow a record; the fault that it is about, also one that is gone by it."""
+        """Take a record; returns the fault that it is about, even if the record ends it."""
         found = self._take(record) if record.type in ("note", "fault", "heal") else None
         self.version += found is not None
         return found
@@ -133,7 +133,7 @@ class Disturbances:
                 yield other
 
     def taking(self, *what: Takes) -> Iterator[Disturbance]:
-        """Those that take one of these away."""
+        """The faults that take one of these away."""
         return (
             found
             for found in self.there.values()
@@ -143,7 +143,7 @@ class Disturbances:
     # ---- what they leave of the ways ----------------------------------------------------------
 
     def passes(self, a: str, b: str) -> Known:
-        """Whether a question of ``a`` to ``b``, or the other way, is answered."""
+        """Whether requests between ``a`` and ``b`` are answered, in both directions."""
         if not self.there:
             return YES
         return both([self._link(a, b), self.stands(a), self.stands(b)])
@@ -159,8 +159,7 @@ class Disturbances:
         return both(ways)
 
     def trust_between(self, vcenter: str, provider: str, server: str) -> Known:
-        """Whether that vCenter and that key server take each other's certificates (STD-03), and
-        vCenter has its password there."""
+        """Whether that vCenter and that key server accept each other's certificates (STD-03)."""
         certificates = [
             _remains_under(found)
             for found in self.taking(Takes.CERTIFICATE)
@@ -170,9 +169,9 @@ class Disturbances:
         return both([*certificates, self.passwords.get(provider, YES)])
 
     def gives(self, server: str) -> Known:
-        """Whether the key server makes and gives keys when it is asked, instead of rejecting that.
+        """Whether the key server makes and returns keys, instead of rejecting requests.
 
-        One that was put back to an older state has forgotten what it was to reject.
+        A server that was restored to an older state has lost its rejections.
         """
         rejects = [found for found in self.taking(Takes.ANSWERS) if found.about(server)]
         if not rejects:
@@ -182,12 +181,12 @@ class Disturbances:
         return NO if whole and not forgotten else OPEN
 
     def forget_rejections(self) -> None:
-        """Key servers are put back to an older state."""
+        """Key servers were restored to an older state."""
         self._end(self.taking(Takes.ANSWERS))
         self.version += 1
 
     def stands(self, node: str) -> Known:
-        """Whether the node is not held still, nor stopped for its disk to be copied."""
+        """Whether the node is neither paused nor stopped for a copy of its disk."""
         held = [_remains_under(found) for found in self.taking(Takes.STEPS) if found.about(node)]
         copied = [
             OPEN
@@ -197,12 +196,12 @@ class Disturbances:
         return both(held + copied)
 
     def agree(self, nodes: Iterable[str]) -> Known:
-        """Whether the clocks of these nodes agree so far that each takes the others' tokens."""
+        """Whether the clocks of these nodes are close enough to accept each other's tokens."""
         wrong = frozenset(node for found in self.taking(Takes.CLOCK) for node in found.nodes)
         return YES if wrong.isdisjoint(nodes) else OPEN
 
     def may_be_off(self, node: str) -> bool:
-        """Whether a fault may have taken its power, or its process: others go down with that."""
+        """Whether a fault may have ended its power or its process, also through a shared one."""
         for found in self.taking(Takes.POWER, Takes.TPM, *AT_NEXT_BOOT):
             if found.effect.spreads or found.about(node):
                 return True
@@ -214,7 +213,7 @@ class Disturbances:
         return any(found.about(node) and found.phase is FaultPhase.ON for found in power)
 
     def leaves_failure_open(self, node: str) -> bool:
-        """Whether the node may have been shut down in order, which is no failure."""
+        """Whether the node may have been shut down in order, which is not a failure."""
         changed = any(found.about(node) for found in self.taking(Takes.TPM, *AT_NEXT_BOOT))
         return changed or any(
             found.about(node) for found in self.there.values() if found.effect.failure_is_open
@@ -239,12 +238,12 @@ class Disturbances:
         )
 
     def tells(self) -> str:
-        """What holds now, for people."""
+        """A text with the active faults."""
         return ", ".join(f"{found.id} ({found.kind})" for found in self.there.values())
 
 
 def id_at_source(key: str) -> str:
-    """The id under which the key server has what opens this key (``provider/id``): of a wrapped key
+    """The id at the key server of the key that opens this key (``provider/id``): for a wrapped key
     (``wrapped:<wrapping key>:<box>``) that of its wrapping key (KEY-07, KEY-09)."""
     id = key.partition("/")[2]
     word, _, rest = id.partition(":")

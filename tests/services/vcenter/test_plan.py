@@ -100,7 +100,7 @@ KEPT_OFF = HostRow(name=A, cluster=CLUSTER, kept_off=True)
         (of_host(summary(crypto_state=DISABLED), needed=False), (NoteDisabled(),)),
         (of_host(summary(crypto_state=DISABLED), needed=False, row=KEPT_OFF), ()),
         (
-            of_host(summary(crypto_state=DISABLED), row=KEPT_OFF, asked=True),
+            of_host(summary(crypto_state=DISABLED), row=KEPT_OFF, requested=True),
             (ReachMode(needed=True, requested=True),),
         ),
     ],
