@@ -36,6 +36,7 @@ def test_a_trace_may_be_another_and_is_counted() -> None:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 def test_a_schedule_ends_with_its_verdict_and_the_state_of_the_lab() -> None:
     schedules = list(draw(1, 3))
     [first], [second] = play_schedules(schedules), play_schedules(schedules)

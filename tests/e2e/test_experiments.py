@@ -84,7 +84,9 @@ no guest answers there, and a pair of commands would stop what shall run at each
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("tpm", BACKENDS)
+@pytest.mark.parametrize(
+    "tpm", ["model", pytest.param("libtpms", marks=[needs_tpm, pytest.mark.slow])]
+)
 @pytest.mark.parametrize("name", [PERSISTED, UNPERSISTED])
 def test_it_passes_in_virtual_time_and_replays(name: str, tpm: str) -> None:
     folder, verdict = played(name, tpm=tpm)

@@ -29,7 +29,9 @@ MODES = [
     pytest.param(
         {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
     ),
-    pytest.param({"mode": "lab", "tpm": "none"}, id="lab-none", marks=pytest.mark.lab),
+    pytest.param(
+        {"mode": "lab", "tpm": "none"}, id="lab-none", marks=[pytest.mark.lab, pytest.mark.slow]
+    ),
 ]
 
 

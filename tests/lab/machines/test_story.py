@@ -310,6 +310,7 @@ def test_a_second_machine_with_the_same_bundle_is_refused(two: Two, tmp_path: Pa
     assert two.stands("joined") and two.far.nodes() == ["ks-esxi-002"]
 
 
+@pytest.mark.slow
 def test_an_agent_tells_a_document_a_line_where_it_is_asked_to(two: Two, tmp_path: Path) -> None:
     begun = time.time()
     ran = Cli(tmp_path / "fourth")("agent", "join", str(two.bundle), "-o", "json")

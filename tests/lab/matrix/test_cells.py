@@ -92,8 +92,7 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
             assert {records[seq].data["event"] for seq in evidence.records} == {row.event}
 
 
-QUICK = [
-    (Block.S10, TableFault.F2, (TableEvent.E4, TableEvent.E6, TableEvent.E9), ("LK", "LK", "NO")),
+FEW = [
     (
         Block.S10,
         TableFault.F6,
@@ -102,10 +101,7 @@ QUICK = [
     ),
     (Block.S00, TableFault.F7, (TableEvent.E3, TableEvent.E11), ("PT", "PT")),
     (Block.S10, TableFault.F2, (TableEvent.E12,), ("OK",)),
-    (Block.S11, TableFault.F4, (TableEvent.E12,), ("OK",)),
     (Block.N1X, TableFault.F8, (TableEvent.E12,), ("NO",)),
-    (Block.T11, TableFault.F4, (TableEvent.E5, TableEvent.E6), ("PT", "LK")),
-    (Block.T10, TableFault.F2, (TableEvent.E4, TableEvent.E6, TableEvent.E10), ("OK", "OK", "NO")),
     (
         Block.T11,
         TableFault.F5B,
@@ -113,11 +109,20 @@ QUICK = [
         ("SAFE", "NO", "NO"),
     ),
     (Block.T10, TableFault.F0, (TableEvent.E11,), ("PT",)),
+]
+MORE = [
+    (Block.S10, TableFault.F2, (TableEvent.E4, TableEvent.E6, TableEvent.E9), ("LK", "LK", "NO")),
+    (Block.S11, TableFault.F4, (TableEvent.E12,), ("OK",)),
+    (Block.T11, TableFault.F4, (TableEvent.E5, TableEvent.E6), ("PT", "LK")),
+    (Block.T10, TableFault.F2, (TableEvent.E4, TableEvent.E6, TableEvent.E10), ("OK", "OK", "NO")),
     (Block.T10, TableFault.F8, (TableEvent.E4, TableEvent.E10), ("LK", "OK")),
 ]
 
 
-@pytest.mark.parametrize(("block", "fault", "events", "letters"), QUICK)
+@pytest.mark.parametrize(
+    ("block", "fault", "events", "letters"),
+    [*FEW, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE)],
+)
 def test_a_few_cells_of_every_kind_of_fault(
     block: Block, fault: TableFault, events: tuple[TableEvent, ...], letters: tuple[str, ...]
 ) -> None:
