@@ -28,7 +28,7 @@ def bench(
     list_: bool,
     options: LabOptions,
 ) -> int:
-    """See ``lab.cli.running.measure.bench``."""
+    """See ``lab.cli.running.doctor.bench``."""
     if repeat is not None and not 1 <= repeat <= LONGEST:
         raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")
     wanted = select_benchmarks(names)

@@ -10,12 +10,12 @@ from typing import ClassVar, TypeVar
 
 from benchmarks.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from benchmarks.staging import SEED
-from protocol.crypto.native import KDK_SIZE, derive_kek
+from protocol.crypto.derive import KDK_SIZE, derive_kek
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, VmName
-from services.esxi.vms.vmx import FIRST_DISK, new_config, open_disk, wrap_dek
+from services.esxi.vms.file_formats import FIRST_DISK, new_config, open_disk, wrap_dek
 from services.runtime.incarnation import Incarnation
-from services.runtime.real.rng import LabRng
+from services.runtime.real.clock_and_rng import LabRng
 
 T = TypeVar("T")
 

@@ -27,9 +27,8 @@ from services.kms.operations.core import KeyServerCore
 from services.kms.sealing.roots.base import RootMeans
 from services.kms.settings.config import KmsRole
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.real.clock import PacedClock
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from services.runtime.real.disk import LabStore
-from services.runtime.real.rng import LabRng
 from services.runtime.store import Array
 
 KMS = NodeName("kms")

@@ -14,11 +14,10 @@ from typing import Any, ClassVar
 from benchmarks.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
-from protocol.kmip.enums import ObjectType, Operation, ResultStatus
-from protocol.kmip.errors import KmipError
-from protocol.kmip.header import ResponseHeader
+from protocol.kmip.enums import KmipError, ObjectType, Operation, ResultStatus
 from protocol.kmip.message import (
     RequestMessage,
+    ResponseHeader,
     ResponseItem,
     ResponseMessage,
     decode_request,

@@ -24,25 +24,24 @@ from typing import Any, ClassVar, Final
 from benchmarks.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from benchmarks.kmip_client import Server, ask, measure_requests
 from benchmarks.staging import folder
-from lab.kmip import certificates
+from lab.kmip import credentials
 from protocol.kmip.algorithms import CryptographicAlgorithm
-from protocol.kmip.attributes import Attribute, TemplateAttribute
 from protocol.kmip.enums import ObjectType, Operation
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import RequestHeader
 from protocol.kmip.message import (
+    RequestHeader,
     RequestItem,
     RequestMessage,
     decode_response,
     encode_request,
 )
+from protocol.kmip.objects import Attribute, ProtocolVersion, TemplateAttribute
 from protocol.kmip.payloads import (
     CreateRequest,
     CreateResponse,
     DiscoverVersionsRequest,
     GetRequest,
 )
-from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, Type
 
@@ -204,10 +203,10 @@ def _versions() -> bytes:
 
 def _context(files: Path) -> ssl.SSLContext:
     """The first client's; a server is known by its authority, whatever its name."""
-    context = ssl.create_default_context(cafile=files / f"{certificates.AUTHORITY}.pem")
+    context = ssl.create_default_context(cafile=files / f"{credentials.AUTHORITY}.pem")
     context.check_hostname = False
     context.load_cert_chain(
-        files / f"{certificates.CLIENT}.pem", files / f"{certificates.CLIENT}.key"
+        files / f"{credentials.CLIENT}.pem", files / f"{credentials.CLIENT}.key"
     )
     return context
 
@@ -246,7 +245,7 @@ async def _pykmip(where: Path, files: Path) -> AsyncIterator[Process]:
     theirs = where / "theirs"
     theirs.mkdir()
     port = await _free_port()
-    words = [files / f"{certificates.SERVER}.pem", files / f"{certificates.SERVER}.key"]
+    words = [files / f"{credentials.SERVER}.pem", files / f"{credentials.SERVER}.key"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -254,7 +253,7 @@ async def _pykmip(where: Path, files: Path) -> AsyncIterator[Process]:
         str(theirs),
         str(port),
         *map(str, words),
-        str(files / f"{certificates.AUTHORITY}.pem"),
+        str(files / f"{credentials.AUTHORITY}.pem"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,

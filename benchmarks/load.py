@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from benchmarks.kmip_server import serving
 from benchmarks.staging import folder
-from lab.kmip import certificates
+from lab.kmip import credentials
 from lab.schema.answers.load import LoadReport
 
 _WORDS: Final = ("-m", "lab.cli.main", "load", "kmip", "--progress", "none", "-o", "json")
@@ -64,9 +64,9 @@ async def _run_load(
 ) -> LoadReport:
     tls = where / "buffered" / "tls"
     files = {
-        "--ca": f"{certificates.AUTHORITY}.pem",
-        "--cert": f"{certificates.CLIENT}.pem",
-        "--key": f"{certificates.CLIENT}.key",
+        "--ca": f"{credentials.AUTHORITY}.pem",
+        "--cert": f"{credentials.CLIENT}.pem",
+        "--key": f"{credentials.CLIENT}.key",
     }
     given = [word for name, file in files.items() for word in (name, str(tls / file))]
     process = await asyncio.create_subprocess_exec(

@@ -24,8 +24,7 @@ from benchmarks.raw import RawClient
 from benchmarks.staging import folder
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
-from protocol.codec import encode_envelope, encode_message
-from protocol.envelope import VERSION, Envelope
+from protocol.codec import VERSION, Envelope, encode_envelope, encode_message
 from protocol.messages.kms import Activate
 from protocol.terms import KeyId, NodeName
 from services.runtime.bus import BusPort

@@ -15,7 +15,7 @@ from benchmarks.machine import describe, load
 from benchmarks.staging import home
 from lab.schema.answers.local import BenchmarkList, BenchmarkRow, KnownBenchmark, MeasuredMachine
 from lab.schema.errors import KeysteadError
-from services.runtime.forking.memory_protection import TRACEABLE
+from services.runtime.forking.child import TRACEABLE
 
 CANNOT_RUN = 5  # exit code
 

@@ -26,10 +26,9 @@ from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.real.bus import NatsWire
-from services.runtime.real.clock import PacedClock
-from services.runtime.real.rng import LabRng
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from services.runtime.real.world import LabTime
 from services.runtime.tpm.backends import missing_for_libtpms
 

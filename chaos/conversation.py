@@ -14,9 +14,8 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from chaos.recording import pack, read_packed, record_error
-from protocol.codec import decode_envelope, decode_reply
-from protocol.envelope import Envelope, ReplyEnvelope
+from chaos.history import pack, read_packed, record_error
+from protocol.codec import Envelope, ReplyEnvelope, decode_envelope, decode_reply
 from protocol.errors import Malformed
 from protocol.subjects import parse_link
 

@@ -1,10 +1,7 @@
 """The history of a run: a msgpack stream, each record with the digest of the one before.
 
-Fields of a record: ``seq`` from 1, ``t`` (lab seconds since the run began), ``node``, ``type``,
-``op``, free ``data`` without secrets, ``prev`` (digest of the record before). A timeout is
-``info``, never ``fail``; ``fail`` means it certainly had no effect. The last record is of type
-``end``, counts the records and has a digest of itself, so a cut-off tail is seen too, and no bit of
-the file can change unseen. Who means to deceive can write another file: digests are no signature.
+Also the plain recordings (streams of msgpack values) that it is built on, and the fold of
+``fault`` and ``heal`` records into the faults that are active at a moment.
 """
 
 from __future__ import annotations
@@ -13,13 +10,53 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+import msgpack
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.recording import read_packed, record_error
+
+_MOST_BYTES: Final = 64 * 1024 * 1024  # of one value
+_CHUNK: Final = 256 * 1024
+
+pack: Final[Callable[[Any], bytes]] = msgpack.Packer(default=msgspec.to_builtins).pack
+"""One value as it stands in a stream."""
+
+
+def read_packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
+    """Each value of the stream as it was written, in bounded memory; ``whole``: it has ended.
+
+    Raises ``ChaosError`` KS-CHAOS-204 for bytes that are no msgpack, and for a value that was cut
+    off at the end, after every whole one was given.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=_MOST_BYTES)
+    pending, begun, number = bytearray(), 0, 1
+    while chunk := file.read(_CHUNK):
+        try:
+            unpacker.feed(chunk)
+            pending += chunk
+            while True:
+                unpacker.skip()
+                size = unpacker.tell() - begun
+                yield bytes(pending[:size])
+                del pending[:size]
+                begun, number = begun + size, number + 1
+        except msgpack.OutOfData:
+            continue
+        except (ValueError, msgpack.UnpackException) as error:
+            why = str(error) or "these bytes are no msgpack"
+            raise record_error(number, f"no record: {why}") from None
+    if pending and whole:
+        raise record_error(number, "it is cut off")
+
+
+def record_error(number: int, why: str) -> ChaosError:
+    """The record ``number`` of a recording is not what was written."""
+    return ChaosError("KS-CHAOS-204", f"record {number}: {why}")
+
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
@@ -207,3 +244,43 @@ def until_cut(path: Path) -> tuple[Record, ...]:
         for record in records_of(read_packed(file)):
             found.append(record)
     return tuple(found)
+
+
+def fault_id(record: Record) -> str:
+    """Which fault a ``fault`` or ``heal`` record, or a note about one, is about."""
+    return str(record.data.get("id", ""))
+
+
+@dataclass
+class ActiveFaults:
+    """The faults after the records that it was given, in order.
+
+    ``began`` has the record of the begin of each that was not seen gone, by id, those too that
+    could not be made as they should. ``stays`` are the ids of those whose end was tried and that
+    have no undo: they are there for good.
+    """
+
+    began: dict[str, Record] = field(default_factory=dict)
+    stays: set[str] = field(default_factory=set)
+
+    def take(self, record: Record) -> Record | None:
+        """Follow one record; the begin of the fault that it ended, if it ended one."""
+        id = fault_id(record)
+        if record.type == "fault":
+            self.began[id] = record
+            self.stays.discard(id)
+        elif record.type == "heal":
+            if record.data.get("verified"):
+                self.stays.discard(id)
+                return self.began.pop(id, None)
+            if record.data.get("stays") and id in self.began:
+                self.stays.add(id)
+        return None
+
+    def bite(self) -> Iterator[tuple[str, Record]]:
+        """Those that were seen to bite, each with its id, in the order in which they began."""
+        return ((id, record) for id, record in self.began.items() if "error" not in record.data)
+
+    def ids_to_heal(self) -> tuple[str, ...]:
+        """The ids of those that have to be seen gone still."""
+        return tuple(id for id in self.began if id not in self.stays)

@@ -19,25 +19,27 @@ from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
 from chaos.entries import DescribedEntry, EntryField
-from chaos.experiment.model import ONLY_IN, Guards, Load, Probed
-from chaos.experiment.schedule_model import (
+from chaos.experiment.model import (
     OF_ACTIONS,
     OF_FAULTS,
+    ONLY_IN,
+    Guards,
+    Load,
     Once,
     Point,
+    Probed,
     Random,
     Rolling,
     ScheduleEntry,
     WhenSection,
+    read_after,
     read_gap,
 )
-from chaos.experiment.section import read_after
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
-from chaos.hypotheses.probes import PROBES, Probe
-from chaos.hypotheses.tolerance import Unit, tolerance
+from chaos.fields import per_second, seconds, share
+from chaos.hypotheses.probes import PROBES, Probe, Unit, tolerance
 from chaos.selectors import FORMS
-from chaos.units import per_second, seconds, share
 from chaos.workload import OPERATIONS, WorkloadOperation
 
 _READERS: Final[dict[Any, str]] = {

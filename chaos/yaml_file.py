@@ -1,13 +1,6 @@
 """The one reader of YAML files that people write: plain values, each with its line and column.
 
-Lab files and experiments are read here, under one strictness. Keys are text as written (``on``
-is no boolean) and a key given twice is an error; aliases and a second document are refused; a
-file is at most 1 MiB, 10,000 values and 40 levels deep, so that no small file becomes a large
-value or takes minutes to read.
-
-PyYAML's own nodes carry the marks that this needs, and to walk them takes thirty lines.
-ruamel.yaml would add a dependency whose strength, writing a file back with its comments, is
-used nowhere; its check for duplicate keys would still leave marks and limits to be done here.
+``text_of`` reads the text of a named file: a regular file, of a size that a person writes.
 """
 
 from __future__ import annotations
@@ -15,11 +8,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
 
-Path = tuple[str | int, ...]
+from services.runtime.real.files import read_regular_file
+
+ValuePath = tuple[str | int, ...]
 """Where a value is: keys of maps and places in lists, from the top."""
 
 SIZE_LIMIT: Final = 1 << 20  # bytes of UTF-8
@@ -63,10 +59,10 @@ class YamlFile:
 
     def __init__(self) -> None:
         self.data: Any = None
-        self.places: dict[Path, TextPlace] = {}
+        self.places: dict[ValuePath, TextPlace] = {}
         self.problems: list[YamlProblem] = []
 
-    def place(self, path: Path) -> TextPlace:
+    def place(self, path: ValuePath) -> TextPlace:
         """Where the value at ``path`` stands (the key, in a map), or the nearest around it."""
         while path and path not in self.places:
             path = path[:-1]
@@ -149,7 +145,7 @@ def _place(mark: Any) -> TextPlace:
     return TextPlace(mark.line + 1, mark.column + 1)
 
 
-def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
+def _value(file: YamlFile, node: yaml.Node, path: ValuePath) -> Any:
     file.places.setdefault(path, _place(node.start_mark))
     if isinstance(node, yaml.MappingNode):
         return _mapping(file, node, path)
@@ -181,7 +177,7 @@ def _scalar(node: yaml.Node) -> Any:
     return value
 
 
-def _mapping(file: YamlFile, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+def _mapping(file: YamlFile, node: yaml.MappingNode, path: ValuePath) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in node.value:
         place = _place(key.start_mark)
@@ -199,3 +195,12 @@ def _mapping(file: YamlFile, node: yaml.MappingNode, path: Path) -> dict[str, An
         file.places[below] = place
         found[name] = _value(file, value, below)
     return found
+
+
+def text_of(path: Path) -> str:
+    """The text of a regular file; ``OSError`` or ``ValueError`` says why it cannot be read.
+
+    Never more than one byte over the limit, which is 1 MiB, is read, so that no device or log fills
+    the memory.
+    """
+    return read_regular_file(path, SIZE_LIMIT).decode("utf-8")

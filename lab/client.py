@@ -27,22 +27,20 @@ import msgspec
 from chaos.keeper import FaultKeeper
 from lab.building.provision import provision
 from lab.processes.process_lab import ProcessLab
-from lab.scan.collector import collecting
-from lab.scan.watch import SecretWatch
+from lab.scan.ledger import collecting
+from lab.scan.search import SecretWatch
 from lab.schema import commands
 from lab.schema.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.serve.files import CommandFiles, carry_files
-from lab.serve.following import all_events
 from lab.serve.session import LabSession
 from lab.serve.table import perform
-from lab.simulation.simulated import Beside, Simulated
-from lab.simulation.workers import simulations
+from lab.serve.waiting import all_events
+from lab.simulation.workers import Beside, Simulated, simulations
 from lab.state.scratch import scratch
-from lab.topology.lab_file import load
+from lab.topology.lab_file import as_played, load
 from lab.topology.plan import Topology, plan
-from lab.topology.tpms import as_played
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation
 

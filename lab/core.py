@@ -15,10 +15,9 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory, OfBus
-from lab.consoles.asking import Looking, decode_answer
-from lab.scan.watch import SecretWatch
-from lab.topology.directory import directory_of
-from lab.topology.plan import Topology
+from lab.consoles.queries import Looking, decode_answer
+from lab.scan.search import SecretWatch
+from lab.topology.plan import Topology, directory_of
 from lab.topology.secret_files import first_line
 from protocol.codec import encode_message
 from protocol.errors import InvalidState, NotConnected, NotFound, ProductError
@@ -51,8 +50,8 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import CLIENT, NodeName, Role, VmName
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.runtime.each import try_each
-from services.runtime.links.desired import DesiredRules
-from services.runtime.wire import TapCallback
+from services.runtime.link_rules import DesiredRules
+from services.runtime.world import TapCallback
 
 R = TypeVar("R", bound=Reply)
 

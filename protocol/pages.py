@@ -1,6 +1,6 @@
 """Lists cut into pages by their encoded size, not by their number of entries.
 
-A message and its answer may each be 256 KiB at most (``envelope.SIZE_LIMIT``), and an id may be 300
+A message and its answer may each be 256 KiB at most (``codec.SIZE_LIMIT``), and an id may be 300
 characters long: a thousand short ids fit where a thousand long ones do not. A sender cuts its list
 with ``pages``. A handler that answers with a list returns the first page (``first_page``) and takes
 a cursor in the request, or refuses with ``ResponseTooLarge``.
@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from protocol.codec import size_on_wire
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT, size_on_wire
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from services.runtime.forking.memory_protection import TRACEABLE
+from services.runtime.forking.child import TRACEABLE
 from tests.corpus.ordering import first_those_of
 from tests.reached import plugin
 from tests.services.kms.memory import closing_databases

@@ -16,7 +16,7 @@ from benchmarks.scale.spent import cpu_s_of_all, cpu_s_of_each, memory_of_all
 from benchmarks.staging import folder, lab_for, make_lab, need_tpm
 from chaos.draws import Draws
 from chaos.observe.guests import Guests
-from chaos.observe.listing import all_hosts
+from chaos.observe.look import all_hosts
 from lab.building.course import unheard
 from lab.building.provision import provision
 from lab.processes.process_lab import ProcessLab

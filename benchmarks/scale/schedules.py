@@ -12,10 +12,9 @@ from benchmarks.scale.beginnings import SEED, cost_of
 from benchmarks.staging import need_tpm
 from chaos.draws import Draws
 from chaos.experiment.lint import check_experiment
-from chaos.experiment.model import Experiment
+from chaos.experiment.model import Experiment, Scheduled, ScheduleEntry
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan
-from chaos.experiment.schedule_model import Scheduled, ScheduleEntry
 from chaos.faults import fault_type
 from chaos.lab import Directory
 from lab.play.play import simulate_plan

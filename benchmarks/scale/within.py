@@ -18,7 +18,7 @@ import msgspec
 from benchmarks.memory import memory_of
 from benchmarks.scale.shapes import lab_of
 from chaos.experiment.plan import load_plan
-from chaos.observe.listing import all_hosts
+from chaos.observe.look import all_hosts
 from lab.play.play import simulate_plan
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.plan import Topology

@@ -1,30 +1,31 @@
 """Every action a schedule can give: commands of the API that change something, never taken back.
 
 - ``base``       what an action is
-- ``vms``, ``copies`` ``disks``, ``hosts``, ``machines``, ``keys``, ``vcenters``, ``trust``: each's
-- ``providers``, ``native``: of key providers, and of native ones only
+- ``vms``        actions on VMs
+- ``providers``  actions on key providers of vCenter
+- ``hosts``      actions on hosts
+- ``keys``       actions on keys
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from chaos.actions import (
-    copies,
-    disks,
-    hosts,
-    keys,
-    machines,
-    native,
-    providers,
-    trust,
-    vcenters,
-    vms,
-)
+from chaos.actions import hosts, keys, providers, trust, vms
 from chaos.actions.base import Action
 
 ACTIONS: Final[dict[str, Action]] = {
     action.kind: action
-    for subject in (vms, copies, disks, hosts, machines, providers, native, keys, vcenters, trust)
-    for action in subject.ACTIONS
+    for action in (
+        *vms.VM_ACTIONS,
+        *vms.COPY_ACTIONS,
+        *vms.DISK_ACTIONS,
+        *hosts.HOST_ACTIONS,
+        *hosts.MACHINE_ACTIONS,
+        *providers.PROVIDER_ACTIONS,
+        *providers.NATIVE_ACTIONS,
+        *keys.KEY_ACTIONS,
+        *keys.VCENTER_ACTIONS,
+        *trust.ACTIONS,
+    )
 }

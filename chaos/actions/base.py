@@ -13,8 +13,7 @@ from typing import Any
 from chaos.faults.base import Params
 from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
-from chaos.observe.look import nodes_of
-from chaos.observe.vcenters import vcenter_of
+from chaos.observe.look import nodes_of, vcenter_of
 from chaos.workload import WITHIN_S, OperationOutcome
 from protocol.errors import NotFound
 from protocol.messages.base import Request

@@ -1,4 +1,6 @@
-"""Keys: made through vCenter, and changed at their key servers as the operator of these does."""
+"""Actions on keys: made through vCenter, changed at their key servers by the operator, removed from
+and added to vCenter's list; backups of key servers and of vCenters.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,16 @@ from typing import Annotated, Any, Final
 from pydantic import StringConstraints
 
 from chaos.actions.base import Acting, Action, ActionTarget, NoParams, On, on_vms
-from chaos.backups import back_up, restore, together
+from chaos.administration import back_up, lose_passwords, restore, restore_vcenter, together
 from chaos.faults.base import Params
-from chaos.faults.kms_key_state import attributes, locate_keys
-from chaos.naming import name_validator
-from chaos.observe.listing import all_key_status, all_providers, all_vms
-from chaos.observe.look import nodes_of
-from chaos.observe.vcenters import leaders
+from chaos.faults.keys import attributes, locate_keys
+from chaos.fields import name_validator
+from chaos.observe.look import all_key_status, all_providers, all_vms, leaders, nodes_of
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
-from protocol.messages.vcenter import AddKey, GenerateKey, ProviderKeys
+from protocol.messages.vcenter import AddKey, GenerateKey, ProviderKeys, RemoveKey
 from protocol.terms import (
     CryptoKeyId,
     KeyId,
@@ -178,7 +178,7 @@ async def _restore(acting: Acting, target: str, params: Any) -> OperationOutcome
     return OperationOutcome("ok", {"servers": list(map(str, servers)), "keys": gone})
 
 
-ACTIONS: Final = (
+KEY_ACTIONS: Final = (
     Action(
         "key.generate",
         ActionTarget.NOTHING,
@@ -224,6 +224,101 @@ ACTIONS: Final = (
         "restore a backup of key servers; later keys are gone",
         _restore,
         BackupParams,
+        "backup: monday",
+    ),
+)
+
+
+class RemoveParams(On):
+    """The keys of which VMs; ``force``: also while something uses them."""
+
+    force: bool = False
+
+
+class VcenterBackupParams(Params):
+    """Its name, and of which vCenter it is; when that is left out, of the first."""
+
+    backup: Annotated[str, name_validator(names.BACKUP)]
+    vcenter: Annotated[str, name_validator(names.NODE)] | None = None
+
+
+class VcenterRestoreParams(VcenterBackupParams):
+    """``without_passwords``: the backup lacks the passwords of users at KMIP servers."""
+
+    without_passwords: bool = False
+
+
+async def _keys(acting: Acting, vcenter: NodeName, vm: str) -> tuple[CryptoKeyId, ...]:
+    """The keys of ``vm``, as its vCenter names them; ``NotFound`` when it names none."""
+    listed = await all_vms(acting.lab, vcenter)
+    found = [one for one in listed if one.vm == VmName(vm) and one.key is not None]
+    if not found:
+        raise NotFound(f"{vcenter} knows no key of {vm}")
+    return tuple(one.key for one in found if one.key is not None)
+
+
+def _build_known_keys_outcome(keys: tuple[CryptoKeyId, ...]) -> OperationOutcome:
+    return OperationOutcome("ok", {"keys": sorted(str(key.key_id) for key in keys)})
+
+
+async def _remove(acting: Acting, vm: str, params: Any) -> OperationOutcome:
+    vcenter = await acting.vcenter(vm)
+    keys = await _keys(acting, vcenter, vm)
+    for key in keys:
+        await acting.ask(vcenter, RemoveKey(key=key, force=params.force))
+    return _build_known_keys_outcome(keys)
+
+
+async def _add_known_keys(acting: Acting, vm: str, params: Any) -> OperationOutcome:
+    vcenter = await acting.vcenter(vm)
+    keys = await _keys(acting, vcenter, vm)
+    for key in keys:
+        await acting.ask(vcenter, AddKey(key=key))
+    return _build_known_keys_outcome(keys)
+
+
+async def _back_up_vcenter(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    vcenter = await acting.vcenter("", params)
+    await back_up(acting.lab, (vcenter,), params.backup)
+    return OperationOutcome("ok", {"vcenter": str(vcenter)})
+
+
+async def _restore_vcenter(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    """``gone`` of the outcome are the providers that are gone by it, ``no_password`` those whose
+    passwords are."""
+    vcenter = await acting.vcenter("", params)
+    gone = await restore_vcenter(acting.lab, vcenter, params.backup)
+    data = {"vcenter": str(vcenter), "gone": list(map(str, gone))}
+    if params.without_passwords:
+        data["no_password"] = [
+            str(provider) for provider in await lose_passwords(acting.lab, vcenter)
+        ]
+    return OperationOutcome("ok", data)
+
+
+VCENTER_ACTIONS: Final = (
+    on_vms(
+        "vcenter.key.remove",
+        "remove the keys of VMs from vCenter; by force, also from hosts",
+        _remove,
+        RemoveParams,
+        "on: vm-01, force: true",
+    ),
+    on_vms("vcenter.key.add", "register the keys of VMs in vCenter again", _add_known_keys),
+    Action(
+        "vcenter.backup",
+        ActionTarget.NOTHING,
+        "take a file-based backup of a vCenter; it is stopped for it",
+        _back_up_vcenter,
+        VcenterBackupParams,
+        "backup: monday",
+    ),
+    Action(
+        "vcenter.restore",
+        ActionTarget.NOTHING,
+        "restore a backup of a vCenter; later changes are gone",
+        _restore_vcenter,
+        VcenterRestoreParams,
         "backup: monday",
     ),
 )

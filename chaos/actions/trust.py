@@ -8,11 +8,10 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from chaos.actions.base import Acting, Action, ActionTarget, NoParams, on_hosts
+from chaos.administration import renew_services
 from chaos.faults.base import Params
-from chaos.installs import renew_services
-from chaos.naming import name_validator
-from chaos.observe.look import nodes_of
-from chaos.observe.vcenters import leaders
+from chaos.fields import name_validator
+from chaos.observe.look import leaders, nodes_of
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import AlreadyExists, NotFound

@@ -1,17 +1,28 @@
-"""VMs: made, encrypted, under other keys, moved, powered, unlocked, out of the inventory."""
+"""Actions on VMs: created, encrypted, recrypted, migrated, powered, unlocked and registered;
+cloned, kept in a snapshot and reverted; disks added under a key and removed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
+
+from pydantic import Field, StringConstraints
 
 from chaos.actions.base import Acting, Action, ActionTarget, On, asks_vcenter, on_vms
 from chaos.faults.base import Params
-from chaos.naming import name_validator
+from chaos.fields import name_validator
+from chaos.observe.look import LabLook
 from chaos.workload import OperationOutcome
-from chaos.workload.moves import fetch_vm, hosts_of_vcenter, migration_outcome, other_hosts
+from chaos.workload.operations import fetch_vm, hosts_of_vcenter, migration_outcome, other_hosts
 from protocol import names
-from protocol.errors import NotFound
+from protocol.errors import NotFound, ProductError
+from protocol.messages.host import HostAddDisk
 from protocol.messages.vcenter import (
+    AddDisk,
+    CloneVm,
+    CreateSnapshot,
     CreateVm,
     CryptoUnlock,
     DestroyVm,
@@ -22,11 +33,13 @@ from protocol.messages.vcenter import (
     RecryptVm,
     RegisterVm,
     RelocateVm,
+    RemoveDisk,
+    RevertToSnapshot,
     ServiceLocator,
     UnregisterVm,
     VmInfo,
 )
-from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
+from protocol.terms import ClusterName, CryptoKeyId, KeyId, NodeName, ProviderId, VmName
 
 
 class CreateParams(Params):
@@ -146,7 +159,7 @@ async def _migrate(acting: Acting, target: str, params: Any) -> OperationOutcome
     return migration_outcome(done)
 
 
-ACTIONS: Final = (
+VM_ACTIONS: Final = (
     Action(
         "vm.create",
         ActionTarget.NOTHING,
@@ -185,5 +198,171 @@ ACTIONS: Final = (
         "vm.destroy",
         "delete powered-off VMs with their files",
         asks_vcenter(lambda vm, _: DestroyVm(vm=VmName(vm))),
+    ),
+)
+
+
+class CloneParams(On):
+    """The clone's name (the entry's id when left out); with ``recrypt`` it is under a new key of
+    ``provider``, the default when it is left out."""
+
+    name: Annotated[str, name_validator(names.VM)] | None = None
+    recrypt: bool = False
+    provider: str | None = None
+
+
+class SnapshotParams(On):
+    """The snapshot's name, and whether the memory of a VM that runs is kept too."""
+
+    name: Annotated[str, name_validator(names.SNAPSHOT)]
+    memory: bool = False
+
+
+class RevertParams(On):
+    """To the snapshot of this name; ``suppress_power_on``: to its disks alone, if it has memory."""
+
+    name: Annotated[str, name_validator(names.SNAPSHOT)]
+    suppress_power_on: bool = False
+
+
+@asynccontextmanager
+async def _leave_alone(acting: Acting, vm: VmName) -> AsyncIterator[None]:
+    if acting.guests is None:
+        yield
+        return
+    async with acting.guests.leave_alone(vm):
+        yield
+
+
+async def _clone(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    vm, clone = VmName(target), VmName(params.name or acting.name)
+    message = CloneVm(
+        operation_id=acting.name,
+        vm=clone,
+        source=vm,
+        recrypt=params.recrypt,
+        provider=ProviderId(params.provider) if params.provider else None,
+    )
+    async with _leave_alone(acting, vm):
+        made = (await acting.ask(await acting.vcenter(target), message)).vm
+        if acting.guests is not None:
+            acting.guests.record_clone(vm, clone)
+    about = {"vm": str(made.vm)}
+    if params.recrypt:
+        about |= {"key": str(made.key.key_id), "provider": str(made.key.provider_id)}
+    return OperationOutcome("ok", about)
+
+
+async def _snapshot(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    vm = VmName(target)
+    message = CreateSnapshot(vm=vm, snapshot=params.name, memory=params.memory)
+    async with _leave_alone(acting, vm):
+        await acting.ask(await acting.vcenter(target), message)
+        if acting.guests is not None:
+            acting.guests.record_snapshot(vm, params.name)
+    return OperationOutcome("ok", {})
+
+
+async def _revert(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    vm = VmName(target)
+    message = RevertToSnapshot(
+        vm=vm, snapshot=params.name, suppress_power_on=params.suppress_power_on
+    )
+    async with _leave_alone(acting, vm):
+        try:
+            done = (await acting.ask(await acting.vcenter(target), message)).vm
+        except ProductError as error:
+            if not error.definite and acting.guests is not None:
+                acting.guests.forget(vm)  # it may have gone back
+            raise
+        if acting.guests is not None:
+            acting.guests.went_back(vm, params.name)
+    return OperationOutcome("ok", {"power": done.power.value})
+
+
+COPY_ACTIONS: Final = (
+    on_vms(
+        "vm.clone",
+        "clone VMs, off or running; the clones are off",
+        _clone,
+        CloneParams,
+        "on: vm-01, name: copy",
+    ),
+    on_vms(
+        "vm.snapshot",
+        "take snapshots of VMs, with the memory of running VMs on request",
+        _snapshot,
+        SnapshotParams,
+        "on: vm-01, name: before, memory: true",
+    ),
+    on_vms(
+        "vm.revert",
+        "revert VMs to a snapshot; they run if it has their memory",
+        _revert,
+        RevertParams,
+        "on: vm-01, name: before",
+    ),
+)
+
+
+class AddDiskParams(On):
+    """Under a key of its own of ``provider``; under the key of the VM when it is left out."""
+
+    provider: str | None = None
+
+
+class ReferenceParams(On):
+    """The reference to a key as it stands in the request: ``provider``, and ``key``, which may be
+    missing."""
+
+    provider: Annotated[str, name_validator(names.PROVIDER)]
+    key: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+class RemoveDiskParams(On):
+    """The disk's number, as in "Hard disk 2"."""
+
+    disk: Annotated[int, Field(ge=1, strict=True)]
+
+
+async def _add(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    provider = ProviderId(params.provider) if params.provider else None
+    message = AddDisk(operation_id=acting.name, vm=VmName(target), provider=provider)
+    done = await acting.ask(await acting.vcenter(target), message)
+    return OperationOutcome("ok", {"disk": done.disk})
+
+
+async def _add_at_host(acting: Acting, target: str, params: Any) -> OperationOutcome:
+    """As a request for a first-class disk reaches the VM's host, with the reference as it is."""
+    seen = await LabLook(acting.lab).vms()
+    if VmName(target) not in seen:
+        raise NotFound(f"no host has {target}")
+    key = CryptoKeyId(KeyId(params.key), ProviderId(params.provider))
+    message = HostAddDisk(vm=VmName(target), operation_id=acting.name, key=key)
+    await acting.ask(seen[VmName(target)][0], message)
+    return OperationOutcome("ok", {})
+
+
+DISK_ACTIONS: Final = (
+    on_vms(
+        "vm.add-disk",
+        "give powered-off VMs one more disk",
+        _add,
+        AddDiskParams,
+        "on: vm-01, provider: kms-provider",
+    ),
+    on_vms(
+        "vm.add-disk-at-host",
+        "have the hosts of powered-off VMs add a disk with a given key reference",
+        _add_at_host,
+        ReferenceParams,
+        "on: vm-01, provider: kms-provider",
+    ),
+    on_vms(
+        "vm.remove-disk",
+        "delete a disk with its data from powered-off VMs",
+        asks_vcenter(lambda vm, params: RemoveDisk(vm=VmName(vm), disk=params.disk)),
+        RemoveDiskParams,
+        "on: vm-01, disk: 2",
     ),
 )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.history import Record
+from chaos.history import ActiveFaults, Record
 from chaos.oracle.fold.vms import MOVES, POWERS, TAKEN
 
 OP = "vm.off_on"

@@ -1,6 +1,6 @@
 """Hosts that booted had their VMs running again without any call to a key server.
 
-Reads the ``recovery`` states that ``chaos.observe.recoveries`` writes: one per boot of a host
+Reads the ``recovery`` states that ``chaos.observe.boots`` writes: one per boot of a host
 that had running VMs. The calls are counted in the key servers' own audit trails.
 """
 

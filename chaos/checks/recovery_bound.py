@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.checks.states import judge_states as followed
 from chaos.checks.states import last_look
-from chaos.history import Record
+from chaos.history import ActiveFaults, Record
 from chaos.oracle.fold.answers import RUNS
 from chaos.oracle.fold.vms import MOVES
 

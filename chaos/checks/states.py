@@ -8,9 +8,8 @@ from typing import Final
 
 from chaos.faults import EFFECTS
 from chaos.history import Record
-from chaos.oracle.fold.answers import RUNS, Allowed
+from chaos.oracle.fold.answers import RUNS, Allowed, Outcomes, lock_states
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.possible import Outcomes, lock_states
 from chaos.oracle.fold.vms import POWERS
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter

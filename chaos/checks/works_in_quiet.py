@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.history import Record
+from chaos.history import ActiveFaults, Record
 from chaos.providers import kind_of
 from protocol.terms import PowerState
 

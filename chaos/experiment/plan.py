@@ -14,8 +14,7 @@ from chaos.actions.base import Action
 from chaos.errors import ChaosError
 from chaos.faults import from_plain
 from chaos.faults.base import Fault
-from chaos.hypotheses.probes import Scope
-from chaos.hypotheses.tolerance import Tolerance
+from chaos.hypotheses.probes import Scope, Tolerance
 from chaos.load.planned import PlannedLoad, describe_load
 from chaos.points import Strike
 from chaos.workload import Arrival

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
-from chaos.experiment.field_docs import field_docs, models_in
 from chaos.experiment.model import (
+    OF_ACTIONS,
+    OF_FAULTS,
     Checks,
     FinalPhase,
     Guards,
@@ -24,15 +25,16 @@ from chaos.experiment.model import (
     NegativeControl,
     Offered,
     Probed,
+    RandomEntry,
     Recover,
     Requires,
+    ScheduleEntry,
     TopologyUse,
 )
-from chaos.experiment.schedule_model import OF_ACTIONS, OF_FAULTS, RandomEntry, ScheduleEntry
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
+from chaos.fields import field_docs, format_s, models_in
 from chaos.hypotheses.probes import PROBES
-from chaos.units import format_s
 from chaos.workload import OPERATIONS
 
 _SCALARS: Final = ("string", "number", "boolean")

@@ -12,10 +12,8 @@ from chaos.actions.base import Action, ActionTarget
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.generate import RANDOM, Mix, schedule
-from chaos.experiment.model import Experiment
+from chaos.experiment.model import After, Experiment, Point, Rolling, Scheduled, ScheduledSwarm
 from chaos.experiment.plan import Begun, Cue, Ended, Planned, PlannedAction, PlannedFault, Seen
-from chaos.experiment.schedule_model import Point, Rolling, Scheduled, ScheduledSwarm
-from chaos.experiment.section import After
 from chaos.faults import to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.faults.points import PointFault

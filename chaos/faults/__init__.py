@@ -17,20 +17,23 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Targets
 from chaos.faults.brokers import BrokerDown, BrokerRestart, BrokerRouteCut
-from chaos.faults.clock_skew import ClockSkew
 from chaos.faults.connections import LinkResetFault, LinkStallFault
 from chaos.faults.firmware import HostBootMeasure, HostExecOption, HostTpmDisabled
 from chaos.faults.host_hostile import HostHostile
-from chaos.faults.key_servers import KmsFailover, KmsRollback
+from chaos.faults.key_servers import KmsFailover, KmsReject, KmsRollback, KmsSlow
+from chaos.faults.keys import KmsKeyState, ProviderDeleteFault
 from chaos.faults.kms_certificate import KmsCertificate
-from chaos.faults.kms_key_state import KmsKeyState
-from chaos.faults.kms_reject import KmsReject
-from chaos.faults.kms_slow import KmsSlow
 from chaos.faults.links import LinkCutFault, LinkDelayFault, LinkDupFault, LinkLossFault
+from chaos.faults.nodes import (
+    ClockSkew,
+    HostPowerLossFault,
+    HostRebootFault,
+    ProcKill,
+    ProcPause,
+    SitePowerLoss,
+    VcenterDown,
+)
 from chaos.faults.points import PointCrash, PointFail
-from chaos.faults.power import HostPowerLossFault, HostRebootFault, SitePowerLoss
-from chaos.faults.processes import ProcKill, ProcPause, VcenterDown
-from chaos.faults.provider_delete import ProviderDeleteFault
 from chaos.faults.tpms import TpmClearFault, TpmDead, TpmSwapFault
 from chaos.lab import Directory
 

@@ -83,7 +83,7 @@ class Drawn(StrEnum):
     RARE = "rare"
     """In some, one at most: it ends with its cure."""
     AT_TIMES = "at times"
-    """In some, beside the swarm (``chaos.experiment.unusual``)."""
+    """In some, beside the swarm (``chaos.experiment.random_runs``)."""
     KMIP = "kmip"
     """Where key servers are behind KMIP; it ends with its cure."""
     CLUSTERED_BUS = "clustered bus"

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, running, status_of
-from chaos.faults.power import NodesFault, NodesParams, restart, some_of
+from chaos.faults.nodes import NodesFault, NodesParams, restart, some_of
 from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState

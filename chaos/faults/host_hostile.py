@@ -14,11 +14,10 @@ from typing import Any, ClassVar, Final
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Targets, names, running, status_of
-from chaos.faults.kms_key_state import locate_keys
-from chaos.faults.power import NodesFault, NodesParams, some_of
+from chaos.faults.keys import locate_keys
+from chaos.faults.nodes import NodesFault, NodesParams, some_of
 from chaos.lab import REFUSALS, Directory, LabUnderTest, NodeEntry
-from chaos.observe.listing import INVENTED, all_clusters, all_vms
-from chaos.observe.vcenters import leaders
+from chaos.observe.look import INVENTED, all_clusters, all_vms, leaders
 from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import ClaimedVm, HostClaim, QueryHostClaims

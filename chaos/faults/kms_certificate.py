@@ -18,9 +18,9 @@ from pydantic import model_validator
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, names
+from chaos.fields import name_validator
 from chaos.lab import Directory, LabUnderTest
-from chaos.naming import name_validator
-from chaos.observe.listing import all_providers
+from chaos.observe.look import all_providers
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names as rules
 from protocol.crypto.certificates import key_digest, validity
@@ -32,7 +32,7 @@ from protocol.messages.kms import (
     TrustIdentity,
 )
 from protocol.messages.vcenter import KmipServer
-from protocol.messages.vcenter.kmip import (
+from protocol.messages.vcenter.providers import (
     GenerateSelfSignedClientCert,
     LoseClientKey,
     RetrieveClientCert,

@@ -14,9 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
+from chaos.fields import Seconds, Share, format_s
 from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import NOTHING, FaultEffect, Takes
-from chaos.units import Seconds, Share, format_s
 from protocol.errors import ProductError
 from protocol.messages.agent import (
     CanaryResult,

@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, status_of
-from chaos.faults.power import is_back
+from chaos.faults.nodes import is_back
 from chaos.lab import LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.points import Blow, Happening, When

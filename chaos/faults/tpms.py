@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, all_of, names, status_of
-from chaos.faults.power import NodesFault, NodesParams, restart, some_of
+from chaos.faults.nodes import NodesFault, NodesParams, restart, some_of
 from chaos.lab import Directory, LabUnderTest
-from chaos.observe.listing import all_hosts
+from chaos.observe.look import all_hosts
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend

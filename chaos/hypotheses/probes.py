@@ -1,22 +1,26 @@
-"""The probes of hypotheses. Each only observes.
-
-*Live* probes look at the lab now. The others summarize the run and belong to ``after``.
+"""What hypotheses measure, each by observation only, and their tolerances: ``">= 1"``, ``"<
+250ms"``, ``"== 100%"``, ``{ratio: ">= 1"}``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Any, ClassVar, Final
 
-from chaos.hypotheses.tolerance import Unit
+import msgspec
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
 from chaos.lab import REFUSALS
-from chaos.observe import vsan
+from chaos.observe import look as vsan
+from chaos.observe.boots import Recoveries
 from chaos.observe.guests import Guests
 from chaos.observe.look import WITHIN_S, LabLook
-from chaos.observe.recoveries import Recoveries
 from chaos.percentiles import value_at
 from chaos.workload.base import OperationCounts
 from protocol.messages.agent import NodeRunState
@@ -32,6 +36,104 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+
+
+class Unit(StrEnum):
+    """The unit of a probe's value."""
+
+    RATIO = "ratio"
+    SECONDS = "seconds"
+    COUNT = "count"
+
+
+_FORM = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|%)?")
+_SCALE = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "%": 0.01}
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """A comparison: ``holds(measured)``; ``text`` is as it was written."""
+
+    compare: str
+    limit: float
+    suffix: str
+    text: str
+    EPSILON: ClassVar[float] = 1e-9
+
+    def holds(self, value: float) -> bool:
+        """Whether a measured value is within the tolerance; false for NaN."""
+        if math.isnan(value):
+            return False
+        equal = math.isclose(value, self.limit, abs_tol=self.EPSILON)
+        match self.compare:
+            case ">=":
+                return value > self.limit or equal
+            case "<=":
+                return value < self.limit or equal
+            case "==":
+                return equal
+            case "!=":
+                return not equal
+            case ">":
+                return value > self.limit and not equal
+            case _:
+                return value < self.limit and not equal
+
+    def fits(self, unit: Unit) -> str:
+        """Empty when it fits a probe of this unit, else what is wrong."""
+        match unit:
+            case Unit.SECONDS:
+                wanted, good = "a time such as 60s", self.suffix in ("ms", "s", "m", "h")
+            case Unit.RATIO:
+                good = self.suffix in ("", "%") and self.limit <= 1
+                wanted = "a ratio between 0 and 1, or 0% and 100%"
+            case Unit.COUNT:
+                wanted, good = "a number", self.suffix == ""
+        return "" if good else f"{self.text!r}: this probe measures {unit.value}; give {wanted}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.is_instance_schema(cls)
+
+
+def read_above(value: object) -> object:
+    """``> value``: for a limit that is written without its comparison."""
+    return _parse_limit(">", value)
+
+
+def read_below(value: object) -> object:
+    """``< value``."""
+    return _parse_limit("<", value)
+
+
+def _parse_limit(compare: str, value: object) -> object:
+    if isinstance(value, Tolerance):
+        return value
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    text = f"{value}" if plain or isinstance(value, str) else ""
+    if _FORM.fullmatch(f"{compare} {text.strip()}") is None:
+        raise PydanticCustomError("no_limit", "no limit: write 3, 50% or 2s")
+    return tolerance(f"{compare} {text.strip()}")
+
+
+def tolerance(value: object) -> Tolerance:
+    """Parse a tolerance of an experiment file; ``PydanticCustomError`` when it is none."""
+    if isinstance(value, Tolerance):
+        return value
+    if isinstance(value, Mapping) and list(value) == ["ratio"]:
+        value = value["ratio"]
+    found = _FORM.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError(
+            "no_tolerance", 'no tolerance: write ">= 1", "== 0", "< 250ms" or {ratio: ">= 1"}'
+        )
+    suffix = found[3] or ""
+    return Tolerance(
+        compare=found[1],
+        limit=float(found[2]) * _SCALE.get(suffix, 1.0),
+        suffix=suffix,
+        text=str(value).strip(),
+    )
+
 
 SECURITY_VIOLATION: Final = "A security violation was detected."
 """The end of the message on the screen of a host whose TPM does not open its configuration."""
@@ -192,15 +294,15 @@ async def _dump_readable(look: LabLook, scope: Scope, sources: Sources) -> Measu
 
 
 async def _vsan_mounted(look: LabLook, scope: Scope, sources: Sources) -> Measured:
-    found = await vsan.states(look.lab)
+    found = await vsan.vsan_states(look.lab)
     if not found:
         return Measured(math.nan, "no host that answers has a disk group")
-    good = {str(host) for host, state in found.items() if vsan.mounted(state)}
+    good = {str(host) for host, state in found.items() if vsan.are_groups_mounted(state)}
     return _split(scope.hosts, good.__contains__)
 
 
 async def _vsan_readable(look: LabLook, scope: Scope, sources: Sources) -> Measured:
-    found = await vsan.read(look.lab, await vsan.states(look.lab))
+    found = await vsan.read_vsan_block(look.lab, await vsan.vsan_states(look.lab))
     return _split(list(found), found.__getitem__)
 
 

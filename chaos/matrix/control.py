@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from chaos.matrix import clock, native, vsan
+from chaos.administration import take_backup
+from chaos.matrix import clock, provider_setup, vsan
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import StagingScene, build_encrypted_vm, vm_of
 from chaos.matrix.setup import settled
 from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_gone
 from chaos.matrix.terms import Actor, Boot
-from chaos.native_backups import take_backup
 from chaos.oracle.terms import Block, TableEvent
 from protocol.crypto.provider_backup import read_backup
 from protocol.messages.host import HostPowerOnVm
@@ -122,8 +122,8 @@ async def _kdk_at_once(scene: StagingScene) -> Control:
     await scene.lab.ask(scene.vcenter, CreateNativeProvider(provider=NEW))
     scene.kdks[NEW] = read_backup((await take_backup(scene.lab, scene.vcenter, NEW)).reveal(), "")
     await scene.give(AT_ONCE_S)
-    shown = {host: await native.kdk_at(scene, host, NEW) for host in scene.hosts()}
-    lack = [host for host, found in shown.items() if found != native.PRESENT]
+    shown = {host: await provider_setup.kdk_at(scene, host, NEW) for host in scene.hosts()}
+    lack = [host for host, found in shown.items() if found != provider_setup.PRESENT]
     seen = f"lacking at {', '.join(lack)}" if lack else f"on all {len(shown)} hosts"
     what = f"the KDK of a new provider is on every host within {AT_ONCE_S:.0f} s"
     return Control(block=scene.block, what=what, held=not lack, seen=seen)
@@ -140,7 +140,7 @@ async def _marks_nobody(scene: StagingScene, looks: Looks) -> Control:
     for service in services:
         await scene.lab.power_off(service, "crash")
     if scene.native:
-        await native.take_provider(scene, host)
+        await provider_setup.take_provider(scene, host)
     await scene.lab.power_off(host, Boot.ORDERLY.way)
     await scene.give(2.0)
     await scene.lab.power_on(host)

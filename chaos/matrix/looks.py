@@ -27,7 +27,7 @@ from chaos.matrix.evidence import (
 )
 from chaos.matrix.judging.letters import of_move
 from chaos.matrix.scene import DUMP, StagingScene, Trail, event_of
-from chaos.observe.listing import all_events, all_hosts, all_vms
+from chaos.observe.look import all_events, all_hosts, all_vms
 from chaos.oracle.terms import Letter
 from protocol.errors import (
     Disconnected,
@@ -42,7 +42,7 @@ from protocol.messages.base import Reply, Request
 from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.host import GetCryptoKeyStatus, KeyStatus, QueryHost
 from protocol.messages.host import VmSummary as OwnVm
-from protocol.messages.host.dumps import DecryptDump
+from protocol.messages.host.crypto import DecryptDump
 from protocol.messages.vcenter import HostInfo, MigrateVm, VmInfo
 from protocol.terms import CryptoKeyId, KeyId, NodeName, VmName
 

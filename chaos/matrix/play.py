@@ -7,21 +7,20 @@ from typing import Final
 
 import msgspec
 
-from chaos.backups import back_up
+from chaos.administration import back_up
 from chaos.errors import ChaosError
 from chaos.lab import REFUSALS
-from chaos.matrix import clock, native, setup
+from chaos.matrix import clock, provider_setup, setup
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of
 from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
-from chaos.matrix.judging.account import Account, Witness
-from chaos.matrix.judging.given import KeyRequest, requests_on_bus
-from chaos.matrix.judging.order import wrong_order, wrongly_told
+from chaos.matrix.judging.account import Account, KeyRequest, Witness, requests_on_bus
+from chaos.matrix.judging.event_order import wrong_order, wrongly_told
 from chaos.matrix.judging.witness import witnesses
 from chaos.matrix.looks import plain
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, StagingScene, Void
 from chaos.matrix.stored import find_exposed
 from chaos.matrix.twists import TWISTS
-from chaos.observe.listing import all_events
+from chaos.observe.look import all_events
 from chaos.oracle.terms import TableEvent
 from protocol.errors import ProductError
 from protocol.events import EventTypeId
@@ -65,7 +64,7 @@ async def stage(scene: StagingScene, events: Sequence[TableEvent]) -> None:
     for kind in kinds:
         await kind.make_ready(scene)
     if scene.native:
-        await native.keep_kdks(scene)
+        await provider_setup.keep_kdks(scene)
     else:
         await back_up(scene.lab, SERVERS_OF_P, BACKUP)
     await setup.wait_until_healthy(scene, kinds)
@@ -132,7 +131,7 @@ async def _begin(scene: StagingScene, fault: StagedFault, plays: Sequence[EventP
     await lab.sleep(clock.PREPARE_S)
     for one in plays:
         await setup.take_key(scene, one)
-    await native.chill(scene)
+    await provider_setup.chill(scene)
     scene.t0 = passed + clock.FAULT_S
     await scene.until(0.0)
     scene.book.write("note", "", "t0", at=scene.t0, fault=scene.fault.value)
@@ -150,7 +149,7 @@ async def _begin(scene: StagingScene, fault: StagedFault, plays: Sequence[EventP
     await scene.until(scene.begins_at - 1.0)
     for one in plays:
         await setup.lacks_key(scene, one)
-    await native.check_cold(scene)
+    await provider_setup.check_cold(scene)
 
 
 async def _one(one: EventPlay, voids: dict[TableEvent, str]) -> None:

@@ -1,19 +1,22 @@
-"""A staging under way: who is there, and what everybody who plays needs."""
+"""A staging under way: who takes part, and what everybody who plays needs, among it the messages of
+the staging's data bus, kept as they travelled.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
+from chaos.conversation import Said, parse_said
 from chaos.draws import Draws
 from chaos.history import History
 from chaos.lab import LabUnderTest
 from chaos.matrix import clock
 from chaos.matrix.evidence import Wrapped
-from chaos.matrix.heard import Heard
-from chaos.matrix.judging.given import Audited, KeyRequest, requests_in_trail
+from chaos.matrix.judging.account import Audited, KeyRequest, requests_in_trail
 from chaos.matrix.terms import Actor, Boot, CellPlace, Variant, is_native, is_trusted
 from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
@@ -24,6 +27,7 @@ from protocol.crypto.provider_backup import BackupContent
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import CreateVm
+from protocol.subjects import parse_link
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -33,6 +37,41 @@ from protocol.terms import (
     VmConnectionState,
     VmName,
 )
+
+
+class Heard:
+    """Hears every message that the broker lets in; ``now`` is in lab seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._messages: list[tuple[float, str, bytes]] = []
+
+    def hear(self, subject: str, reply: str, payload: bytes) -> None:
+        """What a tap is told (``services.runtime.world.TapCallback``)."""
+        self._messages.append((self._now(), subject, payload))
+
+    def of(self, node: NodeName, since: float, until: float = inf) -> Iterator[Said]:
+        """What the node has sent and was sent in this time, oldest first. What it says to itself,
+        when it has connected to the broker, is no message to anybody."""
+        for at, subject, payload in self._messages:
+            if not since <= at <= until:
+                continue
+            link = parse_link(subject)
+            if link is not None and link.src != link.dst and node in (link.src, link.dst):
+                yield parse_said(at, subject, payload)
+
+    def payloads(self) -> Iterator[bytes]:
+        """Every message as it travelled, oldest first."""
+        return (payload for _, _, payload in self._messages)
+
+    def holds(self, secret: bytes) -> bool:
+        """Whether any message had these bytes in it."""
+        return any(secret in payload for _, _, payload in self._messages)
+
+    def count_sent_by(self, node: NodeName, since: float) -> int:
+        """How many messages the node has sent to others since then."""
+        return sum(1 for one in self.of(node, since) if one.src == node)
+
 
 R = TypeVar("R", bound=Reply)
 

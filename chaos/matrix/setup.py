@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.lab import REFUSALS
-from chaos.matrix import native
+from chaos.matrix import provider_setup
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, StagingScene, Void, cluster_of, vm_of
 from chaos.matrix.stored import find_unreachable, write_dump
 from chaos.matrix.terms import VmKind
-from chaos.observe.listing import all_events, all_hosts, all_vms
-from chaos.observe.look import LabLook
+from chaos.observe.look import LabLook, all_events, all_hosts, all_vms
 from chaos.oracle.terms import TableEvent
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
@@ -127,7 +126,7 @@ async def _use_elsewhere(scene: StagingScene, event: TableEvent, wanted: WantedV
     vm = vm_of(event, wanted.what)
     home, other = scene.host(event, wanted.actor), scene.host(event, wanted.used_on)
     await scene.ask_vcenter(PowerOffVm(vm=vm))
-    await native.use_key_on(scene, event, vm, other, home)
+    await provider_setup.use_key_on(scene, event, vm, other, home)
     await scene.ask_vcenter(PowerOnVm(vm=vm))
 
 
@@ -150,7 +149,7 @@ async def wait_until_healthy(scene: StagingScene, plays: Sequence[type[EventPlay
     """``wait_for_pass`` and ``check_healthy``. Where messages take real time, what a busy machine
     is late with is waited for, pass by pass; and a pass that was under way while a VM was between
     two hosts may have taken its key away only now: its hosts use it once more then."""
-    for left in reversed(range(native.USE_TRIES if scene.patience else 1)):
+    for left in reversed(range(provider_setup.USE_TRIES if scene.patience else 1)):
         await wait_for_pass(scene)
         try:
             await check_healthy(scene, plays)
@@ -175,7 +174,7 @@ async def _is_lacking(scene: StagingScene, event: TableEvent, wanted: WantedVm) 
     actors = (wanted.actor, wanted.used_on)
     users = [scene.host(event, actor) for actor in actors if actor is not None]
     lacks = [
-        await native.lacks_a_key(scene, vm_of(event, wanted.what), host)
+        await provider_setup.lacks_a_key(scene, vm_of(event, wanted.what), host)
         for host in users
         if host not in scene.left_out
     ]
@@ -225,7 +224,7 @@ async def _has_keys(
     if scene.native:
         for host in hosts:
             if host not in scene.left_out:
-                await native.check_has_kdks(scene, host)
+                await provider_setup.check_has_kdks(scene, host)
     if scene.keyed_by_use:
         used = (wanted.actor, wanted.used_on)
         hosts = tuple(scene.host(play.event, actor) for actor in used if actor is not None)
@@ -244,7 +243,7 @@ async def take_key(scene: StagingScene, play: EventPlay) -> None:
         return  # it was off while the key was made, or gets none
     keys = tuple(key for vm in _vms(scene, play) for key in scene.keys.get(vm, ()))
     if scene.native:
-        await native.take_provider(scene, host)
+        await provider_setup.take_provider(scene, host)
     await scene.lab.ask(host, RemoveKeys(keys=keys))
     play.trail.write("note", host, "keys removed", keys=[str(key) for key in keys])
 
@@ -257,7 +256,7 @@ async def lacks_key(scene: StagingScene, play: EventPlay) -> None:
     host = play.host(play.without_key)
     archived = await scene.bench.read_archived_keys(host)
     if scene.native and host not in scene.left_out:
-        await native.check_lacks_provider(scene, host)
+        await provider_setup.check_lacks_provider(scene, host)
     for vm in _vms(scene, play):
         keys = scene.keys.get(vm, ())
         found = await play.looks.keys_at(host, keys)

@@ -13,7 +13,7 @@ from chaos.matrix.scene import DUMP, SERVERS_OF_P, StagingScene, vm_of
 from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import TableEvent
 from protocol.messages.host import Esxcli, HostPowerOnVm
-from protocol.messages.host.dumps import Dump, WriteDump
+from protocol.messages.host.crypto import Dump, WriteDump
 from protocol.terms import HostCryptoState, NodeName
 
 _PERSISTENCE: Final = ("system", "security", "keypersistence")

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from chaos.backups import back_up
+from chaos.administration import back_up
 from chaos.faults.links import LinkCutFault
 from chaos.lab import REFUSALS
-from chaos.matrix import clock, native, setup
+from chaos.matrix import clock, provider_setup, setup
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import DrivenFault
-from chaos.matrix.faults.f0_none import NothingWrong
-from chaos.matrix.faults.f1_key_servers import KeyServersAway
-from chaos.matrix.faults.f2_vcenter import VcenterAway
-from chaos.matrix.faults.f4_outside import OutsideAway
-from chaos.matrix.faults.f8_key import KeyDestroyed
+from chaos.matrix.faults.key_loss import KeyDestroyed
+from chaos.matrix.faults.outages import KeyServersAway, NothingWrong, OutsideAway, VcenterAway
 from chaos.matrix.scene import (
     BACKUP,
     SERVERS_OF_P,
@@ -30,7 +27,7 @@ from chaos.matrix.scene import (
 )
 from chaos.matrix.setup import running_hosts
 from chaos.matrix.terms import Actor, VmKind
-from chaos.observe.listing import all_hosts, all_vms
+from chaos.observe.look import all_hosts, all_vms
 from chaos.oracle.terms import TableEvent, TableFault
 from protocol.messages.host import QueryHost, SaveConfiguration
 from protocol.messages.vcenter import AddDisk, PowerOffVm, PowerOnVm, RemoveDisk
@@ -283,7 +280,7 @@ async def _takes_part(scene: StagingScene, host: NodeName) -> str:
         return f"without the TPM that {P} requires it is {view.crypto_state.value}"
     if locked := [one.vm for one in view.vms if one.crypto is VmCryptoState.LOCKED]:
         return f"it has locked {', '.join(locked)}"
-    if (has := await native.kdk_at(scene, host, P)) != native.ABSENT:
+    if (has := await provider_setup.kdk_at(scene, host, P)) != provider_setup.ABSENT:
         return f"the key derivation key of {P}: {has}"
     if P in await scene.bench.read_archived_kdks(host):
         return f"the key derivation key of {P} is in its archive"

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from chaos.administration import take_backup
 from chaos.faults.links import Direction, LinkCutFault, LinkDelayFault
-from chaos.faults.power import SitePowerLoss
-from chaos.matrix import clock, trust
+from chaos.faults.nodes import SitePowerLoss
+from chaos.matrix import clock, provider_setup
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import DrivenFault
-from chaos.matrix.faults.f0_none import NothingWrong
-from chaos.matrix.faults.f1_key_servers import KeyServersAway
+from chaos.matrix.faults.outages import KeyServersAway, NothingWrong
 from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
 from chaos.matrix.terms import Actor
@@ -38,8 +38,7 @@ from chaos.matrix.twist import (
     Twist,
 )
 from chaos.matrix.vsan import kms_connection
-from chaos.native_backups import take_backup
-from chaos.observe.listing import all_events, all_providers
+from chaos.observe.look import all_events, all_providers
 from chaos.oracle.terms import TableEvent
 from protocol.events import EventTypeId
 from protocol.messages.host import Esxcli
@@ -246,8 +245,8 @@ class NoKeyProviderService(Twist):
     async def find_deviation(self, scene: StagingScene) -> str:
         """The host that has booted is attested, for vCenter too."""
         host = scene.host(TableEvent.E4, Actor.B)
-        found = await trust.find_trusted_host(scene, host)
-        status = None if found is None else trust.status_of(found.reports)
+        found = await provider_setup.find_trusted_host(scene, host)
+        status = None if found is None else provider_setup.status_of(found.reports)
         return "" if status is Status.ATTESTED else f"{host} shows as {status}"
 
 
@@ -256,7 +255,7 @@ class NoAttestationService(Twist):
 
     async def prepare(self, scene: StagingScene) -> str:
         for host in scene.hosts():
-            if (status := await trust.attest(scene, host)) is not Status.ATTESTED:
+            if (status := await provider_setup.attest(scene, host)) is not Status.ATTESTED:
                 return f"{host} is {status.value}"
         return ""
 

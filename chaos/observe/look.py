@@ -1,32 +1,176 @@
-"""One look at a lab, by requests to local consoles only.
+"""What is seen of a lab at one moment, by questions at local consoles only.
 
-A ``LabLook`` sends each request once, however many probes read the answer. Nodes that do not answer
-are absent; nothing is guessed.
+Long lists of vCenter are read page by page; each answer says whether more is to come.
+``vcenter_of`` finds the vCenter of a host, a VM or a cluster. Of encrypted vSAN the hosts' disk
+groups are seen, and what lies on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from chaos.lab import REFUSALS, LabUnderTest
-from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
+from protocol.errors import GuestFault, NotFound
 from protocol.messages.agent import NodeStatus
+from protocol.messages.base import Reply, Request
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
+from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, VsanObjectAnswer, VsanState
 from protocol.messages.vcenter import (
+    ClusterInfo,
     CryptoKeyStatus,
     HostInfo,
+    ListClusters,
+    ListEvents,
+    ListHosts,
+    ListKeys,
+    ListKmsClusters,
+    ListTasks,
+    ListVms,
     ProviderInfo,
+    QueryCryptoKeyStatus,
+    TaskInfo,
     VcEvent,
     VmInfo,
 )
 from protocol.pages import pages
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, PowerState, Role, VmName
+from protocol.vsan import ComponentKind
+
+INVENTED: Final = "invented-"
+"""The names of VMs that a host lists and that do not exist (``host.hostile``) begin with this."""
+OWN: Final = "own-"
+"""The names of VMs that an operation has for itself (``vm.live``) begin with this: looks at a lab
+do not write them down."""
+R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
+
+
+class NodeAsker(Protocol):
+    """Sends a request to a node and returns its reply."""
+
+    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = ...) -> R:
+        """The reply of ``node``, within that many lab seconds."""
+        ...
+
+
+async def _fetch_all(
+    lab: NodeAsker,
+    vcenter: NodeName,
+    message: Callable[[T | None], Request[R]],
+    items: Callable[[R], Sequence[T]],
+    within_s: float = 30.0,
+) -> tuple[T, ...]:
+    """All pages of a list. ``message`` asks for what comes after an item (None: for the first
+    page), and ``items`` are those of an answer."""
+    found: list[T] = []
+    while True:
+        answer: Any = await lab.ask(
+            vcenter, message(found[-1] if found else None), within_s=within_s
+        )
+        found += items(answer)
+        if not answer.more:
+            return tuple(found)
+
+
+async def all_hosts(
+    lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
+) -> tuple[HostInfo, ...]:
+    """Every host of vCenter, by name; ``within_s`` lab seconds for each page."""
+
+    def after(last: HostInfo | None) -> ListHosts:
+        return ListHosts(after=last.host) if last else ListHosts()
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.hosts, within_s)
+
+
+async def all_vms(
+    lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
+) -> tuple[VmInfo, ...]:
+    """Every VM of vCenter, by name; ``within_s`` lab seconds for each page."""
+
+    def after(last: VmInfo | None) -> ListVms:
+        return ListVms(after=last.vm) if last else ListVms()
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.vms, within_s)
+
+
+async def all_providers(
+    lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
+) -> tuple[ProviderInfo, ...]:
+    """Every key provider of vCenter, by name; ``within_s`` lab seconds for each page."""
+
+    def after(last: ProviderInfo | None) -> ListKmsClusters:
+        return ListKmsClusters(after=last.provider) if last else ListKmsClusters()
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.providers, within_s)
+
+
+async def all_clusters(lab: NodeAsker, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
+    """Every cluster of vCenter, by name."""
+
+    def after(last: ClusterInfo | None) -> ListClusters:
+        return ListClusters(after=last.cluster) if last else ListClusters()
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.clusters)
+
+
+async def all_tasks(lab: NodeAsker, vcenter: NodeName) -> tuple[TaskInfo, ...]:
+    """Every task that vCenter keeps, in the order in which they began."""
+
+    def after(last: TaskInfo | None) -> ListTasks:
+        return ListTasks(after=last.number if last else 0)
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.tasks)
+
+
+async def all_known_keys(lab: NodeAsker, vcenter: NodeName) -> tuple[CryptoKeyId, ...]:
+    """Every key id of vCenter, by provider and id."""
+
+    def after(last: CryptoKeyId | None) -> ListKeys:
+        return ListKeys(after=last)
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.keys)
+
+
+async def all_events(
+    lab: NodeAsker,
+    vcenter: NodeName,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    within_s: float = 30.0,
+) -> tuple[VcEvent, ...]:
+    """Events above the sequence ``after``, oldest first, at most ``limit`` (None: all)."""
+    found: list[VcEvent] = []
+    while limit is None or len(found) < limit:
+        wanted = 1000 if limit is None else limit - len(found)
+        message = ListEvents(after=found[-1].sequence if found else after, limit=wanted)
+        page = await lab.ask(vcenter, message, within_s=within_s)
+        found += page.events
+        if not page.more:
+            break
+    return tuple(found)
+
+
+async def all_key_status(
+    lab: NodeAsker,
+    vcenter: NodeName,
+    keys: tuple[CryptoKeyId, ...] = (),
+    *,
+    within_s: float = 60.0,
+) -> tuple[CryptoKeyStatus, ...]:
+    """The status of these keys, which must fit into one message, or of all of vCenter's keys."""
+
+    def after(last: CryptoKeyStatus | None) -> QueryCryptoKeyStatus:
+        return QueryCryptoKeyStatus(keys=keys, after=last.key if last else None)
+
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.keys, within_s)
+
 
 WITHIN_S = 10.0
-T = TypeVar("T")
 
 
 def nodes_of(lab: LabUnderTest, role: Role) -> tuple[NodeName, ...]:
@@ -141,3 +285,64 @@ def is_there(status: CryptoKeyStatus) -> bool:
     """Whether the key server has the key. A key before its first use is not active, but not
     lost."""
     return status.available or status.reason is KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+
+
+async def vcenter_of(lab: LabUnderTest, subject: str = "", *, within_s: float = 30.0) -> NodeName:
+    """The vCenter that has the host, VM or cluster ``subject``; each is queried if there are
+    several. The lab's first vCenter for any other subject. ``NotFound`` when none has it."""
+    vcenters = nodes_of(lab, Role.VCENTER)
+    if not vcenters:
+        raise NotFound("the lab has no vCenter")
+    if len(vcenters) == 1 or not subject:
+        return vcenters[0]
+    for entry in lab.directory().nodes:
+        if subject in (entry.node, entry.cluster) and entry.vcenter is not None:
+            return entry.vcenter
+    for vcenter in leaders(lab):
+        try:
+            listed = await all_vms(lab, vcenter, within_s=within_s)
+        except REFUSALS:
+            continue
+        if any(vm.vm == subject for vm in listed):
+            return vcenter
+    return vcenters[0]
+
+
+def leaders(lab: LabUnderTest) -> tuple[NodeName, ...]:
+    """The vCenters that have hosts, in order of the lab's directory."""
+    found = {entry.vcenter for entry in lab.directory().nodes}
+    return tuple(vcenter for vcenter in nodes_of(lab, Role.VCENTER) if vcenter in found)
+
+
+VSAN_NONCE, VSAN_BLOCK = b"keystead vsan probe", 0
+
+
+async def vsan_states(lab: LabUnderTest) -> dict[NodeName, VsanState]:
+    """The vSAN of each host that answers and has a disk group."""
+    hosts = nodes_of(lab, Role.ESXI)
+    answers = await lab.ask_each(hosts, QueryVsan(), within_s=WITHIN_S)
+    return {h: s for h, s in answers.items() if isinstance(s, VsanState) and s.groups}
+
+
+def are_groups_mounted(state: VsanState) -> bool:
+    """Whether every disk group of the host is mounted."""
+    return all(group.mounted for group in state.groups)
+
+
+async def read_vsan_block(lab: LabUnderTest, found: dict[NodeName, VsanState]) -> dict[str, bool]:
+    """For each object on these hosts: whether a replica of it can be read from the disk now and no
+    other one contradicts it. A host reads only what is as it was written (VSAN-04)."""
+    places: dict[str, list[NodeName]] = {}
+    for host, state in found.items():
+        for group in state.groups:
+            for part in group.components:
+                if part.kind is ComponentKind.REPLICA and host not in places.get(part.object, ()):
+                    places.setdefault(part.object, []).append(host)
+    right = {}
+    for name, hosts in sorted(places.items()):
+        message = ReadVsanObject(object=name, nonce=VSAN_NONCE, blocks=(VSAN_BLOCK,))
+        answers = await lab.ask_each(hosts, message, within_s=WITHIN_S)
+        digests = {a.digest for a in answers.values() if isinstance(a, VsanObjectAnswer)}
+        damaged = any(isinstance(a, GuestFault) for a in answers.values())
+        right[name] = len(digests) == 1 and not damaged
+    return right

@@ -26,16 +26,12 @@ from chaos.hypotheses.probes import PROBES, Sources
 from chaos.keeper import Keeping
 from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
+from chaos.observe.key_values import Opened
 from chaos.observe.look import LabLook, nodes_of
-from chaos.observe.remains import Opened
-from chaos.playing.coming import Coming, LoadControl, no_load_control
-from chaos.playing.cues import Cues
-from chaos.playing.forks import Later, forked_faults
-from chaos.playing.intervals import Intervals
-from chaos.playing.measure import Hypotheses
-from chaos.playing.outcome import BEGUN, judge_load
+from chaos.playing.load import BEGUN, Coming, LoadControl, judge_load, no_load_control
+from chaos.playing.measure import Hypotheses, RunWatch
 from chaos.playing.requirements import unmet
-from chaos.playing.watch import RunWatch
+from chaos.playing.schedule import Cues, Intervals, Later, forked_faults
 from chaos.points import Strikes
 from chaos.progress import PhaseProgress, Progress, quiet
 from chaos.verdict import REQUIRES, WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of

@@ -17,10 +17,9 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from chaos.report.axis import moment, span
-from chaos.report.shapes import Picture
+from chaos.report.shapes import Picture, moment, span
 from chaos.report.timeline import SIGNS
-from protocol.printable import one_line, printable
+from protocol.names import one_line, printable
 
 MOST_DATA: Final = 700
 """Letters of a record's data that a page shows: faults and looks of a large lab name all hosts."""

@@ -9,21 +9,17 @@ from typing import Any, Final
 
 from chaos.checks.result import CheckOutcome
 from chaos.history import Record
-from chaos.report.availability import MOST_ROWS, availability
-from chaos.report.axis import moment
-from chaos.report.bands import Band, bands
-from chaos.report.compare import compare_runs
-from chaos.report.differences import tell_differences
+from chaos.report.availability import MOST_ROWS, availability, headline
+from chaos.report.compare import compare_runs, tell_differences
 from chaos.report.filling import fill_template
-from chaos.report.headline import headline
 from chaos.report.latency import figures, samples
 from chaos.report.outcomes import ReportedOutcome, outcomes, select_judged, select_unexercised
-from chaos.report.phases import RunPhases, phases
-from chaos.report.plots import hypotheses_plot, latency_plot
+from chaos.report.phases import Band, RunPhases, bands, phases
+from chaos.report.plots import hypotheses_plot, latency_plot, looks_of, work_of, work_plots
+from chaos.report.shapes import moment
 from chaos.report.story import Story, schedule_digest
 from chaos.report.timeline import timeline
 from chaos.report.topology import topology
-from chaos.report.work import looks_of, work_of, work_plots
 
 MOST_RECORDS: Final = 4000
 """Of a longer history those are in the page that tell of faults, states and violations, then the

@@ -1,8 +1,10 @@
 """What a picture is made of: shapes with places in pixels, looks (a class of the style sheet) and
-tips. Templates draw them; nothing here knows of SVG."""
+text; and the axis, which turns seconds of a run into pixels with round moments beside them.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -104,3 +106,66 @@ def shorten(text: str, width: float) -> str:
     if len(text) <= room:
         return text
     return text[: room - 1] + "…" if room >= 4 else ""
+
+
+_STEPS: Final = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    21600,
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """``seconds`` (more than 0) over the pixels from ``left`` to ``right``."""
+
+    seconds: float
+    left: float
+    right: float
+
+    def x(self, t: float) -> float:
+        """Where a moment is drawn; what lies outside is drawn at the edge."""
+        part = min(max(t, 0.0), self.seconds) / self.seconds
+        return round(self.left + part * (self.right - self.left), 2)
+
+    def ticks(self, most: int = 12) -> tuple[tuple[float, str], ...]:
+        """At most so many round moments and their names, from 0 on."""
+        step = next((s for s in _STEPS if self.seconds / s <= most - 1), 0.0)
+        if not step:
+            step = 86400.0 * math.ceil(self.seconds / 86400.0 / (most - 1))
+        count = math.floor(self.seconds / step + 1e-9)
+        return tuple((n * step, moment(n * step)) for n in range(count + 1))
+
+
+def moment(t: float) -> str:
+    """A moment of a run for people: ``0.4 s``, ``35 s``, ``2:05``, ``1:00:00``."""
+    if t < 60 and t != int(t):
+        return f"{t:.3g} s"
+    minutes, seconds = divmod(int(t), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{minutes}:{seconds:02d}" if minutes else f"{seconds} s"
+
+
+def span(seconds: float) -> str:
+    """How long something took: three digits and a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds:.0f} s"
+    return f"{seconds * 1e6:.3g} µs"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chaos.lab import NodeEntry
-from chaos.report.bands import Band, bands
+from chaos.report.phases import Band, bands
 from chaos.report.shapes import Picture, Rect, ShapeLine, Text, shorten
 from chaos.report.story import Story
 from protocol.terms import Role

@@ -2,8 +2,9 @@
 
 An operation ends ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
 
-- ``base``       what an operation is, and what it acts with
-- ``power``, ``moves``, ``keys``, ``hosts``, ``guests``, ``lives``, ``consoles``: of each subject
+- ``base``                 what an operation is, and what it acts with
+- ``lives``, ``consoles``  : of each subject
+- ``operations``           the operations of the workload
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from chaos.history import History
-from chaos.workload import consoles, guests, hosts, keys, lives, moves, power
+from chaos.workload import consoles, lives, operations
 from chaos.workload.base import (
     ARRIVALS_LIMIT,
     WITHIN_S,
@@ -44,11 +45,11 @@ __all__ = [
 OPERATIONS: Final[dict[str, WorkloadOperation]] = {
     operation.name: operation
     for operation in (
-        *power.OPERATIONS,
-        *moves.OPERATIONS,
-        *keys.OPERATIONS,
-        *hosts.OPERATIONS,
-        *guests.OPERATIONS,
+        *operations.POWER_OPERATIONS,
+        *operations.MOVE_OPERATIONS,
+        *operations.KEY_OPERATIONS,
+        *operations.HOST_OPERATIONS,
+        *operations.GUEST_OPERATIONS,
         *lives.OPERATIONS,
         *consoles.OPERATIONS,
     )

@@ -15,9 +15,8 @@ import msgspec
 from chaos.draws import Draws
 from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
-from chaos.observe.look import LabLook
-from chaos.observe.remains import Remains
-from chaos.observe.vcenters import vcenter_of
+from chaos.observe.key_values import Remains
+from chaos.observe.look import LabLook, vcenter_of
 from protocol.errors import NotFound
 from protocol.terms import ClusterName, NodeName, VmName
 

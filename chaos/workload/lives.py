@@ -14,10 +14,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from chaos.draws import Draws
-from chaos.observe.listing import OWN, all_events
-from chaos.observe.look import LabLook
+from chaos.observe.look import OWN, LabLook, all_events
 from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
-from chaos.workload.moves import other_hosts
+from chaos.workload.operations import other_hosts
 from protocol.errors import (
     AlreadyExists,
     InvalidPowerState,

@@ -1,8 +1,8 @@
 """Datastores in a folder that machines share ([decision 74](docs/decisions)).
 
-- ``trial``           what a datastore needs of a folder, tried by doing
-- ``second_process``  the program that tries a lock which its starter holds
-- ``place``           one such folder as a machine sees it: whose it is, the machine's sign in it
-- ``guest``           a machine's places, as the supervisor asks for them
-- ``meeting``         the supervisor's part: whether the folders of all machines are one
+- ``shared_datastore``  a shared datastore as one machine sees it, below the folder that is mounted
+  there, and what it needs of that folder, tried by doing it there
+- ``second_process``    the program that tries a lock which its starter holds
+- ``machines``          the shared datastores of machines, here or over the control plane, and
+  whether the folders that machines have for one datastore are one folder with working locks
 """

@@ -6,13 +6,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from services.runtime.real import locks
+from services.runtime.real import files
 
 
 def _main(file: str) -> int:
     try:
-        locks.take_lock(Path(file))
-    except locks.Locked:
+        files.take_lock(Path(file))
+    except files.Locked:
         return 10
     except OSError:
         return 12

@@ -1,32 +1,141 @@
-"""The data bus of a lab, on servers of its own: one, or a cluster of several on this machine."""
+"""The data bus of a lab on servers of its own: one, or a cluster of several on this machine, and
+which nodes send more than they may (decision 93). ``bus_of`` chooses between these and the
+servers of somebody else.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from lab.brokers.configuration import BrokerKind, Routes
 from lab.brokers.data_bus import DataBus, Statuses
-from lab.brokers.floods import (
-    HOST,
-    KEPT_OFF_S,
-    LOOK_EVERY_S,
-    OTHER,
-    Amount,
-    Counts,
-    FloodMeter,
-    describe_flood,
-)
+from lab.brokers.foreign_servers import ForeignServers, ensure_keys
 from lab.brokers.identities import Identities
+from lab.brokers.monitoring import Connection
 from lab.brokers.server import Broker
 from lab.schema.errors import KeysteadError
-from protocol.terms import NodeName
+from lab.topology.plan import Topology
+from protocol.terms import NodeName, Role
 from services.runtime.each import for_each
+
+LOOK_EVERY_S: Final = 0.2
+"""Real seconds between two looks."""
+
+BURST_S: Final = 2.0
+"""So many seconds of its rate a node may send at once."""
+
+KEPT_OFF_S: Final = 60.0
+"""Real seconds for which a node that flooded stays off the bus."""
+
+
+class Amount(NamedTuple):
+    """Messages and bytes, or so many of them a second."""
+
+    messages: float = 0.0
+    octets: float = 0.0
+
+    def plus(self, other: Amount, times: float = 1.0) -> Amount:
+        return Amount(self.messages + other.messages * times, self.octets + other.octets * times)
+
+
+HOST: Final = Amount(5_000, 16 << 20)
+"""What a host may send in a second."""
+
+OTHER: Final = Amount(20_000, 64 << 20)
+"""What any other node may send in a second: vCenter, a key server or a service speaks with all
+hosts, and answers whoever floods it."""
+
+
+class Flood(NamedTuple):
+    """Who floods, and the rate since the last look."""
+
+    nkey: str
+    rate: Amount
+
+
+NOTHING: Final = Amount()
+
+
+@dataclass
+class _Level:
+    filled: Amount = NOTHING
+
+    def add(self, sent: Amount, rate: Amount, seconds: float) -> float:
+        """How full it is, 1: to the brim. It leaks for ``seconds`` before ``sent`` goes in."""
+        left = self.filled.plus(rate, -seconds)
+        self.filled = Amount(max(left.messages, 0.0), max(left.octets, 0.0)).plus(sent)
+        of_messages = self.filled.messages / rate.messages
+        return max(of_messages, self.filled.octets / rate.octets) / BURST_S
+
+
+Counts = tuple[str, Iterable[Connection]]
+"""What a server has counted: its id, which each start makes anew, and its connections."""
+
+
+class FloodMeter:
+    """The buckets of all nodes over all servers of a bus."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+        self._counted: dict[int, tuple[str, dict[int, Connection]]] = {}
+        self._levels: dict[str, _Level] = {}
+
+    def look(
+        self, now: float, told: Mapping[int, Counts], limits: Mapping[str, Amount]
+    ) -> Flood | None:
+        """Who floods the bus at ``now`` (seconds). ``told``: by number of the server, of all that
+        are up; ``limits``: what may be sent in a second, by nkey.
+
+        Nothing follows from the first look: nobody knows since when the servers have counted. Of
+        several that run over it is the one that is the furthest above its limit, and all buckets
+        are emptied: others may only have answered it.
+        """
+        sent: dict[str, Amount] = {}
+        for number, (server, connections) in told.items():
+            known, before = self._counted.get(number, ("", {}))
+            seen = {one.cid: one for one in connections}
+            for cid, one in seen.items():
+                old = before.get(cid) if known == server else None
+                news = Amount(one.in_msgs, one.in_bytes)
+                if old is not None:
+                    news = news.plus(Amount(old.in_msgs, old.in_bytes), -1)
+                sent[one.authorized_user] = sent.get(one.authorized_user, NOTHING).plus(news)
+            self._counted[number] = (server, seen)
+        at, self._at = self._at, now
+        if at is None:
+            return None
+        worst, most = None, 1.0
+        for nkey in self._levels.keys() | sent.keys():
+            if (rate := limits.get(nkey)) is None:
+                self._levels.pop(nkey, None)
+                continue
+            level = self._levels.setdefault(nkey, _Level())
+            news = sent.get(nkey, NOTHING)
+            if (share := level.add(news, rate, now - at)) > most:
+                worst, most = Flood(nkey, NOTHING.plus(news, 1 / max(now - at, 1e-3))), share
+        if worst is not None:
+            self._levels.clear()
+        return worst
+
+
+def describe_flood(node: NodeName, rate: Amount, limit: Amount) -> str:
+    """Why a node is kept off, as a sentence without its end."""
+    return (
+        f"{node} is kept off the bus for {KEPT_OFF_S:g} s: it sent {_amount(rate)} a second, and "
+        f"may send {_amount(limit)}"
+    )
+
+
+def _amount(amount: Amount) -> str:
+    return f"{amount.messages:,.0f} messages of {amount.octets / (1 << 20):,.1f} MiB"
+
 
 _ROUTES_LIMIT_S: Final = 10.0  # real seconds; the usual is 0.1
 _LOOK_EVERY_S: Final = 0.01
@@ -239,3 +348,20 @@ class BusServers(DataBus):
             nkey: OTHER if node in self._others_than_hosts else HOST
             for nkey, node in self._nodes.items()
         }
+
+
+def bus_of(
+    folder: Path, topology: Topology, notice: Callable[[str], None]
+) -> tuple[Identities, DataBus]:
+    """The identities of the lab in ``folder``, made where they are missing, and its data bus;
+    ``notice`` hears of what it goes on with."""
+    nodes = [spec.node for spec in topology.nodes]
+    if not topology.bus.urls:
+        identities = Identities.create(folder, nodes)
+        others = {spec.node for spec in topology.nodes if spec.role is not Role.ESXI}
+        servers = topology.bus.servers
+        return identities, BusServers(folder, identities, servers, others=others, notice=notice)
+    kept = ensure_keys(topology.name, nodes)
+    identities = Identities.create(folder)
+    identities.adopt(kept, nodes)
+    return identities, ForeignServers(topology, identities, kept, notice)

@@ -1,18 +1,5 @@
-"""Configuration of the two brokers, as text: who may publish and subscribe what. No I/O.
-
-Data broker: a node publishes under its own name only (``l.<me>.>``, ``e.<me>.>``) and hears
-only what is addressed to it (``l.*.<me>.>``); the tap hears all and says nothing.
-
-Control broker (never faulted)::
-
-    ctl.supervisor.<sender>.<Message>       to the supervisor; only the CLI may
-    ctl.agent.<agent>.<sender>.<Message>    to an agent; only the supervisor may
-    ctl.inbox.<requester>.<responder>.<client>.<token>
-                                            replies; an agent replies to the supervisor only
-    ctl.event.<sender>.<Event>              events; the supervisor and the CLI listen
-    ctl.probe.<me>.<token>                  a connection's message to itself
-
-The sender stands in the subject, and the broker lets nobody use another's name there.
+"""Configuration of the two brokers, as text: who may publish and subscribe what; and what an agent
+process is given when it starts. No I/O.
 """
 
 from __future__ import annotations
@@ -21,10 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import msgspec
+
 from lab.brokers.identities import CLI, SUPERVISOR, TAP
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT
 from protocol.subjects import own_subscription
 from protocol.terms import NodeName
+from services.runtime.real.broker_tls import BrokerTls, ForeignServersTls, LabTls
 
 CONTROL_SIZE_LIMIT = 4 * 1024 * 1024  # bytes of one message on the control broker
 SYSTEM_INBOX = "keystead.system"  # answers of a server to its system account come below it
@@ -211,3 +201,33 @@ def _list(subjects: tuple[str, ...]) -> str:
         return '{ deny: [ ">" ] }'
     quoted = ", ".join(f'"{subject}"' for subject in subjects)
     return f"{{ allow: [ {quoted} ] }}"
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor tells an agent process; ``patch`` names a module that is imported
+    before any node is built (planted bugs of tests), ``ledger`` the collector that is told each key
+    (``lab.scan``); both are empty in normal use. On another machine than the supervisor's
+    ``authority`` is the file of the lab's certificate authority, and ``offset`` that of the offset
+    to the clock that ``epoch`` is of (``SharedOffset``). ``theirs``: the data bus is on servers of
+    somebody else, which are reached from everywhere alike, and by ``tls`` where they take it."""
+
+    name: str
+    folder: str
+    control_url: str
+    data_url: str
+    epoch: float
+    wall: float
+    pace: float
+    seed: int
+    patch: str = ""
+    ledger: str = ""
+    theirs: bool = False
+    tls: ForeignServersTls | None = None
+    authority: str = ""
+    offset: str = ""
+
+    def way_to(self, broker: BrokerKind) -> BrokerTls | None:
+        """How that broker is reached; None for one without TLS."""
+        if broker is BrokerKind.DATA and self.theirs:
+            return self.tls
+        return LabTls(self.authority, broker.value) if self.authority else None

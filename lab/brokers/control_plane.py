@@ -24,11 +24,15 @@ from protocol.errors import Internal, Malformed, NotAvailable, NotSent, ProductE
 from protocol.messages.base import Event, Reply, Request, reply_type
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
+from services.runtime.multiplexer import (
+    Envelopes,
+    PendingCalls,
+    PendingRequest,
+    RequestServing,
+    Unsealed,
+)
 from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
-from services.runtime.rpc.envelopes import Envelopes, Unsealed
-from services.runtime.rpc.pending import PendingCalls
-from services.runtime.rpc.serving import PendingRequest, RequestServing
 
 R = TypeVar("R", bound=Reply)
 

@@ -1,15 +1,21 @@
-"""What carries the messages of a lab, whoever runs its servers: what a lab asks of it."""
+"""What carries the messages of a lab, whoever runs its servers: what a lab requests of it, and the
+connection of a recorder.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
+from lab.brokers.identities import TAP, Identities
 from lab.brokers.server import Broker
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
-from services.runtime.real.broker_tls import ForeignServersTls
+from services.runtime.real.broker_tls import BrokerTls, ForeignServersTls
+from services.runtime.real.bus import TapWire
+from services.runtime.world import TapCallback
 
 Statuses = Callable[[], Awaitable[Mapping[NodeName, NodeStatus]]]
 """Asks all nodes of a lab how they are."""
@@ -96,3 +102,16 @@ class DataBus(Protocol):
     async def routed(self, one: int, other: int) -> bool:
         """Whether a route leads from one server to the other, by the word of either; or one of the
         two is down."""
+
+
+@asynccontextmanager
+async def open_tap(
+    url: str, identities: Identities, hear: TapCallback, secured: BrokerTls | None
+) -> AsyncIterator[Callable[[], int]]:
+    """See ``LabCore.tapped``; ``NotSent`` when the broker does not answer."""
+    wire = TapWire(url, identities.control(TAP).seed, hear, secured=secured)
+    await wire.open()
+    try:
+        yield lambda: wire.gaps
+    finally:
+        await wire.close()

@@ -25,7 +25,7 @@ import msgspec
 import nkeys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from lab.brokers.kept import SecretFile, control_folder
+from lab.brokers.files import SecretFile, control_folder
 from lab.schema.errors import KeysteadError
 from protocol.crypto.seal import Keyring
 from protocol.errors import InvalidName

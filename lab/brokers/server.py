@@ -34,9 +34,9 @@ from lab.brokers.configuration import (
     system_user,
     tap_user,
 )
+from lab.brokers.files import BrokerEndpoint, broker_folder, endpoint_file
 from lab.brokers.identities import SUPERVISOR, TAP, Identities
-from lab.brokers.kept import BrokerEndpoint, broker_folder, endpoint_file
-from lab.brokers.looks import Connection, SystemAccount, server_name
+from lab.brokers.monitoring import Connection, SystemAccount, server_name
 from lab.brokers.program import find_server
 from lab.schema.errors import KeysteadError
 from protocol.terms import NodeName

@@ -16,12 +16,10 @@ from contextlib import suppress
 
 import msgspec
 
-from chaos.native_backups import take_backup
-from chaos.observe.listing import all_hosts, all_vms
+from chaos.administration import take_backup
+from chaos.observe.look import all_hosts, all_vms
 from lab.building.course import Course, Report
-from lab.building.kmip_trust import trust_each_other
-from lab.building.trust import operators_key, set_up
-from lab.building.trusted_arrivals import TrustedArrivals
+from lab.building.trust import TrustedArrivals, operators_key, set_up, trust_each_other
 from lab.core import BOOT_LIMIT_S, LabCore
 from lab.schema.errors import KeysteadError
 from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan, VsanPlan

@@ -1,28 +1,29 @@
-"""A Trust Authority made ready: the thirteen steps of an administrator, in their order.
-
-1 TrustedAdmins at both vCenters   2 Trust Authority state   3 to 5 exports of principal,
-endorsement keys or CA certificates, base images   6 to 8 their imports   9 the trusted provider
-10 its key servers reviewed and trusted   11 services information   12 its import, Trusted state of
-clusters   13 the provider at the workload vCenter
-
-Each can be repeated: what is there already stays.
+"""Trust made ready: KMIP servers and their clients come to trust each other (STD-03, STD-04,
+STD-06), a Trust Authority by the thirteen steps of an administrator in their order, and hosts of
+trusted clusters that come later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
+from chaos import administration
 from lab.building.course import Report
-from lab.building.kmip_trust import trust_nodes
 from lab.core import LabCore
+from lab.schema.errors import KeysteadError
 from lab.topology.plan import ProviderPlan, TrustPlan
+from protocol import scopes
 from protocol.authorization import ADMINISTRATOR
-from protocol.errors import AlreadyExists
+from protocol.crypto.certificates import key_digest
+from protocol.errors import AlreadyExists, NotConnected, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
-from protocol.messages.kms import CreateKey
+from protocol.messages.host.vsan import GenerateVsanClientCert
+from protocol.messages.keyprovider import GenerateServiceClientCert
+from protocol.messages.kms import CreateKey, QueryIdentities, TrustIdentity
 from protocol.messages.vcenter import (
     CreateTrustedKeyProvider,
     EnableTrustAuthority,
@@ -30,20 +31,113 @@ from protocol.messages.vcenter import (
     ExportServicesInformation,
     ImportServicesInformation,
     ImportToTrustAuthority,
+    QueryTrustedClusters,
     RegisterKmsCluster,
+    RemediateTrustedCluster,
     SetDefaultKmsCluster,
     SetTpmSettings,
     SetTrustedAdmin,
     SetTrustedState,
+    TrustedHost,
     TrustKeyServers,
 )
-from protocol.terms import ClusterName, KeyId, ManagementType, NodeName
+from protocol.terms import (
+    ClusterName,
+    KeyId,
+    ManagementType,
+    NodeName,
+    ProviderHealth,
+    ProviderId,
+    Role,
+)
 from protocol.trust import (
     BaseImage,
     TpmCaCertificate,
     TpmSettings,
     TrustedEndorsementKey,
 )
+from services.runtime.each import try_each
+
+
+def list_kmip_servers(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName, ...]:
+    """Those of these key servers that the lab's file has asked so."""
+    return tuple(node for node in nodes if lab.spec(node).config.get("transport") == "kmip")
+
+
+async def trust_each_other(
+    lab: LabCore, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName],
+    names: Mapping[NodeName, str] | None = None,
+) -> None:  # fmt: skip
+    """Each server is told at its console to take vCenter's certificate, and that of each of its
+    hosts with vSAN, which ask by themselves; vCenter is told to take what each of them shows.
+    Repeating it changes nothing."""
+    servers = tuple(servers)
+    await administration.trust_each_other(lab, vcenter, provider, servers, names=names)
+    await trust_nodes(lab, vsan_hosts(lab, vcenter), servers)
+
+
+def vsan_hosts(lab: LabCore, vcenter: NodeName) -> tuple[NodeName, ...]:
+    """The hosts of that vCenter whose clusters have a vSAN."""
+    return tuple(
+        host
+        for host in lab.hosts()
+        if "vsan" in lab.spec(host).config and lab.vcenter_of(host) == vcenter
+    )
+
+
+class NodeCertificate(NamedTuple):
+    """What a node shows key servers, and the role and scope there that it is for; no scope: that of
+    all who say nothing of it."""
+
+    certificate: bytes
+    role: str
+    scope: str = ""
+
+
+async def fetch_certificate(
+    lab: LabCore, node: NodeName, *, renew: bool = False
+) -> NodeCertificate:
+    """Of a node that asks by itself; it makes a certificate when it has none, or if ``renew``.
+
+    KS-USE-002 for a node of another kind.
+    """
+    match lab.spec(node).role:
+        case Role.ESXI:
+            host = await lab.ask(node, GenerateVsanClientCert(renew=renew))
+            cluster = ClusterName(lab.spec(node).cluster)
+            scope = scopes.of_vsan(lab.vcenter_of(node), cluster)
+            return NodeCertificate(host.certificate, "vsan", scope)
+        case Role.KEYPROVIDER:
+            service = await lab.ask(node, GenerateServiceClientCert(renew=renew))
+            return NodeCertificate(service.certificate, "kps")
+    text = f"{node} asks no key server by itself: a host of vSAN or a Key Provider Service does"
+    raise KeysteadError("KS-USE-002", text)
+
+
+async def trust_nodes(lab: LabCore, nodes: Iterable[NodeName], servers: Iterable[NodeName]) -> None:
+    """Each server is told to take the certificate of each of these nodes, in its role.
+
+    One that it knows is left as it is: it may have been revoked, or have another scope. A node that
+    is down is left out: ``kms trust --node`` makes up for it.
+    """
+    servers, nodes = tuple(servers), tuple(nodes)
+    known = {server: await _fetch_known_clients(lab, server) for server in servers if nodes}
+    for node in nodes if servers else ():
+        try:
+            certificate, role, scope = await fetch_certificate(lab, node)
+        except NotConnected:
+            continue
+        for server in servers:
+            if key_digest(certificate).hex() not in known[server]:
+                message = TrustIdentity(certificate=certificate, role=role, scope=scope)
+                await lab.ask(server, message)
+
+
+async def _fetch_known_clients(lab: LabCore, server: NodeName) -> frozenset[str]:
+    """Digests of the clients that the server knows, refused ones too."""
+    found = await lab.ask(server, QueryIdentities())
+    return frozenset(one.digest for one in found.clients)
+
 
 TASK_S = 60.0  # lab seconds for a step that asks every service
 STEPS = 13
@@ -166,3 +260,83 @@ async def _provider(lab: LabCore, trust: TrustPlan, plan: ProviderPlan, report: 
     await once(lab, trust.vcenter, made)
     await trust_nodes(lab, [service for _, service in trust.services], plan.kmip)
     await lab.ask(trust.vcenter, TrustKeyServers(provider=plan.provider), within_s=TASK_S)
+
+
+_Failures = dict[NodeName, Exception]
+
+
+class TrustedArrivals:
+    """Of the lab with that Trust Authority."""
+
+    def __init__(self, lab: LabCore, trust: TrustPlan) -> None:
+        self._lab, self._trust = lab, trust
+        self._turn = asyncio.Lock()
+        self._waiting: list[NodeName] = []
+        self._failed: _Failures = {}
+
+    async def trust(self, host: NodeName) -> None:
+        """Return when that host, which vCenter has, is configured as a trusted one. Raises why it
+        is not; repeating it converges."""
+        self._waiting.append(host)
+        async with self._turn:
+            if host in self._waiting:
+                together, self._waiting = self._waiting, []
+                try:
+                    self._failed |= await self._see_to(together)
+                except BaseException:  # one of the others sees to them
+                    self._waiting = [*(one for one in together if one != host), *self._waiting]
+                    raise
+            if (error := self._failed.pop(host, None)) is not None:
+                raise error
+
+    async def _see_to(self, hosts: list[NodeName]) -> _Failures:
+        """Those that are not trusted now, each with its reason."""
+        failed, imported = _Failures(), list[ImportToTrustAuthority]()
+        for host, found in zip(hosts, await try_each(hosts, self._export_host), strict=True):
+            if isinstance(found, Exception):
+                failed[host] = found
+                continue
+            for message in found:
+                if message not in imported:  # one base image is that of many hosts
+                    await once(self._lab, self._trust.vcenter, message)
+                    imported.append(message)
+        clusters: dict[ClusterName, list[NodeName]] = {}
+        for host in hosts:
+            cluster = self._lab.spec(host).cluster
+            if host not in failed and cluster is not None:
+                clusters.setdefault(cluster, []).append(host)
+        for cluster, theirs in clusters.items():
+            failed |= await self._configure_hosts(cluster, theirs)
+        return failed
+
+    async def _export_host(self, host: NodeName) -> list[ImportToTrustAuthority]:
+        """Steps 4 and 5 of one host, for steps 7 and 8."""
+        identity = await identity_imports(self._lab, host, self._trust)
+        return [*identity, await image_import(self._lab, host)]
+
+    async def _configure_hosts(self, cluster: ClusterName, hosts: list[NodeName]) -> _Failures:
+        """Have all hosts of the cluster told, which is step 12; what another host refuses is no
+        matter of these."""
+        vcenter, why = self._trust.workload, ""
+        try:
+            if cluster in (await self._lab.ask(vcenter, QueryTrustedClusters())).clusters:
+                again = RemediateTrustedCluster(cluster=cluster)
+                await self._lab.ask(vcenter, again, within_s=TASK_S)
+            else:
+                providers = self._lab.topology.providers
+                await default_for(self._lab, self._trust, cluster, providers)
+                await self._lab.ask(vcenter, SetTrustedState(cluster=cluster), within_s=TASK_S)
+        except ProductError as error:
+            why = str(error)
+        state = await self._lab.ask(vcenter, QueryTrustedClusters())
+        told = {one.host: one for one in state.hosts}
+        return {host: _untold(host, told, why) for host in hosts if not _is_well(host, told)}
+
+
+def _is_well(host: NodeName, told: Mapping[NodeName, TrustedHost]) -> bool:
+    return host in told and told[host].health is ProviderHealth.OK
+
+
+def _untold(host: NodeName, told: Mapping[NodeName, TrustedHost], why: str) -> KeysteadError:
+    details = "; ".join(told[host].details) if host in told else "vCenter does not reach it"
+    return KeysteadError("KS-LAB-003", f"{host} is not trusted yet: {why or details}")

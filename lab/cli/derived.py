@@ -15,13 +15,12 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from cyclopts import Parameter
 
-from lab.cli.names import COMPLETERS
+from lab.cli.arguments import COMPLETERS, READERS
 from lab.cli.options import DEFAULTS, VIEW, Options, View
 from lab.cli.results import look, run, table_for
-from lab.cli.values import READERS
 from lab.schema import commands
 from lab.schema.commands import Command, words_of
-from lab.schema.commands.arguments import Argument, arguments_of
+from lab.schema.commands.base import Argument, arguments_of
 
 Function = Callable[..., int]
 _SHARED = {"name", "vcenter", "user", "output", "quiet"}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.asked import Format
+from lab.cli.invocation import Format
 
 _NOT_GIVEN = str(b"default", "ascii")
 """The name of a lab when none is given: an object of its own, which no argument is."""

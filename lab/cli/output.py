@@ -12,11 +12,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from lab.cli.asked import Format
+from lab.cli.invocation import Format
 from lab.cli.streams import flush
-from lab.schema.documents import document_of
-from lab.schema.tables import Column, Row, text, value_of
-from protocol.printable import one_line, printable, printable_json
+from lab.schema.tables import Column, Row, document_of, text, value_of
+from protocol.names import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console

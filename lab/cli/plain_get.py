@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.cli.asked import Format
+from lab.cli.invocation import Format
 
 _ELSEWHERE = ("KEYSTEAD_OUTPUT", "KEYSTEAD_VCENTER", "KEYSTEAD_USER")
 """Variables whose values ``program`` reads."""

@@ -106,6 +106,6 @@ def build() -> App:
 
 
 def _version() -> str:
-    from lab.state.installed import keystead_version
+    from lab.state.checkout import keystead_version
 
     return f"keystead {keystead_version()}"

@@ -1,10 +1,16 @@
-"""Plays about a trusted key provider, on the lab ``trusted``."""
+"""Plays about a trusted key provider, on the lab ``trusted``, with attestations by hand at the
+consoles of a trusted host and of a service.
+"""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
 from lab.client import Lab
-from lab.conformance import attesting, behind
-from lab.conformance.attesting import BroughtEvidence
+from lab.conformance import bench
 from lab.conformance.bench import (
     Bench,
     all_run,
@@ -15,12 +21,166 @@ from lab.conformance.bench import (
     stays,
     works,
 )
-from lab.conformance.firmware import RECOVERY
-from lab.conformance.standard import HOSTS
+from lab.conformance.providers import HOSTS
+from lab.conformance.secrecy import RECOVERY
+from lab.core import LabCore
 from lab.schema import commands as c
 from lab.schema.answers import MachineState
-from protocol.terms import HostCryptoState
-from protocol.trust import TrustItem
+from protocol.errors import InvalidState, ProductError
+from protocol.messages.attestation import (
+    AttestationChallenge,
+    BeginAttestation,
+    FinishAttestation,
+    QueryAttestationService,
+)
+from protocol.messages.host import (
+    ActivateTpmCredential,
+    AttestHost,
+    ExportTpmEndorsement,
+    QueryTpmAttestationReport,
+    TpmAttestationReport,
+)
+from protocol.messages.keyprovider import (
+    GenerateWrappedKey,
+    KeyProviderConfiguration,
+    SetKeyProviderConfiguration,
+)
+from protocol.terms import HostCryptoState, KeyId, NodeName, ProviderId
+from protocol.tpm.structures import PCR_ATTESTED
+from protocol.trust import (
+    AcceptedAttestationService,
+    FindingCode,
+    KeyServerRecord,
+    TpmIdentity,
+    TrustedKeyProvider,
+    TrustItem,
+)
+
+_OF_THE_CONSOLE: Final = (FindingCode.PRINCIPAL, FindingCode.ENDORSEMENT_KEY)
+"""Nobody vouches for who asks there, and the TPM is another host's than theirs."""
+
+
+class BroughtEvidence(StrEnum):
+    """What is brought to the service, in the place of fresh evidence."""
+
+    FRESH = "fresh"
+    OTHER_NONCE = "other nonce"
+    REPLAYED = "replayed"
+    FINISHED = "finished"
+
+
+class AttestationAnswer(msgspec.Struct, frozen=True):
+    """The word of the services that were asked: whether any attests, and all that they say."""
+
+    attested: bool
+    said: tuple[str, ...]
+
+
+async def attest(lab: LabCore, host: str) -> AttestationAnswer:
+    """The host attests now, as its administrator has it do."""
+    done = await lab.ask(NodeName(host), AttestHost(), within_s=60.0)
+    statuses = [report.status.value for report in done.reports]
+    said = [text for report in done.reports for text in report.messages]
+    return AttestationAnswer("attested" in statuses, tuple(dict.fromkeys(said)))
+
+
+async def findings(lab: LabCore, host: str, service: str, evidence: str) -> list[str]:
+    """The codes of what ``service`` finds in that evidence of the host's TPM, but what it
+    finds in who asks; for a context that was finished already: ``refused``."""
+    kind = BroughtEvidence(evidence)
+    asked, report = await _begin_attestation(lab, host, service)
+    if kind is BroughtEvidence.OTHER_NONCE:
+        report = await _fetch_quote(lab, host, bytes(len(asked.nonce)))
+    first = await _finish_attestation(lab, host, service, asked, report)
+    if kind is BroughtEvidence.FINISHED:
+        try:
+            return await _finish_attestation(lab, host, service, asked, report)
+        except InvalidState:
+            return ["refused"]
+    if kind is BroughtEvidence.REPLAYED:
+        again, _ = await _begin_attestation(lab, host, service)
+        return await _finish_attestation(lab, host, service, again, report)
+    return first
+
+
+async def _begin_attestation(
+    lab: LabCore, host: str, service: str
+) -> tuple[AttestationChallenge, TpmAttestationReport]:
+    """A challenge, and the host's answer to it."""
+    ek = await lab.ask(NodeName(host), ExportTpmEndorsement())
+    ak = (await _fetch_quote(lab, host, b"")).ak
+    begin = BeginAttestation(identity=TpmIdentity(public_area=ek.public_area), ak=ak)
+    asked = await lab.ask(NodeName(service), begin)
+    return asked, await _fetch_quote(lab, host, asked.nonce)
+
+
+async def _fetch_quote(lab: LabCore, host: str, nonce: bytes) -> TpmAttestationReport:
+    asked = QueryTpmAttestationReport(nonce=nonce, selection=PCR_ATTESTED)
+    return await lab.ask(NodeName(host), asked)
+
+
+async def _finish_attestation(
+    lab: LabCore,
+    host: str,
+    service: str,
+    asked: AttestationChallenge,
+    report: TpmAttestationReport,
+) -> list[str]:
+    opened = await lab.ask(NodeName(host), ActivateTpmCredential(credential=asked.credential))
+    finish = FinishAttestation(
+        context=asked.context,
+        secret=opened.secret,
+        quote=report.quote,
+        event_log=report.event_log,
+    )
+    found = (await lab.ask(NodeName(service), finish)).findings
+    return [one.code.value for one in found if one.code not in _OF_THE_CONSOLE]
+
+
+async def ask_for_key(lab: LabCore, service: str, provider: str, token: bytes) -> str:
+    """What a Key Provider Service answers who brings this token at its console: the name of the
+    error and its text, or ``a key``."""
+    wanted = GenerateWrappedKey(token=token, provider=ProviderId(provider), num_of_bytes=32)
+    try:
+        await lab.ask(NodeName(service), wanted)
+    except ProductError as error:
+        return f"{type(error).__name__}: {error}"
+    return "a key"
+
+
+async def serve_group(
+    lab: LabCore,
+    services: list[str],
+    group: str,
+    attesters: list[str],
+    provider: str,
+    primary: str,
+    servers: list[str],
+) -> None:
+    """Have Key Provider Services serve another group, whose tokens the same Attestation Services
+    would sign: a token that is of the group before is foreign now."""
+    accepted = []
+    for name in attesters:
+        told = await lab.ask(NodeName(name), QueryAttestationService())
+        accepted.append(
+            AcceptedAttestationService(
+                node=NodeName(name), certificate=told.certificate, group=group
+            )
+        )
+    made = TrustedKeyProvider(
+        provider=ProviderId(provider),
+        primary_key_id=KeyId(primary),
+        servers=tuple(KeyServerRecord(node=NodeName(one), trusted=True) for one in servers),
+    )
+    configuration = KeyProviderConfiguration(
+        revision=f"of {group}",
+        group=group,
+        providers=(made,),
+        attestation_services=tuple(accepted),
+    )
+    for name in services:
+        await lab.ask(NodeName(name), SetKeyProviderConfiguration(configuration=configuration))
+
 
 PROVIDER, SERVER = "trusted-provider", "kms"
 ATTESTERS, KEY_SERVICES = ("attestation-1", "attestation-2"), ("keyprovider-1", "keyprovider-2")
@@ -57,7 +217,7 @@ async def tokens(bench: Bench) -> str:
     async with bench.lab(LAB, knobs=knobs) as lab:
         await starts(lab, (await _new(lab, "good", host)), "with a token in force")
         for token in (b"", b"no token"):
-            said = await lab.beside(attesting.ask_for_key, KEY_SERVICES[0], PROVIDER, token)
+            said = await lab.beside(ask_for_key, KEY_SERVICES[0], PROVIDER, token)
             holds(
                 "Unauthenticated" in said, f"asked with {token!r}, {KEY_SERVICES[0]} gives: {said}"
             )
@@ -70,16 +230,16 @@ async def tokens(bench: Bench) -> str:
 async def _let_token_expire(lab: Lab, host: str) -> None:
     """A token that expires on its way; the host gets a new one for its next try."""
     await lab.sleep(TOKEN_S + 10)
-    began = await lab.beside(behind.now_s)
+    began = await lab.beside(bench.now_s)
     await _new(lab, "renewed", host)  # it attests anew for it
     for service in KEY_SERVICES:
         values = {"between": [host, service], "base": f"{LATE_S:g}s"}
         await lab.do(c.FaultInject("link.delay", values))
-    since = await lab.beside(behind.now_s)
+    since = await lab.beside(bench.now_s)
     await lab.sleep(began + TOKEN_S - LATE_S / 3 - since)
     await lab.do(c.VmCreate("late", host=host, encrypted=True))
     await lab.heal()
-    told = await lab.beside(behind.list_reasons, "keyprovider.refused", since)
+    told = await lab.beside(bench.list_reasons, "keyprovider.refused", since)
     holds(any(one.startswith("401") and "expired" in one for one in told), f"expired: {told}")
 
 
@@ -89,11 +249,11 @@ async def _foreign_group(lab: Lab, host: str) -> None:
     holds(trust is not None, "the lab has no Trust Authority")
     primary = (await lab.do(c.KmsKeyCreate(SERVER))).key_id
     values = (list(KEY_SERVICES), "another", list(ATTESTERS), PROVIDER, str(primary), [SERVER])
-    since = await lab.beside(behind.now_s)
-    await lab.beside(attesting.serve_group, *values)
+    since = await lab.beside(bench.now_s)
+    await lab.beside(serve_group, *values)
     create = c.VmCreate("foreign", host=host, encrypted=True)
     await expect_refusal(lab, create, "", "a new key with a token of another group")
-    told = await lab.beside(behind.list_reasons, "keyprovider.refused", since)
+    told = await lab.beside(bench.list_reasons, "keyprovider.refused", since)
     holds(any(one.startswith("401") and "group" in one for one in told), f"foreign: {told}")
 
 
@@ -101,7 +261,7 @@ async def _refuse_host(lab: Lab, host: str) -> None:
     await _forget_image(lab)
     await lab.power_loss(host)
     await lab.sleep(300)
-    judged = await lab.beside(attesting.attest, host)
+    judged = await lab.beside(attest, host)
     holds(not judged.attested, f"{host} is attested, and its image is not known")
     create = c.VmCreate("refused", host=host, encrypted=True)
     await expect_refusal(lab, create, "", "a new key for a host that is refused")
@@ -118,7 +278,7 @@ async def keep_unattested(bench: Bench) -> str:
         await lab.vm_off(off.vm)
         await _forget_image(lab)
         await lab.sleep(TOKEN_S)
-        judged = await lab.beside(attesting.attest, host)
+        judged = await lab.beside(attest, host)
         holds(not judged.attested, f"{host} is attested, and its image is not known")
         await all_run(lab, (on,), "on a host that is not attested")
         await start_refused(lab, off.vm, "attest", "on a host that is not attested")
@@ -139,7 +299,7 @@ async def evidence_refused(bench: Bench) -> str:
             (BroughtEvidence.REPLAYED, ["quote"]),
             (BroughtEvidence.FINISHED, ["refused"]),
         ):
-            found = await lab.beside(attesting.findings, host, ATTESTERS[0], evidence.value)
+            found = await lab.beside(findings, host, ATTESTERS[0], evidence.value)
             holds(found == wanted, f"{evidence.value} evidence is answered with {found}")
         await lab.do(c.TrustSettings(False, True))
         await _attests(lab, host, "certificate")
@@ -174,7 +334,7 @@ async def _without_secure_boot(lab: Lab, host: str) -> None:
 
 async def _attests(lab: Lab, host: str, why_not: str) -> None:
     """The host is attested, or refused for that."""
-    judged = await lab.beside(attesting.attest, host)
+    judged = await lab.beside(attest, host)
     said = "; ".join(judged.said)
     if not why_not:
         holds(judged.attested, f"{host} is not attested: {said}")

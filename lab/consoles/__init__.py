@@ -1,4 +1,4 @@
 """The local consoles of nodes, asked through their agents.
 
-- ``asking``  one question to many nodes
+- ``queries``  one question to many nodes
 """

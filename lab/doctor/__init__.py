@@ -1,6 +1,5 @@
 """What a lab needs, tried on this machine; one line and one fix for each thing.
 
-- ``findings``  what a probe says
-- ``probes``    programs, ports, TPM, folders, processes left behind; and all probes in order
-- ``size``      room for a lab of a size: files, tasks, memory, processors
+- ``probes``  probes that do what a lab does, each with one line and one fix, among them whether
+  this machine has room for a lab of a size (``lab.topology.demand``)
 """

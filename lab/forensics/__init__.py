@@ -1,5 +1,4 @@
 """A host's disk as somebody sees it who has it in hand.
 
-- ``archives``   its configuration archive, opened from outside
-- ``forensics``  the persisted keys in it
+- ``forensics``  a host's disk and TPM, looked at for persisted keys behind the host's back
 """

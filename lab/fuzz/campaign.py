@@ -25,13 +25,10 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
+from chaos.history import pack, read_packed
 from chaos.lab import Directory
-from chaos.recording import pack, read_packed
-from lab.fuzz.coverage import Coverage
-from lab.fuzz.finding import LEAK, Failure, failures, of_exception
-from lab.fuzz.labs import by_lab, draw_lab, number_of
-from lab.fuzz.play import PlayedRun, play
-from lab.fuzz.world import CampaignWorld
+from lab.fuzz.play import LEAK, Coverage, Failure, PlayedRun, failures, of_exception, play
+from lab.fuzz.world import CampaignWorld, by_lab, draw_lab, number_of
 from lab.runs.store import code_version
 from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import BuiltLabs

@@ -1,13 +1,12 @@
 """KMIP without a lab.
 
-- ``alone``    a key server over the real drivers of its ports, in this process
-- ``serving``  one in the foreground, that clients reach over TLS; ``certificates`` of it
-- ``keeping``  what seals the keys of one
-- ``offline``  one that does not run: ``resealing``, another root; ``trails``, of which old rows go
-  into a file; ``trail_file`` proves itself
-- ``cases``    conversations in KMIP's XML, played against a fresh one through bytes
-- ``compared`` an answer beside the one that a conversation expects
-- ``replay``   vCenter's flow against any key server, step by step, and a verdict on it
-- ``addresses``  addresses and passwords that a person gives to reach a key server
-- ``standalone`` connections of who is no node of a lab
+- ``alone``        a key server in this process, over the real drivers of its ports, without a lab
+  around it; what seals its keys is a passphrase in a file or a key file
+- ``server``       a key server without a lab that speaks KMIP
+- ``cases``        conversations in KMIP's XML, each played against a fresh key server, through
+  bytes; each answer is compared with the one that the conversation expects
+- ``replay``       vCenter's flow against any key server, step by step, and a verdict on it
+- ``credentials``  how a key server without a lab is reached
+- ``standalone``   connections of who is no node of a lab
+- ``trails``       the audit trail of a server without a lab that does not run
 """

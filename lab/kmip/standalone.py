@@ -10,9 +10,8 @@ from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.links.table import RuleTable
-from services.runtime.real.clock import PacedClock
-from services.runtime.real.rng import LabRng
+from services.runtime.link_rules import RuleTable
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from services.runtime.real.streams import LabStreams
 from services.runtime.streams import TlsIdentity
 from services.runtime.tls.endpoint import Credentials

@@ -11,12 +11,11 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple
 
-from chaos.load.arrivals import Arrivals
-from chaos.load.profile import MOST_ARRIVALS, Profile, read_rate, with_warmup
+from chaos.load.arrivals import MOST_ARRIVALS, Arrivals, Profile, read_rate, with_warmup
 from lab.kmip.standalone import check, standalone
 from lab.load.generator import SOON_S, Generator
-from lab.load.journal import LoadBegin, LoadJournal, rest_of
 from lab.load.report import LoadTerms, build_report
+from lab.load.stored_loads import LoadBegin, LoadJournal, rest_of
 from lab.load.vcenters import Vcenters
 from lab.runs.load_control import Changed, load_control
 from lab.runs.store import RunFolder
@@ -25,9 +24,9 @@ from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
-from services.keyservers.dialogue import Dialogue
-from services.keyservers.session import SessionStep as Heard
-from services.runtime.forking.memory_protection import withhold_memory
+from services.keyservers.kmip_sessions import Dialogue
+from services.keyservers.kmip_sessions import SessionStep as Heard
+from services.runtime.forking.child import withhold_memory
 from services.runtime.streams import TlsIdentity
 
 FILES: Final = 64

@@ -22,16 +22,16 @@ from lab.schema.errors import KeysteadError
 from protocol.errors import NotSent, ProductError
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import State
+from protocol.kmip.objects import Attribute
 from protocol.kmip.payloads import (
     DestroyRequest,
     DestroyResponse,
     LocateRequest,
     LocateResponse,
 )
-from services.keyservers.dialogue import Dialogue
-from services.keyservers.refusals import error_of
+from services.keyservers.client import error_of
+from services.keyservers.kmip_sessions import Dialogue
 from services.runtime.each import for_each
 
 OPERATIONS: Final = ("get", "create", "activate", "locate", "destroy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lab.brokers.administrator import broker_config
+from lab.brokers.foreign_servers import broker_config
 from lab.local.labs import DEFAULT_FILE, lab_file
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder

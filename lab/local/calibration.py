@@ -32,8 +32,8 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from chaos.fields import format_s, seconds
 from chaos.percentiles import value_at
-from chaos.units import format_s, seconds
 from lab.brokers.bus_servers import BusServers
 from lab.client import Lab
 from lab.core import LabCore
@@ -48,7 +48,7 @@ from protocol.terms import NodeName, Role
 from protocol.tpm.structures import PcrSelection
 from services.runtime.each import for_each
 from services.runtime.tpm.backends import missing_for_libtpms, open_device
-from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.device import MemoryNv
 
 LIMIT_S: Final = 600.0  # lab seconds that one operation may take
 IDLE_S: Final = 0.5

@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 
 from lab.building.course import Report
-from lab.conformance.assertions import ASSERTIONS
+from lab.conformance.assertions import ASSERTIONS, play_assertions
 from lab.conformance.bench import Bench, Mode
-from lab.conformance.run import play_assertions
-from lab.schema.answers.conformance import AssertionStanding, Conformance
+from lab.schema.answers.experiments import AssertionStanding, Conformance
 from lab.schema.errors import KeysteadError
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 
 
 def conformance(

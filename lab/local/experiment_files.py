@@ -9,25 +9,24 @@ from typing import Any
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.experiment.headings import read_heading as told_by
+from chaos.experiment.document import read_heading as told_by
 from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan as make_plan
-from chaos.experiment.skeleton import skeleton
+from chaos.experiment.write import skeleton
 from chaos.yaml_file import read_yaml
-from lab.play.begin import begin
-from lab.play.prepare import Prepared, find, list_shipped, prepare, problems, seed_of
+from lab.play.prepare import Prepared, begin, find, list_shipped, prepare, problems, seed_of
 from lab.runs.store import RunFolder
 from lab.schema.answers.local import ExperimentList, LintReport, NewExperiment, ShippedExperiment
 from lab.schema.commands import GetDirectory
 from lab.schema.errors import KeysteadError
-from lab.serve.following import Do
+from lab.serve.waiting import Do
 from lab.state.state_folder import LabFolder
 from lab.supervise.launching import not_running
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan as plan_topology
 from protocol import names
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 
 
 def experiments(words: Sequence[str] = ()) -> ExperimentList:

@@ -12,16 +12,15 @@ from typing import Any, Final
 import msgspec
 
 from chaos.experiment.plan import Plan
+from chaos.experiment.random_runs import UNDRAWN
 from chaos.experiment.shrink import size
-from chaos.experiment.unusual import UNDRAWN
-from lab.fuzz import files
+from lab.fuzz import shrinking as files
 from lab.fuzz.campaign import Campaign, Seed
-from lab.fuzz.finding import Failure
-from lab.fuzz.play import failures_of
+from lab.fuzz.play import Failure, failures_of
 from lab.fuzz.shrinking import Shrinking, Small, describe_finding
 from lab.fuzz.world import CampaignWorld
 from lab.play.prepare import Prepared
-from lab.schema.answers.fuzz import FoundFailure, FuzzReport, ShrunkRun
+from lab.schema.answers.experiments import FoundFailure, FuzzReport, ShrunkRun
 from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.state.scratch import state_home

@@ -1,19 +1,6 @@
 """A lab for another program: a request on each line of standard input, an answer on each line of
-standard output.
-
-Requests, each a JSON object with one of these members:
-
-- ``open``: ``{"mode", "seed", "topology", "options"}`` begins a lab of its own, in place of the one
-  before; ``{"mode": "running", "name"}`` reaches one that ``keystead up`` has started; with
-  ``"serve": true`` this process serves the APIs of vSphere in front of it
-- ``do``: a command of ``keystead schema``; beside it ``vcenter`` and ``user``
-- ``wait``: conditions of ``keystead wait``, ``within_s`` lab seconds
-- ``sleep``: lab seconds
-- ``trace``: the hash of all that happened in a simulated lab
-- ``events``: vCenter's events above this number
-- ``page``: the lab as it is now as one HTML file, under this title
-
-Requests are done one after another. The lab ends with the input.
+standard output; and the lab as it is now, and how it came to it, as one HTML file, which a
+failed test leaves.
 """
 
 from __future__ import annotations
@@ -26,24 +13,121 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from chaos.report.filling import fill_template
+from chaos.report.shapes import moment
 from lab.client import Lab
 from lab.local.remote import Remote
-from lab.local.session_page import session_page
 from lab.local.vsphere import OfLab, of_lab, serve_apis, variables_of
+from lab.schema.answers import Host, LoggedEvent, MachineState, Vm
 from lab.schema.answers.lab import EventList
-from lab.schema.commands import Command, GetStatus
-from lab.schema.documents import document_of
+from lab.schema.commands import (
+    Command,
+    DescribeHost,
+    DescribeVm,
+    GetFaults,
+    GetHosts,
+    GetStatus,
+    GetVms,
+)
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import document_of
 from lab.schema.wire import decode_command
-from lab.serve.following import all_events
-from lab.serve.waiting import condition, wait_for
+from lab.serve.waiting import all_events, condition, wait_for
 from lab.state.state_folder import LabFolder
 from lab.vsphere.executor import Serial
+from protocol.terms import HostConnectionState, PowerState, VmCryptoState
+
+MOST_EVENTS = 500
+MOST_DESCRIBED = 20
+"""Hosts, and VMs, that are told with every reason."""
+
+
+async def session_page(executor: Any, title: str, seed: int | None, requests: list[str]) -> str:
+    """What a lab is now, worst first, with the requests that led to it; ``seed`` of a simulation.
+
+    What vCenter cannot answer is left out and said. ``KeysteadError`` when the lab has gone.
+    """
+    status = await executor.do(GetStatus())
+    untold = ""
+    hosts: tuple[Host, ...] = ()
+    vms: tuple[Vm, ...] = ()
+    events: tuple[LoggedEvent, ...] = ()
+    try:
+        hosts = (await executor.do(GetHosts())).items
+        vms = (await executor.do(GetVms())).items
+        events = await all_events(executor.do, 0)
+    except KeysteadError as error:
+        untold = str(error)
+    bad_hosts = [host for host in hosts if not _serves(host)]
+    bad_vms = [vm for vm in vms if not _runs(vm)]
+    values = {
+        "title": title,
+        "headline": _headline(bad_hosts, len(hosts), bad_vms, len(vms)),
+        "well": not (bad_hosts or bad_vms or untold),
+        "untold": untold,
+        "facts": {"mode": status.mode, "seed": seed, "lab time": moment(status.lab_time)}
+        if seed is not None
+        else {"mode": status.mode, "lab time": moment(status.lab_time)},
+        "faults": (await executor.do(GetFaults())).items,
+        "rows": [
+            *[await _row(executor, host.host, DescribeHost(host.host), _host(host))
+              for host in bad_hosts[:MOST_DESCRIBED]],
+            *[await _row(executor, vm.vm, DescribeVm(vm.vm), _vm(vm))
+              for vm in bad_vms[:MOST_DESCRIBED]],
+        ],
+        "rows_more": max(0, len(bad_hosts) - MOST_DESCRIBED)
+        + max(0, len(bad_vms) - MOST_DESCRIBED),
+        "requests": requests,
+        "events": [(_clock(event.at), event) for event in reversed(events[-MOST_EVENTS:])],
+        "events_more": max(0, len(events) - MOST_EVENTS),
+    }  # fmt: skip
+    return fill_template("session.html", values, title=title)
+
+
+def _serves(host: Host) -> bool:
+    connected = host.connection is HostConnectionState.CONNECTED and not host.stale
+    return host.machine is MachineState.RUNNING and connected
+
+
+def _runs(vm: Vm) -> bool:
+    return vm.power is PowerState.ON and vm.crypto is not VmCryptoState.LOCKED
+
+
+def _host(host: Host) -> str:
+    return f"{host.machine}, {host.connection}" + (
+        f", {host.crypto_state}" * bool(host.crypto_state)
+    )
+
+
+def _vm(vm: Vm) -> str:
+    return ", ".join(map(str, filter(None, [vm.power, vm.crypto, vm.stale and "not seen now"])))
+
+
+def _headline(bad_hosts: list[Host], hosts: int, bad_vms: list[Vm], vms: int) -> str:
+    if not (bad_hosts or bad_vms):
+        return f"All {hosts} hosts are connected and all {vms} VMs run."
+    locked = sum(vm.crypto is VmCryptoState.LOCKED for vm in bad_vms)
+    told = f"{len(bad_vms)} of {vms} VMs do not run" + (f", {locked} are locked" * bool(locked))
+    return f"{told}; {len(bad_hosts)} of {hosts} hosts do not serve."
+
+
+async def _row(executor: Any, name: str, question: Any, state: str) -> dict[str, Any]:
+    try:
+        reasons = (await executor.do(question)).reasons
+    except KeysteadError:
+        reasons = ()
+    return {"name": name, "state": state, "reasons": reasons}
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+
 
 LOOK_EVERY_S = 0.2
 """Real seconds between two looks at a lab of real processes."""

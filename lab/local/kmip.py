@@ -11,11 +11,9 @@ from typing import Any
 from lab.building.course import Report
 from lab.kmip import trails
 from lab.kmip.cases import play
-from lab.kmip.resealing import Reseal, reseal
-from lab.kmip.serving import KmipServerSettings, ServingNotice
-from lab.kmip.serving import serve as run
-from lab.kmip.trail_file import TrailPart
-from lab.kmip.trails import Cutting, Verifying
+from lab.kmip.server import KmipServerSettings, Reseal, ServingNotice, reseal
+from lab.kmip.server import serve as run
+from lab.kmip.trails import Cutting, TrailPart, Verifying
 from lab.schema.answers.kmip import KmipCases, KmipRoot, KmipServer, KmipTrail
 from lab.schema.errors import KeysteadError
 
@@ -41,7 +39,7 @@ def serve(
     ready: Callable[[KmipServer], None],
     record: Callable[[str, dict[str, Any]], None],
 ) -> None:
-    """Serve until somebody ends it; ``ready`` is told of it once. Errors as ``serving.serve``."""
+    """Serve until somebody ends it; ``ready`` is told of it once. Errors as ``server.serve``."""
     asyncio.run(run(settings, lambda serving: ready(_server(serving)), record))
 
 

@@ -11,11 +11,10 @@ from chaos.yaml_file import read_yaml
 from lab.local.schema import file_schema
 from lab.schema.answers.local import LintReport, NewLab
 from lab.schema.errors import KeysteadError
-from lab.topology.lab_file import SHIPPED, load, override
+from lab.topology.lab_file import SCHEMA_FILE, SHIPPED, format_lab_file, load, override
 from lab.topology.plan import plan
-from lab.topology.written import SCHEMA_FILE, format_lab_file
 from protocol import names
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 
 DEFAULT: Final = "default"
 

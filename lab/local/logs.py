@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.logs.read import NodeLogs
+from lab.logs.records import NodeLogs
 from lab.schema.answers.lab import LogLine
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder, LabRecord

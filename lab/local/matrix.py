@@ -1,4 +1,6 @@
-"""The truth table played, or one cell of it told as a story."""
+"""The truth table played, or one cell of it explained as a story; rows outside of the grid,
+played.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,29 @@ from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
 from chaos.matrix.grid import BLOCKS, cells_of
+from chaos.matrix.outside import ROWS
 from chaos.matrix.story import lines_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import title
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.building.course import Report
 from lab.local.explain import explain_id
-from lab.matrix.moved import list_moved
-from lab.matrix.run import ROWS, MatrixOrder, at_once, exit_of, play_matrix, records_in, row_in
+from lab.matrix.run import (
+    CELLS_FILE,
+    MatrixOrder,
+    at_once,
+    exit_of,
+    list_moved,
+    play_matrix,
+    play_outside,
+    records_in,
+    row_in,
+)
 from lab.runs.store import RunFolder, all_runs
-from lab.schema.answers.matrix import CellStory, Matrix
+from lab.schema.answers.matrix import CellStory, Matrix, Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 from services.kms.settings.config import KmsTransport
 from services.knobs import faults as faults_of_knobs
 
@@ -152,7 +164,7 @@ def _latest(places: tuple[Block, TableFault, TableEvent]) -> tuple[RunFolder, Ce
                 and not record.knobs
                 and record.transport == KmsTransport.BUS
             )
-            if usual and (folder.path / ROWS).is_file():
+            if usual and (folder.path / CELLS_FILE).is_file():
                 if (row := row_in(folder, *places)) is not None:
                     return folder, row
     return None
@@ -177,3 +189,47 @@ def _members(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
             raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
     chosen = {known[name.lower()] for name in names}
     return tuple(member for member in kind if member in chosen)
+
+
+def outside(
+    rows: Sequence[str],
+    *,
+    mode: str,
+    tpm: TpmBackend | None,
+    seed: int,
+    jobs: int,
+    report: Report,
+    transport: KmsTransport = KmsTransport.BUS,
+) -> Outside:
+    """Play rows X01 to X20; empty: all of them. ``transport``: how their key servers are asked.
+
+    KS-USE-002 for a row that there is not.
+    """
+    began = time.monotonic()
+    known = {row.id.lower(): row for row in ROWS}
+    for name in rows:
+        if name.lower() not in known:
+            there = ", ".join(row.id for row in ROWS)
+            text = f"there is no row {quote_if_needed(name)}; there are {there}"
+            raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
+    chosen = [row for key, row in known.items() if not rows or key in {n.lower() for n in rows}]
+    wanted = MatrixOrder(
+        cells=(),
+        mode=mode,
+        tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
+        seed=seed,
+        jobs=jobs or at_once(mode),
+        transport=transport,
+    )
+    folder, result, played = play_outside(chosen, wanted, report)
+    return Outside(
+        run=folder.run,
+        mode=mode,
+        transport=transport.value,
+        tpm=wanted.tpm,
+        seed=seed,
+        seconds=round(time.monotonic() - began, 1),
+        exit_code=exit_of(result),
+        not_played=result.not_played,
+        items=played,
+    )

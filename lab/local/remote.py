@@ -28,7 +28,7 @@ from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedO
 from protocol.messages.base import Event
 
 if TYPE_CHECKING:
-    from lab.simulation.simulated import Simulated
+    from lab.simulation.workers import Simulated
 
 # Real seconds.
 COMMAND_LIMIT_S = 900.0  # experiments and boots of many hosts take their time
@@ -89,7 +89,7 @@ class Remote:
 
         found = await simulation_socket.find_simulation(self._folder.path)
         if found is not None:
-            from lab.simulation.simulated import Simulated
+            from lab.simulation.workers import Simulated
 
             self._simulated = Simulated(found)
         return found is not None

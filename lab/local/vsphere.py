@@ -266,7 +266,7 @@ async def serve(
                 await stack.enter_async_context(beside(executor, server.look_again))
             ports: dict[str, int] = {}
             if hosts:
-                from lab.vsphere.http.host_listening import HostListeners, hosts_listening
+                from lab.vsphere.http.host_server import HostListeners, hosts_listening
 
                 first = where.port if port else 0
                 listeners = HostListeners(

@@ -1,20 +1,13 @@
 """Other machines of a lab, as the supervisor sees them ([decision 69](docs/decisions)).
 
-- ``trust``      the lab's certificate authority, and the certificate of its TLS proxy
+- ``listening``  the TLS proxy as a part of a lab
 - ``tls_proxy``  the program that takes TLS and hands bytes to a broker
 - ``gate``       connections of nodes elsewhere to nodes that stand here; on each machine
-- ``listening``  starts it, and keeps where it listens
-- ``bundle``     the file that one machine joins with
-- ``issuing``    writes it
-- ``admission``  what is remembered of bundles: who may join with one
-- ``part``       what a machine gets of a host that is added there
-- ``access``     the file with which a lab is commanded from elsewhere; ``attached`` keeps it there
+- ``bundle``     the file that one machine joins a lab with
+- ``issuing``    writing the bundle of a machine, and what a lab remembers of bundles
+- ``access``     commanding a lab from a machine where nothing of it is
 - ``checkup``    ``keystead healthcheck``
-- ``epoch``      time that goes on through the end of a supervisor
+- ``machine``    one other machine as the supervisor sees it
 - ``roster``     who has joined: takes agents and refuses them
-- ``machine``    one machine as the supervisor sees it: beats, processes, its end
-- ``doubts``     why nothing counts of what was measured: a clock, or a machine that was lost
-- ``offset``     how far its clock is ahead, of many samples; pure
 - ``health``     what a machine says of its health to who is on it
-- ``unreached``  why a lab is not reached from elsewhere
 """

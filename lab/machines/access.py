@@ -1,8 +1,5 @@
-"""Commanding a lab from a machine where nothing of it is: its TLS proxy, and the identity of
-``cli``.
-
-``keystead lab access`` writes a file where the lab runs; ``keystead lab attach`` keeps it in the
-state folder of whoever has it (``attached``). Who has the file may do everything with the lab.
+"""Commanding a lab from a machine where nothing of it is: its TLS proxy, the identity of the
+command line, and in words why a lab is not reached.
 """
 
 from __future__ import annotations
@@ -16,12 +13,40 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
 from lab.machines.attached import LAYOUT, Access, find_access, no_lab, place
 from lab.machines.listening import LISTENING, address, authority, find_address, reachable_address
-from lab.machines.unreached import unreachable_error
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder, lab_name
 from services.runtime.real.broker_tls import LabTls
 from services.runtime.real.files import replace_file
+
+
+def unreachable_error(lab: str, address: str, trouble: str) -> KeysteadError:
+    """KS-AGENT-011 when somebody answered at the lab's ``address`` and refused, KS-AGENT-006 when
+    nobody did; ``trouble`` is what the client has seen."""
+    if unknown(trouble):
+        text = f"the lab {lab} answered at {address}, and does not know the key of this file"
+        return KeysteadError("KS-AGENT-011", text)
+    if refused := cause(trouble):
+        return KeysteadError(
+            "KS-AGENT-011", f"the lab {lab} is not what is at {address}: {refused}"
+        )
+    why = trouble or "nobody answers"
+    return KeysteadError("KS-AGENT-006", f"the lab {lab} is not reached at {address}: {why}")
+
+
+def cause(trouble: str) -> str:
+    """What TLS says of a stranger, in words; empty when it says nothing."""
+    if "CERTIFICATE_VERIFY_FAILED" in trouble:
+        return "what listens there has no certificate of this lab"
+    if any(sign in trouble for sign in ("WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "ALERT_")):
+        return "what listens there is no TLS port of a lab"
+    return ""
+
+
+def unknown(trouble: str) -> bool:
+    """Whether a broker of the lab does not know the nkey; it was reached under the lab's TLS."""
+    return "authorization" in trouble.lower()
+
 
 _LARGEST: Final = 1 << 16
 

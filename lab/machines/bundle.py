@@ -1,9 +1,5 @@
-"""The file that one machine joins a lab with: a tar archive, checked whole when it is read.
-
-``manifest.json`` comes first and has a digest of all the rest; then the lab's certificate authority
-and files of identities, under the names that they have in a lab's folder. Nothing is unpacked by a
-name that an archive gives: only names that the manifest's nodes and agents lead to are taken, and
-these are names of nodes and agents. Its digest is no signature: whoever edits one can make it anew.
+"""The file that one machine joins a lab with: a tar archive, checked whole when it is read; and its
+part for a host that is added there later.
 """
 
 from __future__ import annotations
@@ -17,13 +13,66 @@ from typing import Final
 
 import msgspec
 
-from lab.brokers.identities import control_name, machine_agent
+from lab.brokers.identities import Identities, control_name, machine_agent
 from lab.machines.listening import address
 from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import SharedArray
 from protocol import names
+from protocol.crypto.transfer import OneTimeKey, seal_secret
+from protocol.errors import Malformed
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.real.files import open_regular, read_regular_file
+
+
+class MachinePart(msgspec.Struct, frozen=True, kw_only=True):
+    """For ``machine`` of ``lab``: the private identities of ``nodes`` and of the ``agent`` of their
+    process, by the path that they have in a lab's folder."""
+
+    lab: str
+    machine: str
+    agent: str
+    nodes: tuple[NodeName, ...]
+    files: dict[str, bytes]
+
+
+def part_of(
+    identities: Identities, lab: str, machine: str, agent: str, nodes: tuple[NodeName, ...]
+) -> MachinePart:
+    """The part for the process ``agent``, with what is private of these and nothing else."""
+    found = identities.files(nodes, (agent,)).items()
+    files = {f"identity/{path}": data for path, data in found if not path.startswith("public/")}
+    return MachinePart(lab=lab, machine=machine, agent=agent, nodes=nodes, files=files)
+
+
+def seal_part(part: MachinePart, run: str, key: bytes) -> bytes:
+    """The box for the agent of that ``run``, whose public key it is; ``InvalidArgument`` when it is
+    none."""
+    return seal_secret(key, KeyMaterial(msgspec.msgpack.encode(part)), _purpose(run))
+
+
+def unseal_part(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> MachinePart:
+    """What is in it, when it is for that machine and names nothing but what it is for.
+
+    ``CryptographicFailure`` for a box of another run, ``Malformed`` for any other.
+    """
+    try:
+        part = msgspec.msgpack.decode(key.open_box(box, _purpose(run)).reveal(), type=MachinePart)
+        wanted = {f"identity/node/{node}.json" for node in part.nodes}
+        wanted.add(f"identity/control/{control_name(part.agent)}.json")
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Malformed(f"it is no part of a bundle: {error}") from None
+    wrong = [names.NODE.fault(node) for node in part.nodes]
+    if any(wrong) or not part.agent.startswith("agent-") or part.files.keys() != wanted:
+        raise Malformed("the part of a bundle has other files than it says")
+    if (part.lab, part.machine) != (lab, machine):
+        raise Malformed(f"the part is for machine {part.machine} of the lab {part.lab}")
+    return part
+
+
+def _purpose(run: str) -> str:
+    return f"part of a bundle for run {run}"
+
 
 LAYOUT: Final = 3
 AUTHORITY: Final = "ca.pem"

@@ -21,8 +21,7 @@ from lab.machines.bundle import Manifest
 from lab.schema.errors import KeysteadError
 from protocol import names
 from protocol.terms import NodeName
-from services.runtime.real.gate_addresses import LET_IN
-from services.runtime.real.streams import FOLDER, SocketPath
+from services.runtime.real.streams import FOLDER, LET_IN, SocketPath
 
 MOST: Final = 4096
 """Connections at a time. The next one takes the place of the oldest new one; if there is none, it

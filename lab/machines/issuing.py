@@ -1,4 +1,6 @@
-"""Writing the bundle of a machine."""
+"""Writing the bundle of a machine, and what a lab remembers of bundles: their digests, their ends,
+and who used them.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,101 @@ from pathlib import Path
 import msgspec
 
 from lab.brokers.identities import Identities, agent_name, machine_agent
-from lab.machines.admission import Issued, keep, read_issued
 from lab.machines.attached import no_lab
 from lab.machines.bundle import AUTHORITY, Manifest, pack_bundle
 from lab.machines.listening import LISTENING, authority, find_address, reachable_address
-from lab.schema.answers.machines import MachineBundle
+from lab.schema.answers.lab import MachineBundle
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
 from lab.topology.machine_plan import MachinePlan
-from lab.topology.places import as_recorded
-from lab.topology.plan import Topology
+from lab.topology.plan import Topology, as_recorded
 from protocol.messages.agent import TpmBackend
-from protocol.printable import quote_if_needed
+from protocol.messages.machines import MachineSeeks
+from protocol.names import quote_if_needed
 from protocol.terms import NodeName
+from services.runtime.real.files import replace_file
+
+
+class Issued(msgspec.Struct, frozen=True, kw_only=True):
+    """The one bundle of a machine; ``holder``: who joined with it, empty before."""
+
+    id: str
+    digest: str
+    expires: float
+    holder: str = ""
+
+
+def last_run(folder: Path, machine: str) -> str:
+    """The run of a machine's agent that was taken last, and has not ended in order; else empty."""
+    try:
+        return (folder / "bundles" / f"{machine}.run").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def note_run(folder: Path, machine: str, run: str) -> None:
+    """That run is taken, or (empty) nothing of the last one is alive; durable before it counts."""
+    path = folder / "bundles" / f"{machine}.run"
+    replace_file(path, run.encode(), durable=True)
+
+
+def _path(folder: Path, machine: str) -> Path:
+    return folder / "bundles" / f"{machine}.json"
+
+
+def keep(folder: Path, machine: str, issued: Issued) -> None:
+    path = _path(folder, machine)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    replace_file(path, msgspec.json.encode(issued), durable=True)
+
+
+def read_issued(folder: Path, machine: str) -> Issued | None:
+    """The bundle of a machine; None before its first. ``DecodeError`` for a damaged note."""
+    try:
+        return msgspec.json.decode(_path(folder, machine).read_bytes(), type=Issued)
+    except FileNotFoundError:
+        return None
+
+
+def stands(folder: Path, machine: str, digest: str, now: float) -> bool:
+    """Whether the bundle with that digest is the machine's, and lets it join at ``now``."""
+    try:
+        known = read_issued(folder, machine)
+    except msgspec.DecodeError:
+        return False
+    return (
+        known is not None and known.digest == digest and (bool(known.holder) or known.expires > now)
+    )
+
+
+def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
+    """Let the machine join with its bundle, which is that holder's from now on, durably.
+
+    ``now``: Unix seconds. KS-AGENT-004 when the bundle is none of this lab's, edited, out of date,
+    or another machine has used it.
+    """
+    try:
+        known = read_issued(folder, seeks.machine)
+    except msgspec.DecodeError:
+        raise KeysteadError(
+            "KS-AGENT-004", f"what is known of the bundle of machine {seeks.machine} is damaged"
+        ) from None
+    if known is None or known.id != seeks.bundle:
+        why = "was never written by this lab, or a newer one has taken its place"
+    elif known.digest != seeks.digest:
+        why = "is not as this lab wrote it"
+    elif known.holder == seeks.holder:
+        return
+    elif known.holder:
+        why = "has been used on another machine"
+    elif known.expires < now:
+        why = "is out of date"
+    else:
+        keep(folder, seeks.machine, msgspec.structs.replace(known, holder=seeks.holder))
+        return
+    raise KeysteadError("KS-AGENT-004", f"the bundle of machine {seeks.machine} {why}")
 
 
 def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> MachineBundle:

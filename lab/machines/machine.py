@@ -1,19 +1,29 @@
-"""One other machine as the supervisor sees it: its beats, the processes there, its end."""
+"""One other machine as the supervisor sees it: its beats, the processes there, its end.
+
+Its clock: how far it is ahead, and when measurements do not count for that. The time of a lab on
+several machines goes on when its supervisor is killed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, TypeVar
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, NamedTuple, TypeVar
 
-from lab.brokers.agent_config import AgentConfig
+import msgspec
+
+from lab.brokers.configuration import AgentConfig
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import machine_agent
-from lab.machines.offset import Offset, sample_of
-from lab.machines.part import MachinePart, seal_part
+from lab.machines.bundle import MachinePart, seal_part
 from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
 from lab.topology.machine_plan import MachinePlan
 from protocol.errors import HostUnreachable, ProductError
 from protocol.messages.base import Reply, Request
@@ -27,6 +37,66 @@ from protocol.messages.machines import (
     StopProcess,
     TakeMachine,
 )
+
+WINDOW: Final = 32
+"""Samples that are looked at: with one a second, a drift of 100 ppm is 2 ms late at most."""
+BEST: Final = 4  # one in so many: those that were least long on the way
+CONTRADICTIONS: Final = 3  # in a row, until the clock is believed to have jumped
+
+
+class OffsetSample(NamedTuple):
+    """How far ahead, and by how much that may be wrong; seconds."""
+
+    offset_s: float
+    error_s: float
+
+
+def sample_of(sent: float, received: float, answered: float, back: float) -> OffsetSample:
+    """From two times of our clock around two of the other's."""
+    way_s = (back - sent) - (answered - received)
+    return OffsetSample(((received - sent) + (answered - back)) / 2, max(way_s, 0.0) / 2)
+
+
+class Offset:
+    """The offset as it is known now; None before the first sample.
+
+    ``jumps`` counts how often the clock was found elsewhere than its drift would have it.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[OffsetSample] = deque(maxlen=WINDOW)
+        self._against: list[OffsetSample] = []
+        self.known: OffsetSample | None = None
+        self.jumps = 0
+
+    def add(self, sample: OffsetSample) -> None:
+        """One more. One that contradicts what is known counts only when others agree with it."""
+        known = self.known
+        if known is not None and _contradicts(sample, known):
+            self._against.append(sample)
+            if len(self._against) < CONTRADICTIONS:
+                return
+            self.jumps += 1
+            self._samples.clear()
+            self._samples.extend(self._against)
+        else:
+            self._samples.append(sample)
+        self._against.clear()
+        self.known = _estimate(list(self._samples))
+
+
+def _contradicts(one: OffsetSample, other: OffsetSample) -> bool:
+    return abs(one.offset_s - other.offset_s) > one.error_s + other.error_s
+
+
+def _estimate(samples: list[OffsetSample]) -> OffsetSample:
+    """The median of the best, with its error: theirs, and how far they lie apart."""
+    by_error = sorted(samples, key=lambda sample: sample.error_s)
+    best = by_error[: max(1, len(by_error) // BEST)]
+    offsets = [sample.offset_s for sample in best]
+    apart_s = max(offsets) - min(offsets)
+    return OffsetSample(median(offsets), max(sample.error_s for sample in best) + apart_s)
+
 
 R = TypeVar("R", bound=Reply)
 
@@ -304,3 +374,54 @@ class MachineProcesses:
         """Nothing is asked any more."""
         for task in self._tasks:
             task.cancel()
+
+
+CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limit of a node
+
+
+def doubts(machines: Iterable[MachineProcesses]) -> Callable[[], list[str]]:
+    """Tells why nothing counts of what was measured since this was called: a clock that was not
+    known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
+    begun = [(machine, machine.losses, machine.watch_clock_error()) for machine in machines]
+
+    def collect_doubts() -> list[str]:
+        lost = [
+            f"KS-AGENT-008: machine {machine.name} was lost during the run"
+            for machine, losses, _ in begun
+            if machine.losses != losses
+        ]
+        unknown = [
+            f"KS-AGENT-010: the clock of machine {machine.name} was known within "
+            f"{error_s:.3f} s, and has to be within {CLOCK_BOUND_S:g} s"
+            for machine, _, worst in begun
+            if (error_s := worst()) > CLOCK_BOUND_S
+        ]
+        return lost + unknown
+
+    return collect_doubts
+
+
+SLACK_S: Final = 30.0  # the noted time is some seconds old, and a start takes some
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    boot: str
+    epoch: float
+
+
+def going_on(folder: LabFolder, epoch: float, lease_s: float) -> float:
+    """The epoch of the last supervisor when nodes of it may be alive, else ``epoch``, which goes on
+    from the time that was noted last; kept for the next one."""
+    boot = _BOOT_ID.read_text().strip()
+    with suppress(msgspec.DecodeError):
+        kept = msgspec.json.decode(folder.read("clock"), type=_Kept)
+        if kept.boot == boot and 0 <= epoch - kept.epoch <= lease_s + SLACK_S:
+            epoch = kept.epoch
+    folder.write("clock", msgspec.json.encode(_Kept(boot, epoch)))
+    return epoch
+
+
+def remove_clock(folder: LabFolder) -> None:
+    """Nothing of the lab is alive."""
+    (folder.path / "clock").unlink(missing_ok=True)

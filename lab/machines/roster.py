@@ -12,17 +12,16 @@ from typing import Final
 
 import msgspec
 
-from lab.arrays.guest import HERE, Guest, RemoteGuest
-from lab.arrays.meeting import Meeting
-from lab.arrays.place import link
+from lab.arrays.machines import HERE, Guest, Meeting, RemoteGuest
+from lab.arrays.shared_datastore import link
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.building.course import Report
-from lab.logs.write import RecordLog
-from lab.machines.admission import last_run, note_run, read_issued, use
+from lab.logs.records import RecordLog
+from lab.machines.bundle import part_of
+from lab.machines.issuing import last_run, note_run, read_issued, use
 from lab.machines.listening import TlsProxy, address, find_address
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, MachineProcesses, RemoteProcess
-from lab.machines.part import part_of
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from lab.state.state_folder import is_purged
@@ -39,7 +38,7 @@ from protocol.messages.machines import (
     ReleaseMachine,
 )
 from protocol.terms import ClusterName, NodeName
-from services.runtime.real.gate_addresses import write_gate_addresses
+from services.runtime.real.streams import write_gate_addresses
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0

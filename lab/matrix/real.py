@@ -1,34 +1,39 @@
-"""Stagings on real processes: a lab for each, made for it and gone after it.
-
-Everything lasts as long as in virtual time, divided by one factor, the lab's pace; what is real
-(time limits, boots) is not. A staging whose own loop was late says nothing: it is void.
+"""Stagings on real processes: a lab for each, made for it and gone after it; in which order they
+begin, and how many labs are built at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from chaos.history import History
+from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, events_of_staging
-from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
+from chaos.matrix.scene import Heard
+from chaos.matrix.terms import Boot, is_trusted
 from lab.building.course import unheard
 from lab.building.provision import provision
-from lab.matrix.bench import outcome_of, scene_of
-from lab.matrix.outcome import Done, StagingOutcome
-from lab.matrix.pool import each
-from lab.matrix.sequence import in_sequence
-from lab.matrix.topologies import pack_processes, topology_of
-from lab.matrix.turns import turn
+from lab.matrix.bench import (
+    Done,
+    StagingOutcome,
+    each,
+    outcome_of,
+    pack_processes,
+    scene_of,
+    topology_of,
+)
 from lab.processes.agents import begin, build_copied_server, memory, preload
 from lab.processes.process_lab import ProcessLab
 from lab.state.scratch import scratch
@@ -36,10 +41,71 @@ from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
 from services.kms.settings.config import KmsTransport
 from services.runtime.forking.blocking import ForkServer
+from services.runtime.forking.child import withhold_memory
 from services.runtime.forking.connection import ForkServerSocket
-from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
+
+LATE_WITHIN: Final = 0.6
+"""The part of the run in which all that waits longest is begun."""
+BRIEF_ONES: Final = 2
+"""Begun after each whole lab: there are more of them, so the last ones are brief."""
+
+
+def in_sequence(stagings: Iterable[Staging]) -> list[Staging]:
+    """See the module's text; of those that wait longest, first what waits for tokens."""
+    late, whole, brief = list[Staging](), list[Staging](), list[Staging]()
+    for one in stagings:
+        kind = late if one.expired or one.evicted else brief if _is_brief(one) else whole
+        kind.append(one)
+    late.sort(key=lambda one: not one.expired)
+    trusted = [one for one in whole if is_trusted(one.block)]
+    spread = _spread((trusted, 1.0), ([one for one in whole if one not in trusted], 1.0))
+    others = iter(brief)
+    mixed = [each for one in spread for each in (one, *islice(others, BRIEF_ONES))]
+    return _spread(([*mixed, *others], 1.0), (late, LATE_WITHIN))
+
+
+def _spread(*kinds: tuple[Sequence[Staging], float]) -> list[Staging]:
+    """Each kind evenly over a part of the whole, from its beginning on, and in its order."""
+    placed = [(at / len(kind) * part, one) for kind, part in kinds for at, one in enumerate(kind)]
+    return [one for _, one in sorted(placed, key=lambda found: found[0])]
+
+
+def _is_brief(staging: Staging) -> bool:
+    """What comes after a loss of power only, what is about a vSAN, and controls."""
+    of_vsan = any(EVENTS[event].vsan for event in staging.events)
+    return of_vsan or staging.control or staging.boot is not Boot.ORDERLY
+
+
+PAUSE_S: Final = 0.1
+"""Real seconds between two looks for a free turn."""
+
+
+@asynccontextmanager
+async def turn(folder: Path, at_once: int) -> AsyncIterator[None]:
+    """Wait until fewer than ``at_once`` processes are in such a block with this folder. A process
+    that is killed in its turn has it no longer."""
+    while (lock := _free(folder, at_once)) is None:
+        await asyncio.sleep(PAUSE_S)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _free(folder: Path, at_once: int) -> int | None:
+    """The descriptor that holds a free turn; None when all are taken."""
+    for number in range(at_once):
+        lock = os.open(folder / f"turn-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return lock
+    return None
+
 
 PACE: Final = 36.0
 """Lab seconds in a real one: a reconcile interval takes some eight seconds."""

@@ -1,14 +1,12 @@
-"""A run of the matrix: its stagings played, its cells compared, everything kept in a folder.
-
-``runs/<run>/``: ``run.json``, a history per staging in ``stagings/``, ``matrix.json`` with every
-cell, ``result.json`` with the verdict.
+"""A run of the matrix: its stagings played, its cells compared, everything kept in a folder; the
+same for rows outside of the grid; and which cells a knob changes.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from io import BytesIO
 from itertools import chain, count
@@ -17,19 +15,19 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.history import Record, records_of
+from chaos.history import Record, read_packed, records_of
 from chaos.matrix.compare import CellRow, row_of
 from chaos.matrix.control import Control
 from chaos.matrix.grid import Staging, controls_of, stagings_of
+from chaos.matrix.outside import OutsideRow, RowPlayed, Rows
 from chaos.matrix.play import PlayedEvent
-from chaos.matrix.terms import Agreement
-from chaos.oracle.table import Cell
+from chaos.matrix.terms import UNCLEAR, Agreement
+from chaos.oracle.table import Cell, parts
 from chaos.oracle.terms import Block, TableEvent, TableFault
-from chaos.recording import read_packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
 from lab.building.course import Report
-from lab.matrix.outcome import Done, StagingOutcome
+from lab.matrix.bench import Done, StagingOutcome
 from lab.matrix.real import MOST_AT_ONCE, PER_CORE, Processes
 from lab.matrix.sim import Stages
 from lab.runs.store import (
@@ -40,14 +38,38 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
+from lab.schema.answers.matrix import Moved
 from lab.schema.refusal import refusal
 from lab.state.scratch import collect
 from protocol.messages.agent import TpmBackend
 from services.kms.settings.config import KmsTransport
 
+
+def list_moved(rows: Iterable[CellRow]) -> tuple[Moved, ...]:
+    """The cells that differ, in their order; those whose play failed tell nothing."""
+    return tuple(_build_moved(row) for row in rows if row.verdict is Agreement.DISAGREE)
+
+
+def _build_moved(row: CellRow) -> Moved:
+    was, now = row.expected, row.observed
+    why = row.why.removeprefix(f"{now}, and the table says {was}: ")
+    if was == now:
+        was, now = _parts(row)
+    return Moved(block=row.block, fault=row.fault, event=row.event, was=was, now=now, why=why)
+
+
+def _parts(row: CellRow) -> tuple[str, str]:
+    """The parts that differ, as the table has them and as they were seen."""
+    wanted = parts(Block(row.block), TableFault(row.fault), TableEvent(row.event))
+    expected = {} if wanted is None else wanted.parts
+    differ = [name for name, value in expected.items() if row.parts.get(name) != value]
+    was = ", ".join(f"{name}: {expected[name]}" for name in differ)
+    return was, ", ".join(f"{name}: {row.parts.get(name, UNCLEAR)}" for name in differ)
+
+
 MATRIX: Final = "matrix"
 """What such a run is called among stored runs."""
-ROWS: Final = "matrix.json"
+CELLS_FILE: Final = "matrix.json"
 STAGINGS: Final = "stagings"
 
 
@@ -98,7 +120,7 @@ def play_run(
     with closing(player_of(wanted)) as player:
         result = play(StagingRun(wanted, folder, player, report))
     collect()  # what labs have left that were ended in the middle
-    folder.write(ROWS, msgspec.json.format(msgspec.json.encode(result)))
+    folder.write(CELLS_FILE, msgspec.json.format(msgspec.json.encode(result)))
     folder.end(verdict_of(result, folder.run, wanted, time.time() - began))
     return folder, result
 
@@ -153,7 +175,7 @@ def _begin(wanted: MatrixOrder, what: str) -> RunFolder:
 def result_of(folder: RunFolder) -> Result:
     """What came of a run that has ended; KS-RUN-001 for one that is none of the matrix, KS-RUN-004
     for one that another version has written, or that is damaged."""
-    return folder.read_decoded(ROWS, msgspec.json.Decoder(Result).decode)
+    return folder.read_decoded(CELLS_FILE, msgspec.json.Decoder(Result).decode)
 
 
 def row_in(folder: RunFolder, block: Block, fault: TableFault, event: TableEvent) -> CellRow | None:
@@ -317,3 +339,45 @@ def at_once(mode: str) -> int:
     """How many stagings are played at a time when nobody says."""
     cores = len(os.sched_getaffinity(0))
     return cores if mode == "sim" else min(PER_CORE * cores, MOST_AT_ONCE)
+
+
+OUTSIDE: Final = "matrix-outside"
+"""What such a run is called among stored runs."""
+FILE: Final = "outside.json"
+
+
+def play_outside(
+    rows: Sequence[OutsideRow], wanted: MatrixOrder, report: Report
+) -> tuple[RunFolder, Result, tuple[RowPlayed, ...]]:
+    """Play them; blocks. Interrupted, it ends every lab; rows that were not played whole are left
+    out of the answer."""
+    played: list[RowPlayed] = []
+
+    def play(run: StagingRun) -> Result:
+        with suppress(KeyboardInterrupt):
+            run.play([one for row in rows for play in row.plays for one in play.stagings(row.id)])
+        played.extend(one for row in rows if (one := _row(row, run)) is not None)
+        run.folder.write(FILE, msgspec.json.format(msgspec.json.encode(Rows(tuple(played)))))
+        cells = tuple(cell for row in played for cell in row.cells)
+        return Result(cells, not_played=len(rows) - len(played))
+
+    folder, result = play_run(wanted, OUTSIDE, report, play)
+    return folder, result, tuple(played)
+
+
+def _row(row: OutsideRow, run: StagingRun) -> RowPlayed | None:
+    """None when not all of it was played."""
+    cells: list[CellRow] = []
+    for play in row.plays:
+        for cell in play.cells():
+            found = run.row(cell, play.stagings(row.id))
+            if found is None:
+                return None
+            # Where it was played, and not what it is compared with.
+            cells.append(msgspec.structs.replace(found, block=play.block, fault=play.fault))
+    verdicts = {cell.verdict for cell in cells}
+    worst = next(one for one in (*_WORST, Agreement.AGREE) if one in verdicts)
+    return RowPlayed(id=row.id, title=row.title, verdict=worst, cells=tuple(cells))
+
+
+_WORST: Final = (Agreement.DISAGREE, Agreement.VOID)

@@ -15,13 +15,9 @@ import msgspec
 
 from chaos.history import History
 from chaos.matrix.grid import Staging, events_of_staging
-from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
-from chaos.matrix.scene import StagingScene
-from lab.matrix.bench import outcome_of, scene_of
-from lab.matrix.outcome import Done, StagingOutcome
-from lab.matrix.pool import each
-from lab.matrix.topologies import topology_of
+from chaos.matrix.scene import Heard, StagingScene
+from lab.matrix.bench import Done, StagingOutcome, each, outcome_of, scene_of, topology_of
 from lab.serve.session import LabSession
 from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab

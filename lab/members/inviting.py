@@ -25,10 +25,9 @@ import msgspec
 
 from lab.building.course import Course, unheard
 from lab.building.provision import provision_host
-from lab.building.trusted_arrivals import TrustedArrivals
-from lab.machines.admission import stands
+from lab.building.trust import TrustedArrivals
 from lab.machines.bundle import LARGEST
-from lab.machines.issuing import issue, write_new
+from lab.machines.issuing import issue, stands, write_new
 from lab.machines.listening import find_address
 from lab.machines.machine import MachineProcesses
 from lab.processes.notebook import Notebook
@@ -37,7 +36,7 @@ from lab.schema.errors import KeysteadError
 from lab.state.in_thread import in_thread
 from lab.state.state_folder import Invitations, LabFolder, Place
 from lab.topology.lab_file import LabFile
-from lab.topology.places import machine_of, next_place, spec_of, vms_of
+from lab.topology.plan import machine_of_host, next_place, spec_of, vms_of
 from protocol import names
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
@@ -176,7 +175,7 @@ class Inviter:
         topology = self._lab.topology
         await self._lab.open_places(
             [
-                (spec_of(self._file, place), machine_of(topology, place, first + at))
+                (spec_of(self._file, place), machine_of_host(topology, place, first + at))
                 for at, place in enumerate(new)
             ]
         )

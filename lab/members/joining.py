@@ -12,26 +12,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lab.arrays.guest import Guest
+from lab.arrays.machines import Guest
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities, machine_agent
+from lab.machines.access import cause, unknown, unreachable_error
 from lab.machines.bundle import Bundle, Manifest, peek, read
 from lab.machines.checkup import AGENT
 from lab.machines.gate import Gate, open_gate
 from lab.machines.health import serve
-from lab.machines.unreached import cause, unknown, unreachable_error
-from lab.members.holding import Holding
-from lab.members.joined import JoinedFolder
+from lab.members.holding import Holding, JoinedFolder
 from lab.processes import preload
-from lab.processes.agents import Agents, begin, build_copied_server, log_of
-from lab.processes.revival import Part, Revival
+from lab.processes.agents import Agents, Part, Revival, begin, build_copied_server, log_of
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
-from services.runtime.forking.copied_server import CopiedServer
-from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.forking.child import withhold_memory
+from services.runtime.forking.own_forks import CopiedServer
 from services.runtime.real.broker_tls import LabTls
 from services.runtime.real.watchdog import describe_blockage, run_watched
 

@@ -1,9 +1,9 @@
 """Experiments are played: prepared, in virtual time or on real processes, replayed.
 
-- ``prepare``  experiment file + Lab file -> plan
+- ``prepare``  from an experiment's name and a Lab file to a plan with every target and time
+  resolved, and the folder of a run that is about to start
 - ``planted``  bugs that a negative control is played with
-- ``begin``    a run's folder, before it starts
-- ``play``     in virtual time; replay
+- ``play``     plays prepared experiments in virtual time, replays stored runs, and forks them
 - ``preload``  what the fork server of simulations does once for all of them
 - ``own_lab``  on real processes, in a lab of its own; ``process_scan`` searches it for keys
 """

@@ -21,10 +21,10 @@ from lab.play.prepare import Prepared
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import Searching, play_on
 from lab.runs.store import RunFolder
-from lab.scan.collector import Collector, collecting
-from lab.scan.files import BUILD
+from lab.scan.ledger import Collector, collecting
+from lab.scan.search import BUILD
 from lab.state.scratch import scratch
-from lab.topology.directory import directory_of
+from lab.topology.plan import directory_of
 from services.runtime.real.world import LabTime
 
 

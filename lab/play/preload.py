@@ -14,7 +14,7 @@ from chaos.faults import FAULTS
 from chaos.oracle.fold.settings import FoldSettings
 from protocol.codec import decoder_of
 from protocol.messages.base import fields_with_keys, registry
-from services.runtime.sim import normal_form
+from services.runtime.sim import trace
 
 
 def simulations() -> None:
@@ -24,4 +24,4 @@ def simulations() -> None:
     for name, message in registry().items():
         decoder_of(message)
         fields_with_keys(message)
-        normal_form.has_no_bytes(name)
+        trace.has_no_bytes(name)

@@ -1,29 +1,40 @@
-"""From an experiment's name and a Lab file to a plan with every target and time resolved."""
+"""From an experiment's name and a Lab file to a plan with every target and time resolved, and the
+folder of a run that is about to start.
+"""
 
 from __future__ import annotations
 
 import difflib
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from chaos.experiment.document import Document, Problem
 from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.experiment.model import SEEDS, Experiment
-from chaos.experiment.parse import Document, Problem
-from chaos.experiment.plan import Plan
+from chaos.experiment.plan import Plan, dump_plan
 from chaos.experiment.resolve import plan
 from chaos.playing.requirements import TPMS
+from chaos.verdict import hosts_by_tpm
+from lab.runs.store import (
+    RunFolder,
+    RunRecord,
+    code_version,
+    lock_version,
+    new_run,
+    python_version,
+)
 from lab.schema.errors import KeysteadError
 from lab.state.checkout import bug_patch
-from lab.topology.directory import directory_of
-from lab.topology.lab_file import faults_of, load
-from lab.topology.plan import Topology
+from lab.topology.lab_file import as_played, faults_of, load
+from lab.topology.plan import Topology, directory_of
 from lab.topology.plan import plan as plan_topology
-from lab.topology.tpms import as_played
-from protocol.printable import quote_if_needed
+from protocol.messages.agent import TpmBackend
+from protocol.names import quote_if_needed
 from protocol.terms import Role
 
 LAB, UNMET = "KS-CHAOS-016", "KS-CHAOS-015"
@@ -180,3 +191,44 @@ def _check_requirements(experiment: Experiment, topology: Topology) -> None:
     if needs.provider is not None and needs.provider not in {p.type for p in topology.providers}:
         text = f"a {needs.provider} key provider is required, topology has none"
         document.add(("requires", "provider"), UNMET, text)
+
+
+def begin(
+    prepared: Prepared,
+    mode: str,
+    *,
+    replay_of: str = "",
+    fork_of: str = "",
+    fork_at: float = 0.0,
+    scan: bool = False,
+    bug: str = "",
+) -> RunFolder:
+    """The run's folder with everything that is known before it starts; ``scan``: it is to end
+    with a search for every key, and ``bug`` is planted into it. ``fork_of``, ``fork_at``: see
+    ``RunRecord``."""
+    made = prepared.plan
+    folder = new_run(made.name, mode, made.seed)
+    tpms = {s.node: s.tpm for s in prepared.topology.nodes if s.role is Role.ESXI}
+    record = RunRecord(
+        run=folder.run,
+        experiment=made.name,
+        mode=mode,
+        seed=made.seed,
+        code=code_version(),
+        python=python_version(),
+        lock=lock_version(),
+        began=time.time(),
+        tpm=", ".join(sorted(set(tpms.values()))) or TpmBackend.NONE,
+        tpm_hosts=hosts_by_tpm(tpms),
+        replay_of=replay_of,
+        fork_of=fork_of,
+        fork_at=fork_at,
+        bug=bug,
+        scan=scan,
+        options=prepared.options,
+    )
+    folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
+    folder.write("plan.json", dump_plan(made))
+    folder.write("topology.msgpack", msgspec.msgpack.encode(prepared.topology))
+    folder.write("experiment.yaml", prepared.text.encode())
+    return folder

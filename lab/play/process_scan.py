@@ -23,15 +23,13 @@ from chaos.conversation import read_payloads
 from chaos.draws import Draws
 from chaos.history import History, Record
 from chaos.keeper import FaultKeeper
-from chaos.observe.listing import all_key_status
+from chaos.observe.look import all_key_status
 from chaos.report.page import page
 from chaos.report.story import Story
 from lab.processes.process_lab import ProcessLab
 from lab.runs.store import RunFolder
-from lab.scan.collector import Collector
-from lab.scan.files import files_of
-from lab.scan.outcome import CANARY, search_and_count, write
-from lab.scan.search import Find, SearchedPlace
+from lab.scan.ledger import Collector
+from lab.scan.search import CANARY, Find, SearchedPlace, files_of, search_and_count, write
 from protocol.errors import ProductError
 from protocol.terms import CryptoKeyId, KeyId, ProviderId, Role
 from services.runtime.seeded import derive

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from lab.brokers.agent_config import AgentConfig
-from lab.brokers.configuration import BrokerKind
+from lab.brokers.configuration import AgentConfig, BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities
-from lab.logs.write import RecordLog
+from lab.logs.records import RecordLog
 from lab.machines.health import MachineHealth, serve
 from lab.state.checkout import apply_patch
 from protocol.crypto.seal import Keyring
@@ -28,9 +27,13 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
-from services.runtime.real.blockages import Blockage, BlockageCounts
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
-from services.runtime.real.watchdog import create_watched_loop, describe_blockage
+from services.runtime.real.watchdog import (
+    Blockage,
+    BlockageCounts,
+    create_watched_loop,
+    describe_blockage,
+)
 from services.runtime.real.world import LabTime, LabWorld
 
 READY = b"R"

@@ -1,18 +1,21 @@
-"""Agents as the lab starts them: forked with everything loaded, there when they say so."""
+"""Agents as the lab starts them: forked with everything loaded, there when they say so.
+
+What ends by itself is started again: brokers and the fork server.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from lab.brokers.agent_config import AgentConfig
+from lab.brokers.configuration import AgentConfig
 from lab.processes.agent import READY
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import NodeRecord
@@ -20,7 +23,7 @@ from protocol.messages.base import Event
 from protocol.terms import NodeName
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed, ForkServerSocket
-from services.runtime.forking.copied_server import CopiedServer
+from services.runtime.forking.own_forks import CopiedServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _START_LIMIT_S: Final = 30.0  # real seconds, for the fork server and for each agent
@@ -176,3 +179,76 @@ def own_records(
         callback(sender, event)
 
     return hear
+
+
+PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # real seconds before a part is tried again
+_LOOK_EVERY_S: Final = 0.1  # real seconds between looks at the parts
+
+
+def _never() -> bool:
+    return False
+
+
+class Part(NamedTuple):
+    """One part of a lab: whether it is well, and what starts it; ``spared``: whether the lab goes
+    on without it when it cannot be had again."""
+
+    name: str
+    well: Callable[[], bool]
+    start: Callable[[], Awaitable[None]]
+    spared: Callable[[], bool] = _never
+
+
+class Revival:
+    """Starts parts again; ``warn`` and ``on_lost`` are those of the lab, and ``notice`` hears of
+    what has ended and may be had again."""
+
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        on_lost: Callable[[KeysteadError], None],
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self._warn, self._on_lost, self._notice = warn, on_lost, notice or warn
+
+    async def watch(self, parts: Sequence[Part]) -> None:
+        """Start again each of ``parts`` that ended, none waiting for another; returns when one
+        cannot be had again."""
+        looks = [asyncio.ensure_future(self._look_after(part)) for part in parts]
+        try:
+            done, _ = await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
+            for look in done:
+                look.result()
+        finally:
+            for look in looks:
+                look.cancel()
+
+    async def _look_after(self, part: Part) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            if not part.well():
+                self._notice(f"the {part.name} has ended; it is started again")
+            if not await self.had_again(part):
+                return
+
+    async def had_again(self, part: Part) -> bool:
+        """Whether it is well, started if it was not; after some tries the lab is lost, or goes on
+        without it and tries on."""
+        pauses, told = iter((0.0, *PAUSES_S)), ""
+        while not part.well():
+            pause_s = next(pauses, None)
+            if pause_s is None and not part.spared():
+                text = f"the {part.name} cannot be had again: {told}"
+                self._on_lost(KeysteadError("KS-LAB-007", text))
+                return False
+            await asyncio.sleep(PAUSES_S[-1] if pause_s is None else pause_s)
+            if part.well():
+                break
+            try:
+                await part.start()
+            except (KeysteadError, OSError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    itself = told.startswith(f"the {part.name} ")
+                    self._warn(told if itself else f"the {part.name} does not start: {told}")
+        return True

@@ -24,22 +24,21 @@ from nats.aio.client import Client
 import lab.processes.agent  # noqa: F401 - an agent
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import agent_name
-from protocol.codec import decoder_of, encode_message
+from protocol.codec import VERSION, Envelope, decoder_of, encode_message
 from protocol.crypto.derive import derive_key
 from protocol.crypto.disk import DEK_SIZE, DiskCipher
 from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
-from protocol.envelope import VERSION, Envelope
 from protocol.messages.base import Sealed, fields_with_keys, registry
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
 from services.catalog import everything
 from services.runtime.seeded import stream
 from services.runtime.tpm.backends import missing_for_libtpms
-from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.device import MemoryNv
 
 
 def real_tpms() -> None:

@@ -17,20 +17,26 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from chaos.faults.base import names
-from lab.brokers.agent_config import AgentConfig
-from lab.brokers.bus import bus_of
-from lab.brokers.configuration import BrokerKind
+from lab.brokers.bus_servers import bus_of
+from lab.brokers.configuration import AgentConfig, BrokerKind
 from lab.brokers.control_plane import ControlClient
+from lab.brokers.data_bus import open_tap
 from lab.brokers.identities import SUPERVISOR, agent_name
 from lab.brokers.server import Broker
-from lab.brokers.tap import open_tap
 from lab.building.course import Course, Report, unheard
-from lab.logs.read import NodeLogs
+from lab.logs.records import NodeLogs
 from lab.machines.roster import Roster
-from lab.processes.agents import AgentProcess, Agents, ForkedProcess, log_of, own_records
-from lab.processes.growth import LabGrowth
-from lab.processes.revival import PAUSES_S, Part, Revival
-from lab.processes.strikes import CONTROL_FLOOR_S
+from lab.processes.agents import (
+    PAUSES_S,
+    AgentProcess,
+    Agents,
+    ForkedProcess,
+    Part,
+    Revival,
+    log_of,
+    own_records,
+)
+from lab.processes.process_changes import CONTROL_FLOOR_S, LabGrowth
 from lab.schema.errors import KeysteadError
 from lab.topology.plan import Topology
 from lab.topology.secret_files import read_soon
@@ -42,7 +48,7 @@ from services.runtime.each import for_each, try_each
 from services.runtime.forking.children import ChildProcess
 from services.runtime.real.image_folders import IMAGES, TREES
 from services.runtime.real.world import WRITTEN, LabTime
-from services.runtime.wire import TapCallback
+from services.runtime.world import TapCallback
 
 # ---- files ---------------------------------------------------------------------------------------
 # What lies on the disks and datastores of a lab of real processes, behind its nodes' backs.

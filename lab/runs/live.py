@@ -15,7 +15,7 @@ from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore
 from lab.forensics.forensics import Forensics
-from lab.runs.changing import changeable
+from lab.runs.load_control import changeable
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 

@@ -1,7 +1,5 @@
-"""The way in to a load that runs: a socket in the folder of its run, on which its rate is changed.
-
-A line of JSON each way. Who has been killed leaves a socket behind on which nobody answers, so that
-whether a load runs is asked, and never believed of a file.
+"""How a load that runs is changed: a socket in the folder of its run, on which its rate is set, and
+the load of an experiment on real processes that follows it.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from chaos.playing.load import Coming, Unchangeable
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import runs_folder
@@ -153,3 +152,28 @@ def _path(folder: RunFolder) -> Iterator[str]:
         yield str(Path("/proc/self/fd") / str(fd) / NAME)
     finally:
         os.close(fd)
+
+
+@asynccontextmanager
+async def changeable(folder: RunFolder, coming: Coming) -> AsyncIterator[None]:
+    """Let people change the load of a run while it comes; no change for one without."""
+    if coming.load is None:
+        yield
+        return
+    begin = coming.load.from_s
+
+    async def change(rate: str) -> Changed:
+        try:
+            at, was = coming.change(rate)
+        except ValueError as error:
+            raise KeysteadError("KS-USE-003", str(error)) from None
+        except Unchangeable as error:
+            raise KeysteadError("KS-LOAD-007", str(error)) from None
+        return Changed(at=round(at - begin, 3), was=was)
+
+    async with load_control(folder, change):
+        coming.open = True
+        try:
+            yield
+        finally:
+            coming.open = False

@@ -1,17 +1,18 @@
-"""Finding secrets in bytes, whatever they are written as.
-
-A secret is cut into pieces of 16 bytes, and each piece is looked for as it is, backwards, in
-hexadecimal, in base64 at each of its three alignments, and as Python shows bytes. A piece is
-found wherever it stands: every form is longer than 15 bytes, so it covers one of the aligned
-8-byte words of the data, and only words that occur are looked at closer.
+"""Finding secrets in bytes, whatever they are written as: where they may lie and why, the places
+that a lab of real processes leaves bytes in, a lab that is watched from its first message on,
+and what a search came to.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from protocol.kmip.errors import KmipError
+from chaos.history import History
+from protocol.kmip.enums import KmipError
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import parse
 
@@ -156,3 +158,221 @@ def search(secrets: Mapping[bytes, str], places: Iterable[SearchedPlace]) -> lis
     """Every secret that is found anywhere; ``secrets`` maps bytes to who made them."""
     needles = Needles(secrets)
     return [found for place in places for found in needles.find(place)]
+
+
+@dataclass(frozen=True)
+class Exempt:
+    """``kind`` and ``name`` of the place and ``secret`` (who made it) are patterns."""
+
+    kind: str
+    name: str
+    secret: str
+    why: str
+
+
+EXEMPT = (
+    Exempt(
+        "disk",
+        r"(kms[^/]*|k\d)/.*master\.key(\.new)?",
+        r"services\.kms\.sealing\.roots\.keyfile:.*",
+        "a software key server keeps its master key on its own disk, beside its database",
+    ),
+    Exempt(
+        "disk",
+        r".*/bootbank/state\.tgz(\.new)?",
+        r"services\.esxi\.configuration\.sealing:derive_config_key",
+        "mode NONE: the config key is made from material that lies beside it (CFG-03)",
+    ),
+    Exempt(
+        "disk",
+        r"copies/(kms[^/]*|k\d)/.*master\.key(\.new)?",
+        r"services\.kms\.sealing\.roots\.keyfile:.*",
+        "the backup of a key server's disk that the cure of kms.key_state puts back",
+    ),
+    Exempt(
+        "disk",
+        r".*symkey\.dat(\.new)?",
+        r"services\.vcenter\.providers\.symkey:_from_material",
+        "vCenter keeps the key of its KDKs beside its database, as the product does (NKP-08)",
+    ),
+    Exempt(
+        "disk",
+        r"(copies/)?(kms[^/]*|k\d)/.*kmip-identity(\.new)?",
+        r"protocol\.crypto\.certificates:.*|services\.runtime\.own_certificate:.*",
+        "a key server keeps the key of its certificate on its own disk, as a software identity is",
+    ),
+    Exempt(
+        "disk",
+        r"keyprovider-\d+/.*/kmip-identity(\.new)?",
+        r"protocol\.crypto\.certificates:.*|services\.runtime\.own_certificate:.*",
+        "a Key Provider Service keeps the key of its certificate on its own disk, which has no TPM",
+    ),
+    Exempt(
+        "disk",
+        r"[^/]+/.*/vmca(\.new)?",
+        r"services\.runtime\.identity:.*",
+        "VMCA's key lies on vCenter's own disk, as the product's does (VTPM-04)",
+    ),
+    Exempt(
+        "disk",
+        r"(attestation|keyprovider)-\d+/.*/identity(\.new)?",
+        r"services\.runtime\.identity:.*",
+        "a service of a Trust Authority keeps its signing key on its own disk (ATT-03)",
+    ),
+    Exempt(
+        "disk",
+        r"[^/]+/.*/sts(\.new)?",
+        r"services\.runtime\.identity:.*",
+        "the key of vCenter's STS lies on its own disk, as the product's does (HLT-05)",
+    ),
+    Exempt(
+        "faults",
+        ".*",
+        r"services\.vcenter\.providers\.native:new_kdk|chaos\.native_backups:.*",
+        "notes of provider.delete hold the backup of a native provider for its cure; mode 0600",
+    ),
+    Exempt(
+        "faults",
+        ".*",
+        r"services\.esxi\.configuration\.recovery:.*"
+        r"|services\.esxi\.configuration\.archive:.*|services\.esxi\.console:.*",
+        "notes of TPM faults hold recovery keys as an administrator's safe would; mode 0600",
+    ),
+    Exempt(
+        "identity",
+        ".*",
+        "identity",
+        "the lab's identities lie in files of mode 0600, one per node, read by their owner",
+    ),
+)
+"""Not looked at: the NV of TPMs (a TPM's own memory, which the lab cannot encrypt for it), the
+memory of processes, and the control plane, over which an administrator's console shows recovery
+keys and guests are given their markers."""
+
+
+def leaks(found: Iterable[Find]) -> list[Find]:
+    """What no exemption allows."""
+    return [find for find in found if not any(covers(rule, find) for rule in EXEMPT)]
+
+
+def covers(rule: Exempt, find: Find) -> bool:
+    """Whether the rule allows what was found."""
+    pairs = ((rule.kind, find.kind), (rule.name, find.name), (rule.secret, find.secret))
+    return all(re.fullmatch(pattern, text) for pattern, text in pairs)
+
+
+BUILD: Final = "build-bus.msgpack"
+"""The file with what was said on the bus while the lab was built."""
+TPM: Final = "tpm"
+"""The folder that is not looked at: a TPM's own memory, which the lab cannot encrypt for it."""
+
+
+def files_of(folder: Path) -> Iterator[SearchedPlace]:
+    """Every file of a lab's folder that is still there when it is read."""
+    for path in sorted(folder.rglob("*")):
+        where = path.relative_to(folder)
+        with suppress(FileNotFoundError):  # replaced under our eyes
+            if path.is_file() and not path.is_symlink() and where.parts[0] != TPM:
+                yield place_of(where, path.read_bytes())
+
+
+def place_of(where: Path, data: bytes) -> SearchedPlace:
+    """A file of a lab's folder by its sort of place; ``where`` it lies in that folder."""
+    match where.parts:
+        case ("nodes", node, "disk", "databases", *rest):
+            return SearchedPlace("database", "/".join((node, *rest)), data)
+        case ("nodes", node, "disk", "copies", *rest):
+            return SearchedPlace("disk", "/".join(("copies", node, *rest)), data)
+        case ("nodes", node, *rest):
+            return SearchedPlace("disk", "/".join((node, *rest)), data)
+        case ("arrays", *rest):
+            return SearchedPlace("datastore", "/".join(rest), data)
+        case ("logs", *rest):
+            return SearchedPlace("log", "/".join(rest), data)
+        case (("broker-data" | "broker-control") as broker, *rest):
+            return SearchedPlace("broker", "/".join((broker, *rest)), data)
+        case (file,) if file == BUILD:
+            return SearchedPlace("bus", file, data)
+        case ("identity", *rest):
+            return SearchedPlace("identity", "/".join(rest), data)
+        case _:
+            return SearchedPlace("other", str(where), data)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A search: for so many ``secrets`` in so many ``places``. ``hits`` are places with any of them
+    (``kind name``), ``leaks`` what no exemption allows, with who made it; never bytes."""
+
+    secrets: int
+    places: int
+    hits: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
+
+
+class SecretWatch:
+    """``secrets``: bytes -> who made them, as they are known at each moment."""
+
+    def __init__(self, secrets: Mapping[bytes, str]) -> None:
+        self.secrets = secrets
+        self.wire: list[SearchedPlace] = []
+
+    def hear(self, subject: str, reply: str, payload: bytes) -> None:
+        """A message as the broker lets it in (``services.runtime.world.TapCallback``)."""
+        self.wire.append(SearchedPlace("bus", subject, f"{subject} {reply} ".encode() + payload))
+
+    def search_places(self, places: Iterable[SearchedPlace]) -> Found:
+        """Where any secret lies in these."""
+        looked = tuple(places)
+        finds = search(dict(self.secrets), looked)
+        return Found(
+            secrets=len(self.secrets),
+            places=len(looked),
+            hits=tuple(dict.fromkeys(f"{find.kind} {find.name}" for find in finds)),
+            leaks=tuple(dict.fromkeys(map(_describe_find, leaks(finds)))),
+        )
+
+
+def _describe_find(find: Find) -> str:
+    return f"{find.secret} in {find.kind} {find.name} ({find.form})"
+
+
+OP: Final = "scan"
+"""Of its ``state`` record: how many ``places`` of each sort were searched for how many ``keys``,
+in which sorts the ``canary`` was found, what was found else, and whether keys were ``kept``."""
+CANARY: Final = "canary"
+_MOST: Final = 10  # findings of each sort of place that a history has in full
+
+
+def search_and_count(
+    secrets: Mapping[bytes, str], canary: bytes, places: Sequence[SearchedPlace]
+) -> tuple[list[Find], dict[str, int]]:
+    """All that is found of ``secrets`` and the canary; how many places there are of each sort."""
+    found = search({**secrets, canary: CANARY}, places)
+    return found, dict(sorted(Counter(place.kind for place in places).items()))
+
+
+def write(
+    history: History,
+    found: Sequence[Find],
+    places: Mapping[str, int],
+    keys: int,
+    *,
+    kept: bool,
+    missing: str = "",
+) -> None:
+    """Write down what was found where: kinds of keys, never bytes; ``missing``: what could not be
+    searched."""
+    hits = {find.kind for find in found if find.secret == CANARY}
+    bad = leaks(find for find in found if find.secret != CANARY)
+    shown = [find for kind in places for find in [f for f in bad if f.kind == kind][:_MOST]]
+    history.add(
+        "state",
+        op=OP,
+        kept=kept,
+        places=places,
+        keys=keys,
+        canary=sorted(hits),
+        findings=[msgspec.structs.asdict(find) for find in shown],
+        more=len(bad) - len(shown),
+        **({"missing": missing} if missing else {}),
+    )

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
-from lab.schema.explanations.arrays import EXPLANATIONS as ARRAY_EXPLANATIONS
-from lab.schema.explanations.brokers import EXPLANATIONS as BROKER_EXPLANATIONS
-from lab.schema.explanations.load import EXPLANATIONS as LOAD_EXPLANATIONS
-from lab.schema.explanations.machines import EXPLANATIONS as MACHINE_EXPLANATIONS
-from protocol.printable import printable
+from lab.schema.explained_errors import (
+    ARRAY_EXPLANATIONS,
+    BROKER_EXPLANATIONS,
+    LOAD_EXPLANATIONS,
+    MACHINE_EXPLANATIONS,
+)
+from protocol.names import printable
 
 USAGE = 64
 NOT_RUNNING = 69

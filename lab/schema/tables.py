@@ -1,6 +1,5 @@
-"""How an answer looks as a table: its columns, declared beside its struct.
-
-A row is a struct of ``lab.schema.answers``, or a mapping of what no lab was asked for.
+"""How an answer looks as a table: its columns, declared beside its struct; and as a document: what
+``-o json`` prints and every other interface gives.
 """
 
 from __future__ import annotations
@@ -87,3 +86,15 @@ def short_key(key: str | None) -> str | None:
 
 
 _UUID_LENGTH = 36
+
+
+API = "keystead/v1"
+
+
+def document_of(answer: msgspec.Struct) -> dict[str, Any]:
+    """The answer as plain values under its ``apiVersion`` and ``kind``, ready for JSON.
+
+    ``kind`` is the name of the struct; bytes become base64.
+    """
+    head = {"apiVersion": API, "kind": type(answer).__name__}
+    return {**head, **msgspec.to_builtins(answer, str_keys=True)}

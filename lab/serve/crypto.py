@@ -5,11 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from chaos.observe.listing import (
-    all_clusters,
-    all_hosts,
-    all_known_keys,
-)
+from chaos.observe.look import all_clusters, all_hosts, all_known_keys
 from lab.schema import commands
 from lab.schema.answers import (
     Cluster,
@@ -19,9 +15,8 @@ from lab.schema.answers import (
     KnownKeyList,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.views import cluster_view, host_view, key_ref
 from protocol.messages.base import Request
 from protocol.messages.host import Done

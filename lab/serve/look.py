@@ -1,4 +1,4 @@
-"""Looking: what vCenter, hosts, key servers and the lab say. Nothing here changes anything."""
+"""What vCenter, hosts, key servers and the lab say. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from chaos.observe.listing import (
+from chaos.observe.look import (
     all_events,
     all_hosts,
     all_key_status,
@@ -45,14 +45,14 @@ from lab.schema.answers import (
     VmList,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.executing import executes
-from lab.serve.keyservers.replication import peers_text
 from lab.serve.machines import all_seen, fetch_node, missing_of
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.views import (
     event_view,
+    group_text,
     host_view,
     own_view,
+    pair_text,
     provider_view,
     rejections_text,
     rule_view,
@@ -70,10 +70,21 @@ from protocol.messages.kms import (
     Locate,
     QueryAudit,
     QueryCustody,
+    QueryGroup,
+    QueryPair,
     QueryRejections,
 )
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
-from services.runtime.real.blockages import STOOD, STOOD_MS
+from services.runtime.real.watchdog import STOOD, STOOD_MS
+
+
+async def peers_text(session: LabSession, server: NodeName) -> str:
+    """Empty for a server that replicates with nobody. It runs."""
+    entries = session.lab.directory().nodes
+    if any(entry.node == server and entry.replication for entry in entries):
+        return group_text(await session.lab.ask(server, QueryGroup()))
+    return pair_text(await session.lab.ask(server, QueryPair()))
+
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 

@@ -1,14 +1,19 @@
-"""What a command is given: a lab that can be commanded."""
+"""What a command is given: a lab that can be commanded.
+
+``@executes`` marks the function that executes a command where that function stands.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from chaos.draws import Draws
 from chaos.keeper import FaultKeeper
@@ -16,17 +21,20 @@ from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
 from lab.building.course import Report
 from lab.core import LabCore
+from lab.schema import commands
+from lab.schema.commands import Command, answer_type, name_of
 from lab.schema.errors import KeysteadError
 from lab.serve.files import CommandFiles
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 from protocol.terms import CLIENT, ClusterName, NodeName, Role, VmName
-from services.runtime.real.blockages import BlockageCounts
+from services.runtime.real.watchdog import BlockageCounts
 
-if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
+if TYPE_CHECKING:
     from lab.machines.roster import Roster
+
 
 N = TypeVar("N", bound=str)
 R = TypeVar("R", bound=Reply)
@@ -207,3 +215,49 @@ def _resolve_name(what: str, name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise KeysteadError("KS-USE-002", f"there is no {what} {quote_if_needed(name)}{hint}")
+
+
+Function = Callable[[LabSession, Any], Awaitable[msgspec.Struct]]
+F = TypeVar("F", bound=Function)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A command as the lab serves it."""
+
+    command: type[Command[Any]]
+    run: Function
+
+    @property
+    def name(self) -> str:
+        """The command's name on the wire."""
+        return name_of(self.command)
+
+    @property
+    def answer(self) -> type[msgspec.Struct]:
+        """The struct that answers it."""
+        return answer_type(self.command)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the lab may be another one afterwards."""
+        return self.command.changes
+
+
+COMMANDS: dict[type[Command[Any]], Served] = {}
+"""Every command that a lab serves, once ``lab.serve.table`` is imported."""
+
+
+def executes(function: F) -> F:
+    """Let ``async def function(session, command: commands.VmOn)`` execute that command, or each
+    command of a kind, such as ``commands.LinkFault``.
+
+    Raises ``TypeError`` for a command that another function executes.
+    """
+    named = getattr(commands, function.__annotations__["command"].rpartition(".")[2])
+    for kind in commands.all_commands(named):
+        if kind in COMMANDS:
+            other = COMMANDS[kind].run
+            raise TypeError(f"{kind.__name__} is executed by {other.__qualname__} already")
+        COMMANDS[kind] = Served(kind, function)
+    return function

@@ -1,6 +1,6 @@
 """Commands of a lab, executed: each way in to a running or a simulated lab ends here.
 
-Which function executes a command is said at the function (``lab.serve.executing``). A new file of
+Which function executes a command is said at the function (``lab.serve.session``). A new file of
 such functions is imported here.
 """
 
@@ -12,39 +12,29 @@ from chaos.errors import ChaosError
 from lab.schema.commands import Command, name_of
 from lab.schema.refusal import refusal
 from lab.schema.wire import CommandDone, RunCommand, decode_command, encode_answer
-from lab.serve import (  # noqa: F401 - their functions are found by what they execute
-    alarms,
-    at_host,
-    crypto,
-    experiments,
-    faults,
-    hosts,
-    look,
-    native,
-    roles,
-    several_machines,
-    trust,
-    upgrade,
-    vcenters,
-    vsan,
+from lab.serve import (
+    crypto,  # noqa: F401 - their functions are found by what they execute
+    faults,  # noqa: F401 - their functions are found by what they execute
+    hosts,  # noqa: F401 - their functions are found by what they execute
+    look,  # noqa: F401 - their functions are found by what they execute
+    machines,  # noqa: F401 - their functions are found by what they execute
+    trust,  # noqa: F401 - their functions are found by what they execute
+    upgrade,  # noqa: F401 - their functions are found by what they execute
+    vcenters,  # noqa: F401 - their functions are found by what they execute
+    vsan,  # noqa: F401 - their functions are found by what they execute
 )
-from lab.serve.executing import COMMANDS, Served
 from lab.serve.explaining import describe  # noqa: F401 - their functions are found by what they execute
 from lab.serve.files import CommandFiles, open_contents, seal_contents
 from lab.serve.keyservers import (
-    custody,  # noqa: F401 - their functions are found by what they execute
-    entries,  # noqa: F401 - their functions are found by what they execute
     keys,  # noqa: F401 - their functions are found by what they execute
     kmip_trust,  # noqa: F401 - their functions are found by what they execute
 )
 from lab.serve.machines import way_out
-from lab.serve.session import LabSession
+from lab.serve.session import COMMANDS, LabSession, Served
 from lab.serve.vms import (
-    copies,  # noqa: F401 - their functions are found by what they execute
-    mobility,  # noqa: F401 - their functions are found by what they execute
+    inventory,  # noqa: F401 - their functions are found by what they execute
     vms,  # noqa: F401 - their functions are found by what they execute
 )
-from lab.serve.vms import membership as inventory  # noqa: F401 - their functions are found by what they execute
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 

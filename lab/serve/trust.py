@@ -6,9 +6,16 @@ from typing import Any
 
 import msgspec
 
-from chaos import installs
-from lab.building.kmip_trust import list_kmip_servers, trust_nodes
-from lab.building.trust import TASK_S, enabling, image_of, operators_key, set_up
+from chaos import administration
+from lab.building.trust import (
+    TASK_S,
+    enabling,
+    image_of,
+    list_kmip_servers,
+    operators_key,
+    set_up,
+    trust_nodes,
+)
 from lab.schema import commands
 from lab.schema.answers import (
     Key,
@@ -21,16 +28,15 @@ from lab.schema.answers import (
     TrustFile,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.executing import executes
 from lab.serve.keyservers.keys import show
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.views import provider_view, view
 from lab.topology.plan import TrustPlan
 from protocol.errors import ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (
@@ -307,7 +313,7 @@ async def renew_services(
     session: LabSession, command: commands.TrustRenewServices
 ) -> TrustAuthority:
     """See ``TrustRenewServices``."""
-    await installs.renew_services(session.lab, session.nodes(command.services))
+    await administration.renew_services(session.lab, session.nodes(command.services))
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 

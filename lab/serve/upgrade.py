@@ -10,10 +10,9 @@ from msgspec.structs import replace
 from lab.schema import commands
 from lab.schema.answers import HostPowerList
 from lab.schema.answers.base import MachineState
-from lab.serve.executing import executes
 from lab.serve.hosts import one_by_one, wait_for_inventory
-from lab.serve.session import LabSession
-from lab.serve.vms.whereabouts import list_all_vms
+from lab.serve.session import LabSession, executes
+from lab.serve.vms.vms import list_all_vms
 from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
 from protocol.messages.host import QueryHost

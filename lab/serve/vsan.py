@@ -13,8 +13,7 @@ from lab.schema.answers.vsan import (
     VsanObjectLine,
     VsanTestLine,
 )
-from lab.serve.executing import executes
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.views import key_ref, view
 from protocol.messages.base import Request
 from protocol.messages.host.vsan import ReadVsanObject, WriteVsanObject

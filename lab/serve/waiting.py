@@ -1,21 +1,71 @@
-"""Waiting until a lab is as somebody wants it: ``vm.running=all``, ``fault.active=none``.
-
-A condition is ``NOUN.STATE=HOW_MANY``: ``all``, ``none``, a number, or names with commas between.
+"""Reading vCenter's event log to its end, and on, and waiting until a lab is as somebody wants it:
+``vm.running=all``, ``fault.active=none``.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from lab.schema.answers import Host, Vm
-from lab.schema.commands import Command, GetFaults, GetHosts, GetVms
+from lab.schema.answers import Host, LoggedEvent, Vm
+from lab.schema.commands import Command, GetEvents, GetFaults, GetHosts, GetVms
 from lab.schema.errors import KeysteadError
-from lab.serve.following import Do
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
+
+A = TypeVar("A")
+
+# The product's refusals while vCenter is down; everything else ends the following.
+_VCENTER_AWAY = ("KS-PRODUCT-001", "KS-USE-002")
+
+
+class Do(Protocol):
+    """Does a command on some lab."""
+
+    async def __call__(self, command: Command[A]) -> A: ...
+
+
+async def all_events(do: Do, after: int = 0) -> tuple[LoggedEvent, ...]:
+    """Every event with a number above ``after``, oldest first, however many there are."""
+    found: list[LoggedEvent] = []
+    while True:
+        page = (await do(GetEvents(after=after))).items
+        if not page:
+            return tuple(found)
+        found += page
+        after = page[-1].sequence
+
+
+async def follow_events(
+    do: Do,
+    pause: Callable[[], Awaitable[None]],
+    away: Callable[[KeysteadError], None],
+    after: int = 0,
+) -> AsyncIterator[tuple[LoggedEvent, ...]]:
+    """Events above ``after``, then those that come, without end; ``pause`` is between two looks.
+
+    The first look raises what is wrong with the lab. Later, while vCenter does not answer,
+    ``away`` is called once with its refusal; it is waited for.
+    """
+    first, away_said = True, False
+    while True:
+        try:
+            found = await all_events(do, after)
+        except KeysteadError as error:
+            if first or error.id not in _VCENTER_AWAY:
+                raise
+            if not away_said:
+                away(error)
+            away_said = True
+        else:
+            away_said = False
+            after = found[-1].sequence if found else after
+            if found or first:
+                yield found
+        first = False
+        await pause()
 
 
 def _vm_runs(vm: Vm) -> bool:

@@ -1,17 +1,5 @@
-"""Points: the calls of storage and TPM in a simulated run, at which things can be made to happen.
-
-Each call of ``Disk``, ``Database`` and ``Tpm`` is a point, and no service knows of it. A point is
-named by node, the function of the service that called, the call and its path, and is passed again
-and again: the first time, the second. What is passed can be recorded, and at exactly one passage
-the node can be made to crash or lose its power (before the call has its effect, within a commit, or
-after it), to leave a torn write, or to have the call refused.
-
-    with Points(lab, ("esxi-001",)) as points:
-        struck = points.arm(Blow(Happening.POWER_LOSS, When.AFTER), call="disk.append", nth=2)
-        lab.run(...)
-    assert struck.passage is not None
-
-What happens does so in the step of who called: nothing else runs between.
+"""Points: the calls of storage and TPM in a simulated run, at which things can be made to happen;
+the crash points of an experiment.
 """
 
 from __future__ import annotations
@@ -29,13 +17,13 @@ from typing import Final
 
 import msgspec
 
-from chaos.points import REFUSALS, Blow, Happening, When
+from chaos.points import REFUSALS, Blow, Happening, Strike, When
 from lab.simulation.sim_lab import SimLab
 from protocol.terms import NodeName
 from protocol.tpm.errors import RC_FAILURE, TpmError, tpm_error
 from services.runtime.incarnation import WayDown
 from services.runtime.seeded import stream
-from services.runtime.sim import flaws
+from services.runtime.sim import database
 from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 
 
@@ -271,9 +259,9 @@ def _build_error(happening: Happening, call: StorageCall) -> OSError | TpmError:
 
 
 _FLAWS: Final = {
-    Happening.LOST_WRITE: flaws.draw_lost_write,
-    Happening.MISDIRECTED: flaws.draw_misdirected_write,
-    Happening.BIT_ROT: flaws.draw_bit_rot,
+    Happening.LOST_WRITE: database.draw_lost_write,
+    Happening.MISDIRECTED: database.draw_misdirected_write,
+    Happening.BIT_ROT: database.draw_bit_rot,
 }
 _RUNTIME: Final = "services.runtime"
 
@@ -287,3 +275,31 @@ def _caller() -> str:
             return f"{module.rpartition('.')[2]}.{frame.f_code.co_qualname}"
         frame = frame.f_back
     return "-"
+
+
+class SimStrikes:
+    """Implements ``chaos.points.Strikes``: at each node that is to be struck stand ``Points``."""
+
+    def __init__(self, lab: SimLab) -> None:
+        self._lab = lab
+        self._points: dict[NodeName, Points] = {}
+
+    def arm(self, strike: Strike, fell: Callable[[str], None]) -> None:
+        """See ``Strikes``."""
+        if strike.node not in self._points:
+            self._points[strike.node] = Points(self._lab, (strike.node,)).__enter__()
+        self._points[strike.node].arm(
+            strike.blow,
+            node=strike.node,
+            function=strike.function,
+            call=strike.call,
+            path=strike.path,
+            nth=strike.nth,
+            fell=lambda passage: fell(str(passage)),
+        )
+
+    def disarm(self) -> None:
+        """See ``Strikes``."""
+        for points in self._points.values():
+            points.__exit__()
+        self._points.clear()

@@ -16,8 +16,7 @@ import msgspec
 from chaos.draws import Draws
 from chaos.history import History
 from lab.scan import ledger
-from lab.scan.outcome import CANARY, search_and_count, write
-from lab.scan.search import SearchedPlace
+from lab.scan.search import CANARY, SearchedPlace, search_and_count, write
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import NodeRecord
 from services.runtime.seeded import derive

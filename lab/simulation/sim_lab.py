@@ -34,12 +34,12 @@ from protocol.terms import NodeName, VmName
 from services.catalog import everything, recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
-from services.runtime.sim import normal_form
+from services.runtime.sim import trace
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace
 from services.runtime.sim.world import SimWorld
-from services.runtime.wire import TapCallback
+from services.runtime.world import TapCallback
 
 R = TypeVar("R", bound=Reply)
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class SimLab(LabCore):
         self.world.reseed(seed)
 
     def _observe(self, record: NodeRecord) -> None:
-        words = normal_form.of_record(record)
+        words = trace.of_record(record)
         self.loop.trace.add_content(self.loop.now_ns, record.node, record.boot, "record", words)
         for observer in self.observers:
             observer(record)
@@ -193,7 +193,7 @@ class SimLab(LabCore):
 
     def _trace_answer(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
         self.loop.trace.add_content(
-            self.loop.now_ns, node, 0, f"answer {name}", normal_form.of_answer(answer)
+            self.loop.now_ns, node, 0, f"answer {name}", trace.of_answer(answer)
         )
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:

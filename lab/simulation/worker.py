@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from lab.scan import ledger
-from lab.scan.watch import SecretWatch
+from lab.scan.search import SecretWatch
 from lab.schema.wire import RunCommand
 from lab.serve.table import carry_out
 from lab.simulation.sim_lab import COMMAND_LIMIT_S, make

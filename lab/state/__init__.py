@@ -4,6 +4,5 @@
 - ``scratch``       folders that nobody shall find again, and who removes them after a kill
 - ``peer``          whose process is at the other end of a Unix socket
 - ``in_thread``     work that may block for ever, and is not waited for longer
-- ``checkout``      code of a checkout: planted bugs, benchmarks, the crash sweep
-- ``installed``     versions of packages, and of keystead itself
+- ``checkout``      versions of what is installed here, and code of a checkout that no wheel holds
 """

@@ -1,20 +1,43 @@
-"""Code of a checkout that no wheel holds: planted bugs, the crash sweep, the benchmarks.
-
-What is installed is the product alone. These are for who works on keystead, and they are found
-beside the product's packages.
+"""Versions of what is installed here, and code of a checkout that no wheel holds: planted bugs, the
+crash sweep, the benchmarks.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from lab.schema.errors import KeysteadError
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
+
+_TREE: Final = Path(__file__).resolve().parents[2]
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package; None when it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def keystead_version() -> str | None:
+    """The version of keystead, also of a checkout that is not installed; None where neither is."""
+    installed = version_of("keystead")
+    if installed is not None:
+        return installed
+    try:
+        with (_TREE / "pyproject.toml").open("rb") as file:
+            return str(tomllib.load(file)["project"]["version"])
+    except (OSError, KeyError):
+        return None
+
 
 BUGS: Final = "tests.mutations.bugs"
 CHECKOUT = Path(__file__).parents[2]

@@ -1,8 +1,5 @@
-"""Starting and stopping a lab's supervisor from outside: what ``up``, ``down``, ``list`` do.
-
-A start is all or nothing: a new lab whose start fails, or is interrupted, leaves no process and
-no folder. The lab's lock is taken here and inherited by the supervisor, so that two starts of
-one name cannot meet.
+"""Starting and stopping a lab's supervisor from outside: what ``up``, ``down``, ``list`` do; and
+what a Lab file comes to, in figures for people.
 """
 
 from __future__ import annotations
@@ -15,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -26,9 +24,53 @@ import msgspec
 from lab.machines.attached import no_lab
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room, state_home
-from lab.state.state_folder import LabFolder, LabRecord, put_aside
-from lab.supervise.size import size_of
+from lab.state.state_folder import LabFolder, LabRecord, Place, put_aside
 from lab.topology.demand import hint
+
+
+class LabSize(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Lab file comes to; ``pack`` is the most hosts in one process, ``tpm`` counts hosts
+    by what lies under them; machines that ask one of ``pools`` for a place bring more of all."""
+
+    pace: float
+    pack: int
+    processes: int
+    hosts: int
+    vms: int
+    tpm: dict[str, int]
+    pools: tuple[str, ...] = ()
+
+
+def size_of(file: Mapping[str, Any], added: int = 0, places: Sequence[Place] = ()) -> LabSize:
+    """The size of a lab of this file (all overrides applied); ``added`` hosts came later, and those
+    of ``places`` with their machines.
+
+    ``processes``: one supervisor, one fork server, the brokers, and the agents.
+    """
+    clusters, bus = file["clusters"], file.get("bus", {})
+    hosts = [c["hosts"] for c in clusters]
+    pools = {m["name"]: m["clusters"][0] for m in file.get("machines", ()) if m.get("pool")}
+    came = Counter(pools[place.pool] for place in places)
+    agents = len(file["kms"]) + len(file["vcenters"]) + added + len(places)
+    agents += sum(-(-h["count"] // h["pack"]) for h in hosts)
+    tpm: Counter[str] = Counter()
+    for cluster in clusters:
+        host = cluster["hosts"]
+        without = host.get("without_tpm", 0)
+        tpm[host["tpm"]] += host["count"] - without + came[cluster["name"]]
+        tpm["none"] += without
+    each = {c["name"]: c["vms"]["count"] for c in clusters}
+    return LabSize(
+        pace=file["pace"],
+        pack=max((min(h["pack"], h["count"]) for h in hosts if h["count"]), default=1),
+        processes=agents + 3 + (0 if bus.get("url") else bus.get("servers", 1)),
+        hosts=sum(h["count"] for h in hosts) + added + len(places),
+        vms=sum(c["vms"]["count"] for c in clusters if c["name"] not in pools.values())
+        + sum(each[cluster] * number for cluster, number in came.items()),
+        tpm={backend: count for backend, count in tpm.items() if count},
+        pools=tuple(pools),
+    )
+
 
 ROOT = Path(__file__).resolve().parents[2]
 # Real seconds: for an orderly stop, then until it is gone when killed.
@@ -52,7 +94,7 @@ class LabState(StrEnum):
 def state_of(folder: LabFolder) -> LabState | None:
     """The state of a lab as its files and processes tell; None when there is none.
 
-    Whether a running one answers is seen by asking it (``lab.local.lab_list``).
+    Whether a running one answers is seen by asking it (``lab.local.labs``).
     """
     if not (folder.path / "lab.json").exists():
         return None

@@ -27,14 +27,14 @@ import msgspec
 
 from chaos.errors import ChaosError
 from chaos.keeper import FaultKeeper
-from chaos.observe.listing import all_vms
+from chaos.observe.look import all_vms
 from lab.brokers.control_plane import ControlServer
 from lab.building.course import Course
 from lab.building.provision import provision, start_nodes, wait_ready
 from lab.machines.checkup import SUPERVISOR
-from lab.machines.epoch import going_on, remove_clock
 from lab.machines.health import MachineHealth, serve
 from lab.machines.listening import DEFAULT
+from lab.machines.machine import going_on, remove_clock
 from lab.members.inviting import Inviter
 from lab.processes.notebook import Notebook
 from lab.processes.process_lab import ProcessLab
@@ -47,14 +47,13 @@ from lab.state.scratch import no_room, state_home
 from lab.state.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import LabFile
 from lab.topology.model import ServeModel
-from lab.topology.places import as_recorded
+from lab.topology.plan import as_recorded
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
-from services.runtime.forking.memory_protection import withhold_memory
-from services.runtime.real.blockages import Blockage
-from services.runtime.real.watchdog import describe_blockage, run_watched
+from services.runtime.forking.child import withhold_memory
+from services.runtime.real.watchdog import Blockage, describe_blockage, run_watched
 from services.runtime.real.world import LabTime
 
 MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before

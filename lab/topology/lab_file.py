@@ -1,31 +1,180 @@
-"""The Lab file (``kind: Lab``): what people write.
-
-``LabFile`` is the pydantic model of the file; ``load`` reads a shipped file by name or one by path.
+"""The Lab file (``kind: Lab``): read, checked, with all that is wrong in words that name what was
+probably meant, and written with a comment on each field (``keystead lab new``). Which nodes have
+a TPM, and what plays it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
+import yaml
 from pydantic import (
+    BaseModel,
     ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from chaos.text_file import text_of
-from chaos.yaml_file import TextPlace, YamlFile, read_yaml
+from chaos.fields import field_docs, models_in
+from chaos.yaml_file import TextPlace, YamlFile, read_yaml, text_of
 from lab.schema.errors import KeysteadError
-from lab.topology.model import GROUPS_LIMIT, LabFields
-from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
+from lab.topology.model import GROUPS_LIMIT, HostsModel, KmsModel, LabFields
+from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, did_you_mean, misfits
 from lab.topology.service_times import with_profile
-from lab.topology.tpms import with_option
-from lab.topology.wrong_fields import find_misfits
+from protocol.messages.agent import TpmBackend
+from protocol.names import quote_if_needed
 from services import knobs
+
+_File = TypeVar("_File", bound=LabFields)
+_Node = TypeVar("_Node", HostsModel, KmsModel)
+_LEFT_OUT: Final = {kind: kind.model_fields["tpm"].default for kind in (HostsModel, KmsModel)}
+
+
+def backend_at(hosts: HostsModel, place: int) -> TpmBackend:
+    """The TPM of the host at that place of its cluster, from 0 on; the last ``without_tpm`` of
+    ``count`` have none. Hosts that are added later have the cluster's."""
+    without = hosts.count - hosts.without_tpm <= place < hosts.count
+    return TpmBackend.NONE if without else hosts.tpm
+
+
+def with_option(data: Mapping[str, Any], asked: object) -> dict[str, Any]:
+    """The sections of a Lab file's ``data`` that an option ``tpm`` changes.
+
+    ``libtpms`` and ``model`` play the TPMs that the file has, of hosts and of key servers; ``none``
+    takes those of hosts away. KS-USE-003 for any other value, and when no host has a TPM to play.
+    """
+    if asked not in list(TpmBackend):
+        raise KeysteadError(
+            "KS-USE-003", f"tpm: libtpms, model or none, not {quote_if_needed(str(asked))}"
+        )
+    clusters = [dict(cluster) for cluster in data.get("clusters", ())]
+    hosts = [dict(cluster.get("hosts", {})) for cluster in clusters]
+    if asked != TpmBackend.NONE and hosts and not any(_has_tpm(HostsModel, one) for one in hosts):
+        text = f"tpm {asked}: no host of this lab has a TPM that it could play"
+        fix = "leave the option out, or write `tpm: libtpms` for hosts in the Lab file"
+        raise KeysteadError("KS-USE-003", text, fix)
+    for cluster, one in zip(clusters, hosts, strict=True):
+        if _has_tpm(HostsModel, one):
+            cluster["hosts"] = {**one, "tpm": asked}
+    if asked == TpmBackend.NONE:
+        return {"clusters": clusters}
+    servers = [
+        {**server, "tpm": asked} if _has_tpm(KmsModel, server) else server
+        for server in data.get("kms", ())
+    ]
+    return {"clusters": clusters, "kms": servers}
+
+
+def as_played(file: _File, mode: str) -> _File:
+    """The Lab file as ``mode`` plays it: in the simulation the model stands for libtpms."""
+    if mode != "sim":
+        return file
+    clusters = tuple(
+        cluster.model_copy(update={"hosts": _use_model(cluster.hosts)}) for cluster in file.clusters
+    )
+    servers = tuple(_use_model(server) for server in file.kms)
+    return file.model_copy(update={"clusters": clusters, "kms": servers})
+
+
+def _use_model(node: _Node) -> _Node:
+    real = node.tpm is TpmBackend.LIBTPMS
+    return node.model_copy(update={"tpm": TpmBackend.MODEL}) if real else node
+
+
+def _has_tpm(kind: type[HostsModel | KmsModel], data: Mapping[str, Any]) -> bool:
+    return bool(data.get("tpm", _LEFT_OUT[kind]) != TpmBackend.NONE)
+
+
+FAULTS_SHOWN: Final = 100  # of a file; nobody reads more
+_QUOTED: Final = re.compile(r"'([^']*)'")
+FieldPath = tuple[str | int, ...]
+
+
+def find_misfits(data: Mapping[str, Any], validate: Callable[[Any], object]) -> list[Misfit]:
+    """What ``validate`` refuses of ``data``, each with its place.
+
+    Names that lead nowhere can only be found in a file whose values are right each for itself. So
+    what is wrong is left out and the rest is judged again, but for what stands around or inside of
+    it: that may be a consequence.
+    """
+    first = _list_misfits(data, validate)
+    if not first:
+        return []
+    rest = deepcopy(dict(data))
+    for found in first:
+        _leave_out(rest, found.path)
+    later = [
+        found
+        for found in _list_misfits(rest, validate)
+        if not any(_is_around(found.path, known.path) for known in first)
+    ]
+    return [*first, *later][:FAULTS_SHOWN]
+
+
+def _list_misfits(data: Mapping[str, Any], validate: Callable[[Any], object]) -> list[Misfit]:
+    try:
+        validate(data)
+    except ValidationError as error:
+        return [
+            Misfit(detail["loc"], _describe(detail, data))
+            for detail in error.errors(include_url=False)[:FAULTS_SHOWN]
+        ]
+    return []
+
+
+def _describe(detail: Any, data: Mapping[str, Any]) -> str:
+    """The message of pydantic, or one that names what is known."""
+    path: FieldPath = detail["loc"]
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _fields_at(path[:-1])
+            near = did_you_mean(str(path[-1]), known)
+            return f"there is no such field{near or '; there are ' + ', '.join(known)}"
+        case "missing":
+            return "it is missing"
+        case "literal_error" | "enum":
+            known = _QUOTED.findall(detail["ctx"]["expected"])
+            value = str(detail["input"])
+            return f"{quote_if_needed(value[:80])} is none of {', '.join(known)}" + (
+                did_you_mean(value, known)
+            )
+        case _:
+            return str(detail["msg"]).removeprefix("Value error, ")
+
+
+def _fields_at(path: FieldPath) -> list[str]:
+    """The fields of the map at ``path`` of a Lab file."""
+    models: list[type[BaseModel]] = [LabFields]
+    for step in path:
+        if isinstance(step, str):
+            hints = [m.model_fields[step].annotation for m in models if step in m.model_fields]
+            models = [inner for hint in hints for inner in models_in(hint)]
+    return [info.alias or name for m in models for name, info in m.model_fields.items()]
+
+
+def _leave_out(data: Any, path: FieldPath) -> None:
+    """Remove the value at ``path``; places of a list stay what they are."""
+    for step in path[:-1]:
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            return
+    if path and isinstance(data, dict):
+        data.pop(path[-1], None)
+
+
+def _is_around(path: FieldPath, other: FieldPath) -> bool:
+    """Whether one of the two is inside of the other."""
+    least = min(len(path), len(other))
+    return path[:least] == other[:least]
+
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -276,3 +425,79 @@ def _free(head: str, number: int, taken: set[str]) -> str:
     name = next(f"{head}-{n}" for n in count(number) if f"{head}-{n}" not in taken)
     taken.add(name)
     return name
+
+
+SCHEMA_FILE: Final = "lab.schema.json"
+_WIDTH: Final = 100  # characters of a comment
+_HEAD: Final = """\
+# yaml-language-server: $schema={schema}
+# {about}
+#
+# keystead lab lint {file}    lists its errors
+# keystead up {file}          starts it; options change it: keystead up --help
+# keystead explain sites      explains a field; the last line of a section lists further fields
+"""
+
+
+def format_lab_file(data: Mapping[str, Any], file: str, about: str) -> str:
+    """The Lab file of ``data``, for a ``file`` of that name; ``about``: what lab it is."""
+    lines = [_HEAD.format(schema=SCHEMA_FILE, file=file, about=about).rstrip()]
+    docs = field_docs(LabFields)
+    for name, value in data.items():
+        lines.append("")
+        lines += _comment(docs.get(name, ""), "")
+        lines += _field(LabFields, name, value, "", commented=True)
+    lines += ["", *_others(LabFields, data, "")]
+    return "\n".join(lines) + "\n"
+
+
+def _field(
+    model: type[BaseModel], name: str, value: Any, indent: str, *, commented: bool
+) -> Iterator[str]:
+    inner = next(models_in(model.model_fields[name].annotation), None)
+    if inner is None or not value or not isinstance(value, dict | list):
+        yield f"{indent}{name}: {_flow(value)}"
+        return
+    yield f"{indent}{name}:"
+    if isinstance(value, dict):
+        yield from _map(inner, value, indent + "  ", commented=commented)
+        return
+    for place, item in enumerate(value):
+        first, *more = _map(inner, item, indent + "    ", commented=commented and place == 0)
+        yield f"{indent}  - {first.lstrip()}"
+        yield from more
+
+
+def _map(
+    model: type[BaseModel], value: Mapping[str, Any], indent: str, *, commented: bool
+) -> Iterator[str]:
+    """The lines of a map; the first one is a field, so that a list can begin with it."""
+    docs = field_docs(model)
+    for place, (name, item) in enumerate(value.items()):
+        if commented and place and name in docs:
+            yield from _comment(docs[name], indent)
+        yield from _field(model, name, item, indent, commented=commented)
+    if commented:
+        yield from _others(model, value, indent)
+
+
+def _others(model: type[BaseModel], value: Mapping[str, Any], indent: str) -> list[str]:
+    """Which fields could stand here too."""
+    others = [name for name in model.model_fields if name not in value]
+    return _comment(f"Also: {', '.join(others)}.", indent) if others else []
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=f"{indent}# ",
+        subsequent_indent=f"{indent}# ",
+        break_on_hyphens=False,
+    )
+
+
+def _flow(value: Any) -> str:
+    """A value on one line."""
+    text = yaml.safe_dump([value], default_flow_style=True, width=1 << 20, sort_keys=False)
+    return text.strip()[1:-1]

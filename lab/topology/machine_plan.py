@@ -47,7 +47,7 @@ class MachinePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Hosts of ``cluster`` that come with machines which ask for a place: ``lab.topology.places``.
+    """Hosts of ``cluster`` that come with machines which ask for a place: ``lab.topology.plan``.
     ``shared`` are the datastores in the folder that these machines share."""
 
     pool: str
@@ -62,8 +62,7 @@ def machine_plan(
     specs: Sequence[NodeSpec],
     groups: Sequence[tuple[NodeName, ...]],
 ) -> MachinePlan:
-    from lab.topology.model import array_of
-    from lab.topology.trust_nodes import services_in
+    from lab.topology.model import array_of, services_in
 
     named = {*model.nodes, *services_in(file, model.clusters)}
     there = {s.node for s in specs if s.cluster in model.clusters or s.node in named}

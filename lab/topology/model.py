@@ -1,8 +1,13 @@
-"""The schema of a Lab file. Each value is checked by itself; ``lab_file`` checks references."""
+"""The schema of a Lab file.
+
+Each value is checked by itself; ``references`` checks what does not fit together. Also the nodes
+of a Trust Authority cluster.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv6Address
 from typing import Annotated, Any, Final, Literal
 
@@ -18,14 +23,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from chaos.naming import name_validator
+from chaos.fields import name_validator
 from lab.topology.service_times import ServiceTimesModel
 from protocol import names
 from protocol.errors import InvalidArgument
-from protocol.messages.agent import TpmBackend
+from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.messages.vcenter import ROTATION_DAYS
 from protocol.releases import LATEST, format_release, release_of
-from protocol.terms import DrsBehavior, RootKind
+from protocol.terms import DrsBehavior, NodeName, Role, RootKind
 
 GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, machines: so many of each
 CLUSTERS_LIMIT = 256  # of 50 hosts each more than five vCenters may have
@@ -496,3 +501,37 @@ class LabFields(_Model):
     knobs: dict[str, Any] = {}
     """Settings of the services' behaviour. `keystead explain knob` lists them; `up --set
     NAME=VALUE` sets one."""
+
+
+def pairs_of_services(file: LabFields) -> list[tuple[NodeName, NodeName]]:
+    """The Attestation Service and the Key Provider Service of each host of it (TA-01)."""
+    count = 0 if file.trust_authority is None else file.trust_authority.hosts
+    numbers = range(1, count + 1)
+    return [(NodeName(f"attestation-{n}"), NodeName(f"keyprovider-{n}")) for n in numbers]
+
+
+def services_in(file: LabFields, clusters: Collection[str]) -> list[NodeName]:
+    """All of them when their cluster is one of ``clusters``."""
+    authority = file.trust_authority
+    if authority is None or authority.cluster not in clusters:
+        return []
+    return [node for pair in pairs_of_services(file) for node in pair]
+
+
+def trust_services(file: LabFields) -> list[NodeSpec]:
+    """Their specs, pair by pair; only the vCenter of the Trust Authority configures them."""
+    authority = file.trust_authority
+    if authority is None:
+        return []
+    roles = (Role.ATTESTATION, Role.KEYPROVIDER)
+    return [
+        NodeSpec(
+            node=node,
+            role=role,
+            site=authority.site,
+            knobs=file.knobs,
+            config={"vcenter": authority.vcenter},
+        )
+        for pair in pairs_of_services(file)
+        for node, role in zip(pair, roles, strict=True)
+    ]

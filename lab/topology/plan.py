@@ -1,11 +1,17 @@
-"""Nodes, providers and VMs by name, made from a Lab file; ``Topology`` is what a lab is made of."""
+"""Nodes, providers and VMs by name, made from a Lab file; ``Topology`` is what a lab is made of,
+and its directory is made from it. Also hosts that come with machines which request a place.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import structs
 
-from lab.topology.lab_file import LabFile
+from chaos.lab import Directory, NodeEntry
+from lab.state.state_folder import LabRecord, Place
+from lab.topology.lab_file import LabFile, backend_at
 from lab.topology.machine_plan import (
     MachinePlan,
     PoolPlan,
@@ -13,12 +19,19 @@ from lab.topology.machine_plan import (
     list_shared_here,
     machine_plan,
     pool_plan,
+    with_later,
 )
-from lab.topology.model import ClusterModel, KmsModel, ProviderModel, VsanModel, array_of
+from lab.topology.model import (
+    ClusterModel,
+    KmsModel,
+    ProviderModel,
+    VsanModel,
+    array_of,
+    pairs_of_services,
+    trust_services,
+)
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.service_times import machine_of, service_of
-from lab.topology.tpms import backend_at
-from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol import scopes
 from protocol.messages.agent import Firmware, NodeSpec, SharedMachine, TpmBackend
 from protocol.messages.vcenter import KeySpec
@@ -377,3 +390,114 @@ def plan_vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[
         )
         for n in range(cluster.vms.count if hosts else 0)
     ]
+
+
+def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) -> Directory:
+    """Who is there in a lab of this topology (and later ``specs``), for plans and selectors."""
+    apart = {node for machine in topology.machines for node in machine.nodes}
+    if topology.gates:
+        apart = set()
+    return Directory(
+        nodes=tuple(
+            NodeEntry(
+                node=s.node,
+                role=s.role,
+                site=s.site,
+                cluster=s.cluster,
+                providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
+                replication=str(s.config.get("replication", "")),
+                by_kmip=s.config.get("transport") == "kmip",
+                tpm=s.tpm is not TpmBackend.NONE,
+                vsan=any(s.cluster == one.cluster and one.provider for one in topology.vsan),
+                drs=next((level for _, name, level in topology.drs if s.cluster == name), ""),
+                ha=any(s.cluster == cluster for _, cluster in topology.ha),
+                connects=(s.role is not Role.ESXI or "vsan" in s.config) and s.node not in apart,
+                vcenter=NodeName(str(s.config["vcenter"])) if s.role is Role.ESXI else None,
+            )
+            for s in (topology.nodes if specs is None else specs)
+        ),
+        vms=tuple(v.vm for v in topology.vms),
+        default_provider=next(
+            (p.provider for p in topology.providers if p.default and p.vcenter == topology.vcenter),
+            None,
+        ),
+        bus_servers=topology.bus.servers,
+        knobs=topology.nodes[0].knobs if topology.nodes else {},
+    )
+
+
+def next_place(file: LabFile, given: Sequence[Place], pool: str, machine: str) -> Place:
+    """The place of a machine that has none; ``given`` are those of all pools."""
+    before = sum(cluster.hosts.count for cluster in file.clusters)
+    return Place(machine=machine, pool=pool, node=host_name(before + len(given) + 1))
+
+
+def spec_of(file: LabFile, place: Place) -> NodeSpec:
+    """The host of a place."""
+    model = next(machine for machine in file.machines if machine.name == place.pool)
+    cluster = next(cluster for cluster in file.clusters if cluster.name == model.clusters[0])
+    return host_spec(file, cluster, int(place.node.rpartition("-")[2]))
+
+
+def vms_of(file: LabFile, given: Sequence[Place], place: Place) -> list[VmPlan]:
+    """The VMs that the host of a place begins with."""
+    each = {
+        machine.name: next(c for c in file.clusters if c.name == machine.clusters[0])
+        for machine in file.machines
+        if machine.pool
+    }
+    before = sum(cluster.vms.count for cluster in file.clusters if cluster.hosts.count)
+    before += sum(each[one.pool].vms.count for one in given[: given.index(place)])
+    return plan_vms(each[place.pool], [place.node], before)
+
+
+def machine_of_host(topology: Topology, place: Place, process: int) -> MachinePlan:
+    """The machine of a place; ``process`` is the number of its one process."""
+    pool = next(pool for pool in topology.pools if pool.pool == place.pool)
+    return MachinePlan(
+        machine=place.machine,
+        lease_s=pool.lease_s,
+        nodes=(place.node,),
+        processes=(process,),
+        arrays=(),
+        shared=pool.shared,
+        pool=place.pool,
+    )
+
+
+def as_recorded(file: LabFile, record: LabRecord) -> Topology:
+    """The topology of a lab that goes on: with hosts that came with their machines, or that a
+    command added, each in the process that it had."""
+    topology = with_places(plan(file), file, record.places or ())
+    added = [msgspec.convert(raw, NodeSpec) for raw in record.hosts_added]
+    first, machines = len(topology.groups) + 1, list(topology.machines)
+    for number, spec in enumerate(added, first):
+        for at, machine in enumerate(machines):
+            if spec.cluster in machine.clusters:
+                machines[at] = with_later(machine, number, spec.node)
+    return msgspec.structs.replace(
+        topology,
+        nodes=(*topology.nodes, *added),
+        groups=(*topology.groups, *((spec.node,) for spec in added)),
+        machines=tuple(machines),
+    )
+
+
+def with_places(topology: Topology, file: LabFile, places: Sequence[Place]) -> Topology:
+    """The topology with all that was given: that of a lab which goes on."""
+    first = len(topology.groups) + 1
+    persistent = {c.name for c in file.clusters if c.hosts.key_persistence}
+    specs = [spec_of(file, place) for place in places]
+    return msgspec.structs.replace(
+        topology,
+        nodes=(*topology.nodes, *specs),
+        groups=(*topology.groups, *((place.node,) for place in places)),
+        key_persistence=(
+            *topology.key_persistence,
+            *(spec.node for spec in specs if spec.role is Role.ESXI and spec.cluster in persistent),
+        ),
+        machines=(
+            *topology.machines,
+            *(machine_of_host(topology, place, first + at) for at, place in enumerate(places)),
+        ),
+    )

@@ -1,6 +1,5 @@
-"""What in a Lab file does not fit together: names used twice or pointing to nothing, and limits.
-
-Every finding has its own place in the file, so that one reading tells all of them.
+"""What in a Lab file does not fit together: names used twice or pointing to nothing, limits, the
+bus, machines, versions, and the section ``trust_authority`` (TA-01 to TA-03).
 """
 
 from __future__ import annotations
@@ -10,16 +9,283 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from lab.topology.bus_references import bus_misfits
-from lab.topology.machine_references import machine_misfits
-from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
+from lab.topology.model import (
+    ClusterModel,
+    HostsModel,
+    KmsModel,
+    LabFields,
+    MachineModel,
+    ProviderModel,
+    TrustAuthorityModel,
+    array_of,
+    pairs_of_services,
+)
 from lab.topology.service_times import SHARED_PROCESSES, times_misfits
-from lab.topology.trust_nodes import pairs_of_services
-from lab.topology.trust_references import trust_misfits
-from lab.topology.version_references import KEY_FIELDS, cluster_misfits, provider_misfits
 from protocol.messages.agent import TpmBackend
+from protocol.releases import FEATURES, Feature, Release, has, release_of
 from protocol.terms import Role, RootKind
 from services.runtime.knobs import SharedKnobs, read_knobs
+
+Fault = tuple[tuple[str | int, ...], str]
+
+
+def bus_misfits(file: LabFields) -> Iterator[Fault]:
+    """Path below ``bus`` and text of all that is wrong there."""
+    bus = file.bus
+    if bus.url and bus.servers > 1:
+        yield ("servers",), "how many servers somebody else runs is said by their addresses: `url`"
+    if bus.account and not bus.url:
+        yield ("account",), "an account is for servers that somebody else runs: `url`"
+    if bus.authority and not bus.url.startswith("tls:"):
+        yield ("authority",), "an authority is for servers that are reached by tls://"
+    if bus.url and any(machine.pool for machine in file.machines):
+        text = "hosts of a pool come with machines, and no administrator has heard of them"
+        yield ("url",), f"{text}: such a lab has its bus on servers of its own"
+
+
+_Found = Iterator[tuple[tuple[str | int, ...], str]]
+
+
+def trust_misfits(file: LabFields) -> _Found:
+    """Each with its place within the section."""
+    authority = file.trust_authority
+    if authority is None:
+        return
+    if authority.vcenter not in {vcenter.name for vcenter in file.vcenters}:
+        yield ("vcenter",), f"there is no vCenter {authority.vcenter}"
+    elif authority.vcenter == file.vcenters[0].name:
+        yield ("vcenter",), "commands go to the first vCenter: this one is another (TA-01)"
+    yield from _own(file, authority)
+    if authority.site not in file.sites:
+        yield ("site",), f"site {authority.site} is not in sites"
+    for place, name in enumerate(authority.clusters):
+        for text in _trusted_cluster(file, name):
+            yield ("clusters", place), text
+    workload = _vcenters_of(file, authority)
+    if len(workload) > 1:
+        text = f"trusted clusters are of one vCenter, not of {' and '.join(sorted(workload))}"
+        yield ("clusters",), text
+    for provider in file.providers:
+        if provider.type == "trusted" and workload and provider.vcenter not in workload:
+            yield (), f"provider {provider.name}: it is of a vCenter without trusted clusters"
+    yield from _vms(file, authority)
+
+
+def _own(file: LabFields, authority: TrustAuthorityModel) -> _Found:
+    """The vCenter of a Trust Authority is isolated: it has nothing else (TA-01)."""
+    for cluster in file.clusters:
+        if cluster.vcenter == authority.vcenter:
+            yield ("vcenter",), f"cluster {cluster.name} is of it, and it is for itself (TA-01)"
+        if cluster.name == authority.cluster:
+            yield ("cluster",), f"the cluster name {cluster.name} is used twice"
+    for provider in file.providers:
+        if provider.vcenter == authority.vcenter:
+            yield ("vcenter",), f"provider {provider.name} is of it, and it is for itself (TA-01)"
+
+
+def _trusted_cluster(file: LabFields, name: str) -> Iterator[str]:
+    found = next((cluster for cluster in file.clusters if cluster.name == name), None)
+    if found is None:
+        yield f"there is no cluster {name}"
+    elif not _all_trustable(found.hosts):
+        yield f"cluster {name}: each trusted host has a TPM and Secure Boot on (TA-03)"
+
+
+def _all_trustable(hosts: HostsModel) -> bool:
+    return hosts.tpm is not TpmBackend.NONE and not hosts.without_tpm and hosts.secure_boot
+
+
+def _vcenters_of(file: LabFields, authority: TrustAuthorityModel) -> set[str]:
+    return {cluster.vcenter for cluster in file.clusters if cluster.name in authority.clusters}
+
+
+def _vms(file: LabFields, authority: TrustAuthorityModel) -> _Found:
+    trusted = {provider.name for provider in file.providers if provider.type == "trusted"}
+    for cluster in file.clusters:
+        if cluster.vms.provider in trusted and cluster.name not in authority.clusters:
+            yield ("clusters",), f"cluster {cluster.name}: its VMs need it to be a trusted cluster"
+
+
+KEY_FIELDS: Final = ("default_key_type", "wrapping_key", "rotation_interval")
+"""What a provider of a 9.0 vCenter may say of its keys."""
+Found = tuple[tuple[str | int, ...], str]
+
+
+def provider_misfits(file: LabFields) -> Iterator[Found]:
+    """Native providers, and wrapped keys, of a vCenter that has none yet."""
+    for place, provider in enumerate(file.providers):
+        vcenter = _vcenter(file, provider.vcenter)
+        if provider.type == "native" and vcenter and not has(vcenter, Feature.NATIVE_PROVIDER):
+            text = _too_old(f"vCenter {provider.vcenter}", vcenter, Feature.NATIVE_PROVIDER)
+            yield ("providers", place, "type"), f"provider {provider.name}: {text}"
+        if vcenter and not has(vcenter, Feature.WRAPPED_KEYS):
+            text = _too_old(f"vCenter {provider.vcenter}", vcenter, Feature.WRAPPED_KEYS)
+            for field in KEY_FIELDS:
+                if getattr(provider, field) is not None:
+                    yield ("providers", place, field), f"provider {provider.name}: {text}"
+
+
+def cluster_misfits(file: LabFields, cluster: ClusterModel) -> Iterator[Found]:
+    """Hosts that are newer than their vCenter, or too old for what the file wants of them."""
+    hosts = cluster.hosts
+    if hosts.versions and hosts.version is not None:
+        yield ("hosts", "versions"), "version and versions are given: one of them is enough"
+    named = "versions" if hosts.versions else "version"
+    releases = [release_of(hosts.version_of(n)) for n in range(hosts.count)]
+    vcenter = _vcenter(file, cluster.vcenter)
+    if not releases:
+        return
+    if vcenter is not None and max(releases) > vcenter:
+        text = (
+            f"its hosts are {max(releases)}, and vCenter {cluster.vcenter} is {vcenter}: a vCenter "
+            "manages hosts of its own release and of older ones"
+        )
+        yield ("hosts", named), text
+    oldest = min(releases)
+    if hosts.key_persistence and not has(oldest, Feature.KEY_PERSISTENCE):
+        yield ("hosts", "key_persistence"), _too_old("a host", oldest, Feature.KEY_PERSISTENCE)
+    types = {provider.name: provider.type for provider in file.providers}
+    vms = cluster.vms
+    native = vms.provider is not None and types.get(vms.provider) == "native"
+    if vms.count and native and not has(oldest, Feature.NATIVE_ON_HOST):
+        yield ("vms", "provider"), _too_old("a host", oldest, Feature.NATIVE_ON_HOST)
+
+
+def _vcenter(file: LabFields, name: str) -> Release | None:
+    found = next((one for one in file.vcenters if one.name == name), None)
+    return None if found is None else release_of(found.version)
+
+
+def _too_old(who: str, release: Release, feature: Feature) -> str:
+    return f"{feature}: {who} is {release}; it came with {FEATURES[feature].release}"
+
+
+def machine_misfits(file: LabFields) -> Iterator[Fault]:
+    """Path below ``machines`` and text of all that is wrong there."""
+    if not file.machines:
+        if file.datastores:
+            yield (), "datastores in a shared folder are for a lab with `machines:`"
+        return
+    clusters = {cluster.name: cluster for cluster in file.clusters}
+    authority = {file.trust_authority.cluster} if file.trust_authority is not None else set()
+    services = {node for pair in pairs_of_services(file) for node in pair}
+    nodes = {one.name for one in (*file.kms, *file.vcenters)} | {*_hosts(file)} | services
+    seen: set[str] = set()
+    placed: dict[str, str] = {}
+    for place, machine in enumerate(file.machines):
+        if machine.name in seen:
+            yield (place, "name"), f"the machine name {machine.name} is used twice"
+        seen.add(machine.name)
+        for section, known in (("clusters", {*clusters} | authority), ("nodes", nodes)):
+            for at, name in enumerate(getattr(machine, section)):
+                path = (place, section, at)
+                if name not in known:
+                    yield path, f"there is no {name} among the {_name_places(section)} of this lab"
+                elif f"{section}/{name}" in placed:
+                    yield path, f"{name} stands on machine {placed[f'{section}/{name}']} already"
+                else:
+                    placed[f"{section}/{name}"] = machine.name
+        if not machine.clusters and not machine.nodes:
+            yield (place,), f"nothing stands on machine {machine.name}"
+        if machine.pool:
+            yield from (((place, "pool"), text) for text in _no_pool(machine, clusters))
+    yield from _apart(file, placed)
+    yield from _services_apart(file, placed)
+    yield from _arrays(file, placed)
+    yield from _addresses(file)
+
+
+def _name_places(section: str) -> str:
+    return "clusters" if section == "clusters" else "key servers, vCenters, services and hosts"
+
+
+def _hosts(file: LabFields) -> dict[str, tuple[ClusterModel, int]]:
+    """Each host by its name: its cluster, and the number of its process there."""
+    found: dict[str, tuple[ClusterModel, int]] = {}
+    for cluster in file.clusters:
+        first = len(found) + 1
+        for place in range(cluster.hosts.count):
+            found[f"esxi-{first + place:03d}"] = cluster, place // cluster.hosts.pack
+    return found
+
+
+def _apart(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
+    """Hosts that cannot stand elsewhere than their cluster, or than others of their process."""
+    hosts, shared = _hosts(file), {datastore.name for datastore in file.datastores}
+    processes: dict[tuple[str, int], str] = {}
+    for host, (cluster, process) in hosts.items():
+        whole = placed.get(f"clusters/{cluster.name}", "here")
+        where = placed.get(f"nodes/{host}", whole)
+        if where != whole and whole != "here":
+            yield (), f"{host} stands on machine {whole} already, with all of {cluster.name}"
+        elif where != whole and array_of(cluster) not in shared:
+            text = f"{host} stands with cluster {cluster.name}: its datastore lies in no shared"
+            yield (), f"{text} folder, see `datastores:`"
+        elif where != whole and cluster.vsan is not None:
+            yield (), f"{host} stands with cluster {cluster.name}, whose vSAN is on one machine"
+        elif processes.setdefault((cluster.name, process), where) != where:
+            yield (), f"{host} is packed into a process with a host that stands elsewhere"
+
+
+def _services_apart(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
+    """A host of a Trust Authority is two services that lose their power together (TA-01)."""
+    authority = file.trust_authority
+    whole = "" if authority is None else placed.get(f"clusters/{authority.cluster}", "")
+    for pair in pairs_of_services(file):
+        first, second = (placed.get(f"nodes/{node}", "") for node in pair)
+        if first != second:
+            yield (), f"{pair[0]} and {pair[1]} are one host, and stand on one machine: name both"
+        elif first and whole:
+            yield (), f"{pair[0]} stands on machine {whole} already, with all of its cluster"
+
+
+def _no_pool(machine: MachineModel, clusters: dict[str, ClusterModel]) -> Iterator[str]:
+    """Why hosts of this machine cannot come with the machines that ask for a place."""
+    named = [clusters[name] for name in machine.clusters if name in clusters]
+    if machine.nodes or len(named) != len(machine.clusters) or len(named) != 1:
+        yield f"the pool {machine.name} is for the hosts of one cluster, and for nothing else"
+        return
+    cluster = named[0]
+    if cluster.hosts.count:
+        yield (
+            f"cluster {cluster.name} gets its hosts from the pool {machine.name}: "
+            "write `hosts: {count: 0}`"
+        )
+    if cluster.vsan is not None or cluster.ha or cluster.drs:
+        yield f"vSAN, HA and DRS of cluster {cluster.name}, a pool, are not available yet"
+
+
+def _arrays(file: LabFields, placed: dict[str, str]) -> Iterator[Fault]:
+    """The files of a datastore lie on one machine, with all hosts that use it."""
+    first: dict[str, str] = {}
+    shared = [datastore.name for datastore in file.datastores]
+    for name in sorted({name for name in shared if shared.count(name) > 1}):
+        yield (), f"the datastore {name} is named twice"
+    for name in sorted({*shared} - {array_of(cluster) for cluster in file.clusters}):
+        yield (), f"no cluster has the datastore {name}, which lies in a shared folder"
+    for cluster in file.clusters:
+        array = cluster.datastore
+        if array is None or array in shared:
+            continue
+        where = placed.get(f"clusters/{cluster.name}", "here")
+        if first.setdefault(array, where) != where:
+            text = (
+                f"cluster {cluster.name} shares the datastore {array} with one that stands on "
+                f"another machine ({first[array]}); such clusters stand together, or "
+                f"`datastores:` says in which folder it is that these machines share"
+            )
+            yield (), text
+
+
+def _addresses(file: LabFields) -> Iterator[Fault]:
+    """Addresses that nothing would ever come to."""
+    if any(server.transport == "kmip" for server in file.kms):
+        return
+    for place, machine in enumerate(file.machines):
+        if machine.address:
+            text = "an address is for connections of KMIP: no key server has `transport: kmip`"
+            yield (place, "address"), text
+
 
 HOSTS_LIMIT: Final = 10_000  # four times what one vCenter may have
 PAIR: Final = 2  # key servers of a provider in mode sync-pair

@@ -22,9 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from chaos.text_file import text_of
-from chaos.units import Seconds, format_s
-from chaos.yaml_file import read_yaml
+from chaos.fields import Seconds, format_s
+from chaos.yaml_file import read_yaml, text_of
 from lab.schema.errors import KeysteadError
 from protocol.messages import attestation, base, host, keyprovider, kms, vcenter
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, SharedMachine

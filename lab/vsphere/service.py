@@ -15,24 +15,21 @@ from lab.schema import answers
 from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
-from lab.vsphere import bare
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, no_permission, not_found, not_served
-from lab.vsphere.inventory import ObjectInventory
-from lab.vsphere.objects import uuid_of
-from lab.vsphere.request import Work
-from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
-from lab.vsphere.snapshot import InventorySnapshot, LabWatch
+from lab.vsphere.inventory import InventorySnapshot, LabWatch, ObjectInventory
+from lab.vsphere.request import HELD_LIMIT, ApiSession, ApiSessions, Work
 from lab.vsphere.vapi.providers import Downloads
+from lab.vsphere.vim import managed
 from lab.vsphere.vim.alarms import AlarmDefinition
-from lab.vsphere.vim.authorization import AuthorizationManager
-from lab.vsphere.vim.collector import PropertyCollector
+from lab.vsphere.vim.collector import PropertyCollector, ViewManager
 from lab.vsphere.vim.crypto import CryptoManagerKmip
 from lab.vsphere.vim.history import ApiTask, EventManager, PastTask, TaskManager
-from lab.vsphere.vim.managed import Managed
+from lab.vsphere.vim.managed import Managed, uuid_of
 from lab.vsphere.vim.managers import (
     REFERENCES,
     AlarmManager,
+    AuthorizationManager,
     CustomFieldsManager,
     ExtensionManager,
     LicenseManager,
@@ -43,7 +40,6 @@ from lab.vsphere.vim.managers import (
     about,
 )
 from lab.vsphere.vim.reflect import find_for_vcenter
-from lab.vsphere.vim.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.releases import api_version, release_of
 
@@ -424,5 +420,5 @@ ApiServer.singletons = {
     "CustomFieldsManager": lambda s, _: CustomFieldsManager("CustomFieldsManager"),
     "LicenseManager": lambda s, _: LicenseManager("LicenseManager"),
     "ExtensionManager": lambda s, _: ExtensionManager("ExtensionManager"),
-    **bare.singletons(of_host=False),
+    **managed.singletons(of_host=False),
 }

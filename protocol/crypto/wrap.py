@@ -1,7 +1,5 @@
-"""Wrapping a key under a key: AES-256-GCM with associated data (NIST SP 800-38D).
-
-Used for keys at rest in the key server and for the DEKs of a VM under its KEK. The associated
-data names what the wrapped key is for; a box moved to another place does not open.
+"""Wrapping a key under a key: AES-256-GCM with associated data (NIST SP 800-38D), and AES Key Wrap
+without a nonce or associated data (RFC 3394).
 """
 
 from __future__ import annotations
@@ -10,8 +8,9 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
-from protocol.errors import CryptographicFailure
+from protocol.errors import CryptographicFailure, InvalidField
 from protocol.secret import KeyMaterial
 
 KEK_SIZE: Final = 32
@@ -67,3 +66,15 @@ def wrap(kek: KeyMaterial, secret: KeyMaterial, aad: bytes, nonce: bytes) -> byt
 def unwrap(kek: KeyMaterial, wrapped: bytes, aad: bytes) -> KeyMaterial:
     """``Wrapping.unwrap`` of one key."""
     return Wrapping(kek).unwrap(wrapped, aad)
+
+
+def wrap_key(key: KeyMaterial, data: KeyMaterial) -> bytes:
+    """``data`` wrapped under an AES key, 8 bytes longer; ``InvalidField`` as in ``check_size``."""
+    check_size(len(data))
+    return aes_key_wrap(key.reveal(), data.reveal())
+
+
+def check_size(size: int) -> None:
+    """``InvalidField`` unless ``size`` is a multiple of 8, and at least 16."""
+    if size % 8 or size < 16:
+        raise InvalidField(f"{size} bytes: AES Key Wrap takes whole blocks of 8, two or more")

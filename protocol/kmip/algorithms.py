@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from protocol.kmip.code import Code
+from protocol.kmip.enums import Code
 
 
 class CryptographicAlgorithm(Code):

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from protocol.kmip import algorithms, enums
-from protocol.kmip.code import Code
+from protocol.kmip.enums import Code
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 

@@ -13,25 +13,33 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
-from protocol.kmip.attributes import Attribute, TemplateAttribute
-from protocol.kmip.code import Code
 from protocol.kmip.enums import (
+    Code,
     CredentialType,
+    KmipError,
     ObjectType,
     QueryFunction,
     ResultStatus,
     State,
 )
-from protocol.kmip.errors import KmipError
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import (
+from protocol.kmip.message import (
     Authentication,
     Credential,
     RequestHeader,
+    RequestItem,
+    RequestMessage,
+    ResponseItem,
+    ResponseMessage,
     UsernameAndPassword,
 )
-from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
-from protocol.kmip.objects import KeyValue, SymmetricKey
+from protocol.kmip.objects import (
+    Attribute,
+    KeyValue,
+    ProtocolVersion,
+    SymmetricKey,
+    TemplateAttribute,
+)
 from protocol.kmip.payloads import (
     PAYLOADS,
     ActivateRequest,
@@ -44,7 +52,6 @@ from protocol.kmip.payloads import (
     GetResponse,
     QueryRequest,
 )
-from protocol.kmip.structures import ProtocolVersion
 from protocol.secret import KeyMaterial
 
 VERSION: Final = ProtocolVersion(protocol_version_major=1, protocol_version_minor=1)

@@ -30,8 +30,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 
 import msgspec
 
-from protocol.kmip.code import Code
-from protocol.kmip.enums import ResultReason
+from protocol.kmip.enums import Code, ResultReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.secret import KeyMaterial

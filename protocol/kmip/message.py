@@ -1,8 +1,5 @@
-"""Whole messages: bytes to typed structs and back (KMIP 1.4 section 7).
-
-``decode_request`` and ``decode_response`` raise ``KmipError``, and nothing else, for any bytes that
-are no message. A payload that is well formed and not what its operation says comes as ``Unread``:
-it is for its item to be refused. What was decoded encodes to the same bytes.
+"""Whole messages: bytes to typed structs and back, with their headers and the identity of the
+caller (KMIP 1.4 sections 6 and 7).
 """
 
 from __future__ import annotations
@@ -11,14 +8,109 @@ import struct
 from typing import Annotated, Final, TypeVar
 
 from protocol.kmip.compiler import decoder_of, encoder_of
-from protocol.kmip.enums import Operation, ResultReason, ResultStatus
-from protocol.kmip.errors import KmipError
-from protocol.kmip.fields import Chosen, Fields, Unread
-from protocol.kmip.header import MessageExtension, RequestHeader, ResponseHeader
+from protocol.kmip.enums import (
+    AttestationType,
+    BatchErrorContinuationOption,
+    CredentialType,
+    KmipError,
+    Operation,
+    ResultReason,
+    ResultStatus,
+)
+from protocol.kmip.fields import Chosen, DateTime, Fields, Integer, Password, Unread
+from protocol.kmip.objects import Nonce, ProtocolVersion
 from protocol.kmip.parts import FAILURES
 from protocol.kmip.payloads import REQUESTS, RESPONSES
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type, parse
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, TtlvItem, Type, parse
+
+
+class UsernameAndPassword(Fields, frozen=True, kw_only=True):
+    """A Credential Value (KMIP 1.4 section 2.1.2)."""
+
+    username: str
+    password: Password | None = None
+
+
+class Device(Fields, frozen=True, kw_only=True):
+    """A Credential Value (KMIP 1.4 section 2.1.2); at least one of its fields is there."""
+
+    device_serial_number: str | None = None
+    password: Password | None = None
+    device_identifier: str | None = None
+    network_identifier: str | None = None
+    machine_identifier: str | None = None
+    media_identifier: str | None = None
+
+
+class Attestation(Fields, frozen=True, kw_only=True):
+    """A Credential Value (KMIP 1.4 section 2.1.2)."""
+
+    nonce: Nonce
+    attestation_type: AttestationType | int
+    attestation_measurement: bytes | None = None
+    attestation_assertion: bytes | None = None
+
+
+CREDENTIALS: Final[dict[int, type[Fields]]] = {
+    CredentialType.USERNAME_AND_PASSWORD: UsernameAndPassword,
+    CredentialType.DEVICE: Device,
+    CredentialType.ATTESTATION: Attestation,
+}
+
+
+class Credential(Fields, frozen=True, kw_only=True):
+    """What proves who asks (KMIP 1.4 section 2.1.2)."""
+
+    credential_type: CredentialType | int
+    credential_value: Annotated[
+        UsernameAndPassword | Device | Attestation | Unread,
+        Chosen("credential_type", CREDENTIALS, ResultReason.AUTHENTICATION_NOT_SUCCESSFUL),
+    ]
+
+
+class Authentication(Fields, frozen=True, kw_only=True):
+    """KMIP 1.4 section 6.6; more than one credential since 1.2."""
+
+    credential: tuple[Credential, ...] = ()
+
+
+class RequestHeader(Fields, frozen=True, kw_only=True):
+    """KMIP 1.4 section 7.2."""
+
+    protocol_version: ProtocolVersion
+    maximum_response_size: Integer | None = None
+    client_correlation_value: str | None = None
+    server_correlation_value: str | None = None
+    asynchronous_indicator: bool | None = None
+    attestation_capable_indicator: bool | None = None
+    attestation_type: tuple[AttestationType | int, ...] = ()
+    authentication: Authentication | None = None
+    batch_error_continuation_option: BatchErrorContinuationOption | int | None = None
+    batch_order_option: bool | None = None
+    time_stamp: DateTime | None = None
+    batch_count: Integer
+
+
+class ResponseHeader(Fields, frozen=True, kw_only=True):
+    """KMIP 1.4 section 7.2."""
+
+    protocol_version: ProtocolVersion
+    time_stamp: DateTime
+    nonce: Nonce | None = None
+    attestation_type: tuple[AttestationType | int, ...] = ()
+    client_correlation_value: str | None = None
+    server_correlation_value: str | None = None
+    batch_count: Integer
+
+
+class MessageExtension(Fields, frozen=True, kw_only=True):
+    """What a vendor adds to an item (KMIP 1.4 section 6.16)."""
+
+    vendor_identification: str
+    criticality_indicator: bool
+    vendor_extension: TtlvItem
+
 
 _NOT_SUPPORTED: Final = ResultReason.OPERATION_NOT_SUPPORTED
 

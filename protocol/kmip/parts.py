@@ -5,9 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from protocol.kmip.code import EXTENSIONS, Code
-from protocol.kmip.enums import Operation, ResultReason
-from protocol.kmip.errors import KmipError
+from protocol.kmip.enums import EXTENSIONS, Code, KmipError, Operation, ResultReason
 from protocol.kmip.fields import Unread
 from protocol.kmip.ttlv import Type, parse_item, tag_name
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.kmip.algorithms import KeyCompressionType, KeyFormatType
-from protocol.kmip.attributes import Attribute, TemplateAttribute
 from protocol.kmip.enums import (
     AttestationType,
     ObjectGroupMember,
@@ -19,12 +18,15 @@ from protocol.kmip.enums import (
     QueryFunction,
 )
 from protocol.kmip.fields import DateTime, Fields, Integer, Interval, LongInteger
-from protocol.kmip.objects import AnyObject, KeyWrappingSpecification
-from protocol.kmip.structures import (
+from protocol.kmip.objects import (
+    AnyObject,
+    Attribute,
     CryptographicParameters,
+    KeyWrappingSpecification,
     ProtocolVersion,
     RevocationReason,
     RNGParameters,
+    TemplateAttribute,
 )
 from protocol.kmip.ttlv import TtlvItem
 from protocol.secret import KeyMaterial

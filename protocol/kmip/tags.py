@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.kmip.code import Code
+from protocol.kmip.enums import Code
 
 
 class Tag(Code):

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.kmip.code import Code
-from protocol.kmip.errors import KmipError
+from protocol.kmip.enums import Code, KmipError
 from protocol.kmip.tags import Tag
 
 SIZE_LIMIT: Final = 1 << 20

@@ -19,8 +19,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from protocol.tpm.public import EccPoint, PublicError, point_of, public_key
-from protocol.tpm.structures import PublicArea, TpmCredential, TpmName
-from protocol.tpm.wire import TpmReader, Truncated, tpm2b, u32
+from protocol.tpm.structures import (
+    PublicArea,
+    TpmCredential,
+    TpmName,
+    TpmReader,
+    Truncated,
+    tpm2b,
+    u32,
+)
 
 _LABEL: Final = b"IDENTITY\0"
 SECRET_LIMIT: Final = 32

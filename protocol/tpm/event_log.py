@@ -1,9 +1,5 @@
-"""The crypto-agile event log of the TCG PC Client firmware profile: build, parse, replay, check.
-
-Layout (little-endian): one TCG_PCR_EVENT header (EV_NO_ACTION, "Spec ID Event03", one
-algorithm: SHA-256), then a TCG_PCR_EVENT2 record per measurement. Replaying proves only that
-the digests lead to the PCR values; ``body_mismatches`` proves that the bodies, where the event
-type defines the digest over them, are what was measured.
+"""The crypto-agile event log of the TCG PC Client firmware profile (build, parse, replay, check),
+and what firmware measures of Secure Boot: PCR 7, and the separators behind it.
 """
 
 from __future__ import annotations
@@ -165,3 +161,38 @@ def _efi_value(body: bytes, name: str) -> bytes | None:
     if characters != len(name) or body[_EFI_VARIABLE.size : start] != text:
         return None
     return body[start:] if len(body) == start + size else None
+
+
+PCR: Final = 7
+_EFI_GLOBAL: Final = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
+_EFI_SECURITY: Final = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
+
+
+def secure_boot_events(on: bool) -> tuple[MeasuredEvent, ...]:
+    """PCR 7: the variables that say what may boot, then a separator of each PCR of the firmware."""
+    keys = b"keystead platform keys" if on else b""
+    variables = (
+        (_EFI_GLOBAL, "SecureBoot", b"\x01" if on else b"\x00"),
+        (_EFI_GLOBAL, "PK", keys),
+        (_EFI_GLOBAL, "KEK", keys),
+        (_EFI_SECURITY, "db", keys),
+        (_EFI_SECURITY, "dbx", b""),
+    )
+    events = [
+        MeasuredEvent(PCR, EventType.EFI_VARIABLE_DRIVER_CONFIG, _variable(vendor, name, value))
+        for vendor, name, value in variables
+    ]
+    separators = [MeasuredEvent(pcr, EventType.SEPARATOR, bytes(4)) for pcr in range(8)]
+    return (*events, *separators)
+
+
+def loader_authority() -> MeasuredEvent:
+    """PCR 7, with Secure Boot on: whose signature let the boot loader run."""
+    body = _variable(_EFI_SECURITY, "db", b"keystead signer of the boot loader")
+    return MeasuredEvent(PCR, EventType.EFI_VARIABLE_AUTHORITY, body)
+
+
+def _variable(vendor: bytes, name: str, value: bytes) -> bytes:
+    """UEFI_VARIABLE_DATA: vendor GUID, lengths, name in UTF-16, value."""
+    lengths = len(name).to_bytes(8, "little") + len(value).to_bytes(8, "little")
+    return vendor + lengths + name.encode("utf-16-le") + value

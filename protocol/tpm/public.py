@@ -14,8 +14,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from protocol.tpm.structures import EkKind, PublicArea, TpmName
-from protocol.tpm.wire import (
+from protocol.tpm.structures import (
     ALG_AES,
     ALG_CFB,
     ALG_ECC,
@@ -26,6 +25,9 @@ from protocol.tpm.wire import (
     ALG_RSASSA,
     ALG_SHA256,
     CURVE_P256,
+    EkKind,
+    PublicArea,
+    TpmName,
     TpmReader,
     Truncated,
     tpm2b,

@@ -1,12 +1,12 @@
-"""Checking a quote in pure Python: whose it is, how fresh, over which PCRs, and what it tells.
-
-A rolled-back or cleared TPM signs good quotes: only the counters show it. The verifier keeps
-the last ``reset_count`` and ``clock`` it saw per endorsement key and compares.
+"""Checking a quote in pure Python: whose it is, how fresh, over which PCRs, and what it states; and
+the digest of a PCR policy, computed without a TPM.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from protocol.tpm.policy import pcr_digest
 from protocol.tpm.public import (
     PublicError,
     check_attestation_key,
@@ -24,11 +23,15 @@ from protocol.tpm.public import (
     public_name,
     qualified_name,
 )
-from protocol.tpm.structures import DIGEST_SIZE, PcrSelection, PublicArea, Quote, TpmName
-from protocol.tpm.wire import (
+from protocol.tpm.structures import (
     ALG_ECDSA,
     ALG_RSASSA,
     ALG_SHA256,
+    DIGEST_SIZE,
+    PcrSelection,
+    PublicArea,
+    Quote,
+    TpmName,
     TpmReader,
     Truncated,
     pcr_select,
@@ -37,6 +40,24 @@ from protocol.tpm.wire import (
     u32,
     u64,
 )
+
+CC_POLICY_PCR: Final = 0x0000017F
+
+
+def pcr_digest(selection: PcrSelection, values: Mapping[int, bytes]) -> bytes:
+    """SHA-256 over the selected PCR values in ascending order; ``KeyError`` if one is missing."""
+    return hashlib.sha256(b"".join(values[pcr] for pcr in selection.pcrs)).digest()
+
+
+def policy_pcr_digest(selection: PcrSelection, values: Mapping[int, bytes]) -> bytes:
+    """The policy digest that TPM2_PolicyPCR (TPM 2.0 part 3) would give, in 32 bytes.
+
+    ``values`` has 32 bytes for each PCR index. Seal under it what shall open only while the PCRs
+    have these values (POL-01). ``KeyError`` when a selected PCR has no value.
+    """
+    start = bytes(DIGEST_SIZE) + u32(CC_POLICY_PCR) + pcr_select(selection.pcrs)
+    return hashlib.sha256(start + pcr_digest(selection, values)).digest()
+
 
 MAGIC: Final = 0xFF544347
 ST_ATTEST_QUOTE: Final = 0x8018

@@ -1,14 +1,12 @@
 """The Attestation Service of a Trust Authority host: it verifies what hosts booted.
 
-- ``service``   one handler for each message
+- ``service``            the Attestation Service's handlers, who may send what, and the flow of an
+  attestation (ATT-01)
 - ``config``, ``knobs``  its settings
-- ``access``    who may send what, pure
-- ``challenge``  contexts of attestations
-- ``identities``  endorsement keys and their chains, pure
-- ``policy``    findings from evidence, pure
-- ``documents``  the documents of an attested host
-- ``check``     checks of a configuration, pure
-- ``store``     configuration, and the counters of each TPM, durable
+- ``documents``          what a host holds of its attestation
+- ``identities``         endorsement keys and their chains, pure
+- ``policy``             findings from evidence, pure
+- ``configuration``      the configuration of an Attestation Service
 
 The service keeps no state of an unfinished attestation. A TPM's counters are durable before tokens
 are issued, so that no restart forgets them.

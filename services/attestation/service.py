@@ -1,8 +1,6 @@
-"""The Attestation Service's handlers, and the flow of an attestation.
-
-1. the host names TPM and attestation key   2. it gets a nonce, and a credential that only that TPM
-opens   3. it brings what was in it, a quote and its event log   4. everything is judged, the TPM's
-counters are made durable   5. an attested host gets its documents.
+"""The Attestation Service's handlers, who may send what, and the flow of an attestation (ATT-01):
+the host names TPM and attestation key, gets a nonce and a credential that only that TPM opens,
+and brings what was in it, a quote and its event log. All evidence is judged (``policy``).
 """
 
 from __future__ import annotations
@@ -11,8 +9,9 @@ import hashlib
 from typing import Any, ClassVar, Final
 
 from protocol.crypto.tokens import Signer
-from protocol.errors import InvalidArgument, InvalidState
+from protocol.errors import InvalidArgument, InvalidState, NoPermission
 from protocol.messages import attestation as m
+from protocol.messages.attestation import BeginAttestation, FinishAttestation
 from protocol.messages.base import Request
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, Role
@@ -20,17 +19,24 @@ from protocol.tpm.credential import make_credential
 from protocol.tpm.public import PublicError, check_attestation_key, public_name
 from protocol.trust import AttestationFinding, ItemDigest, TrustedEndorsementKey, item
 from services.attestation import identities
-from services.attestation.access import admit
-from services.attestation.challenge import BegunAttestation, Contexts
-from services.attestation.check import check
 from services.attestation.config import AttestationServiceConfig
-from services.attestation.documents import NUMBER_SIZE, Subject, issue
+from services.attestation.configuration import DATABASE, SCHEMA, AttestationStore, check
+from services.attestation.documents import NUMBER_SIZE, BegunAttestation, Contexts, Subject, issue
 from services.attestation.knobs import AttestationNode
 from services.attestation.policy import SELECTION, Challenge, Examined, HostEvidence, examine
-from services.attestation.store import DATABASE, SCHEMA, AttestationStore
-from services.runtime.identity import load_signer
+from services.runtime.node_certificates import load_signer
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Peer, Service, serves
+
+_FOR_ALL: Final = (BeginAttestation, FinishAttestation)
+
+
+def admit(message: Request[Any], sender: NodeName, vcenter: NodeName, *, local: bool) -> None:
+    """``NoPermission`` when the table refuses the message."""
+    if local or isinstance(message, _FOR_ALL) or (vcenter and sender == vcenter):
+        return
+    raise NoPermission(f"{sender} is not the vCenter of this Attestation Service")
+
 
 SECRET_SIZE: Final = 32
 NONCE_SIZE: Final = 32

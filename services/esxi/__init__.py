@@ -1,30 +1,20 @@
 """An ESXi host: measured boot, encrypted configuration, key cache, key persistence, VMs.
 
-- ``service``         one handler for each message
-- ``config``          what a host is installed with
-- ``knobs``           what the product's documents leave open about it
-- ``host``            the state of one life of the host, which all of these share
-- ``boot``            the boot in steps B0 to B9
-- ``first_boot``      additional steps of the first boot of an installation or of a release
-- ``screens``         the purple screens of a boot that cannot continue
-- ``measure``         what a boot measures into the TPM, pure
-- ``configuration/``  the encrypted configuration, its protection and its recovery key
-- ``keys/``           key cache, persisted store, and the order of looking for a key
-- ``providers/``      what a host does for each management type of key provider
-- ``crypto_manager``  keys, host key, mode and providers on command
-- ``crypto_mode``     host encryption mode, pure
-- ``dumps``           core dumps, encrypted under the host key
-- ``problems``        dumps and TPM failures, reported to vCenter
-- ``trust_handlers``  the handlers of a trusted host
-- ``claims``          VMs that a compromised host lists to vCenter without having them
-- ``vms/``            virtual machines: files, registration, encryption, power, guests
-- ``migration/``      vMotion of running VMs, outgoing and incoming
-- ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
-- ``vsan/``           encrypted vSAN: disk groups, their keys, their change
-- ``uplink``          notifications to vCenter, and vCenter's session
-- ``access``          who may send what to a host, pure
-- ``esxcli``, ``esxcli_output``  the grammar and the output of the console, pure
-- ``console``         what the commands of the console do
+- ``service``             one handler for each message
+- ``config``              what a host is installed with
+- ``knobs``               what the product's documents leave open about it
+- ``host``                the state of one life of the host, which all of these share
+- ``boot``                the boot of a host (B0 to B9), step by step
+- ``measured_boot``       what a boot measures into the TPM (step B1), as a pure function of what
+  was booted
+- ``crypto_manager``      keys, host key, mode and providers on command
+- ``crypto_mode``         host encryption mode, pure
+- ``dumps``               core dumps, encrypted under the host key
+- ``vcenter_connection``  a host's connection to its vCenter
+- ``access``              who may send what to a host, pure
+- ``esxcli``              the grammar of ``esxcli`` on this host (which command a line is, and the
+  help) and the form of its output, with and without ``--formatter``
+- ``console``             what the commands of the console do
 
 Decisions are in the files marked as pure; each begins with its table.
 
@@ -62,7 +52,7 @@ error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration ·
 ``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·
-``vsan.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
+``vms.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
 ``vsan.applied`` encrypted, keks, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
 ``vsan.certificate`` renewed · ``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
 """

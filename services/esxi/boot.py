@@ -1,43 +1,157 @@
-"""The boot of a host (B0 to B9), step by step. Only B0 to B3 can stop it (BOOT-01).
+"""The boot of a host (B0 to B9), step by step.
 
-B0 firmware · B1 measure · B2 config key · B3 configuration · B4 keys · B5 encryption mode ·
-B6 encrypted vSAN · B7 attestation, of a trusted host · B8 vCenter · B9 autostart
+Only B0 to B3 can stop it, with a purple screen (BOOT-01). The first boot of an installation, or of
+another release of it, has additional steps (CFG-01, UPG-01).
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 
 from protocol.errors import CryptographicFailure, InvalidState, ProductError, SaveFailed
+from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration import boot_banks
-from services.esxi.configuration.archive import FILE, Archive
-from services.esxi.configuration.boot_options import load_options
-from services.esxi.configuration.image import ConfigurationProtection, read_protection, unpack
-from services.esxi.configuration.recovery import (
+from services.esxi.configuration.archive import (
+    CONFIG_KEY_SIZE,
+    FILE,
+    INDEX,
+    Archive,
+    ConfigurationProtection,
+    find_rollback,
+    raise_to,
+    read_protection,
+    unpack,
+)
+from services.esxi.configuration.boot_banks import load_options
+from services.esxi.configuration.sealing import (
+    create_unprotected_key,
+    derive_config_key,
+    seal_config_key,
+    unseal,
+)
+from services.esxi.configuration.sections import (
+    Configuration,
+    ConfigurationSection,
+    RecoveryKey,
+    new_recovery_key,
     parse_digits,
     unwrap_config_key,
 )
-from services.esxi.configuration.rollback import INDEX, find_rollback, raise_to
-from services.esxi.configuration.sealing import derive_config_key, unseal
-from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import state_after_boot
-from services.esxi.first_boot import counter, first_boot, upgrade
 from services.esxi.ha.agent import HaAgent
 from services.esxi.host import EsxiHost
-from services.esxi.keys.persistence import usable_keys
-from services.esxi.measure import RECOVERY_OPTION, measurements
+from services.esxi.keys.key_cache import usable_keys
+from services.esxi.measured_boot import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
-from services.esxi.providers.trusted import retries
-from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, record_halt
-from services.esxi.vms import autostart, registration, workload
+from services.esxi.providers.trusted import keys
+from services.esxi.vms import ownership, power, registration
 from services.esxi.vsan import mounting, objects
-from services.runtime.nv_counter import read_counter
+from services.runtime.durable import read_counter
+from services.runtime.ports import Tpm
+from services.runtime.service import Halted
+
+SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
+SCREEN_B: Final = "Failed to decrypt system configuration"
+SCREEN_C: Final = "Unable to recover the system configuration"
+
+
+def record_halt(host: EsxiHost, screen: str, reason: str) -> Halted:
+    """Record the reason; the screen shows only the product's text."""
+    host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
+    return Halted(screen)
+
+
+async def first_boot(host: EsxiHost) -> None:
+    """The first boot of an installation (CFG-01): a config key, sealed if possible, and an empty
+    configuration.
+
+    Nothing is sealed when the TPM could not measure the boot, nor by a release before 7.0 U2.
+    """
+    protection, config_key = create_unprotected_key(host.rng)
+    configuration = Configuration(release=host.config.version)
+    if (sealed := await _seal_new_key(host)) is not None:
+        protection, config_key, recovery = sealed
+        configuration = Configuration(release=host.config.version, recovery=recovery)
+    host.archive = Archive(
+        host.disk, host.rng, protection, config_key, configuration, counter=counter(host)
+    )
+    await host.archive.save()
+    host.node.record("boot.step", step="B2", text="first boot", mode=protection.mode.value)
+    host.node.record("boot.step", step="B3", text="empty configuration")
+
+
+async def upgrade(host: EsxiHost, image: bytes) -> None:
+    """The first boot of another release. The files that the earlier release booted from go into the
+    other boot bank. A release that encrypts the configuration does so by itself (UPG-01).
+
+    A failing disk does not stop the boot: the configuration stays as it was until the next boot.
+    """
+    archive = host.archive
+    now, before = archive.now, (archive.protection, archive.config_key)
+    if now.release == host.config.version:
+        return
+    if now.release and release_of(now.release) > release_of(host.config.version):
+        raise record_halt(host, SCREEN_B, f"the configuration is of a later release, {now.release}")
+    changes: dict[str, Any] = {"release": host.config.version}
+    clear = bool(now.release) and not has(release_of(now.release), Feature.CONFIGURATION_ENCRYPTION)
+    if clear and (sealed := await _seal_new_key(host)) is not None:
+        protection, config_key, changes["recovery"] = sealed
+        archive.protect(protection, config_key)
+    archive.now = msgspec.structs.replace(now, **changes)
+    try:
+        if now.release:
+            await boot_banks.store_bank(host.disk, now.release, image)
+        await archive.save()
+    except (SaveFailed, OSError) as error:
+        archive.now = now
+        archive.protect(*before)
+        host.node.record("config.save_failed", level="warning", reason=str(error))
+    else:
+        host.node.record("boot.step", step="B3", text="upgraded", mode=archive.protection.mode)
+
+
+def counter(host: EsxiHost) -> Tpm | None:
+    """The TPM that counts archives, if the knob asks for it."""
+    return host.tpm if host.node.knobs.archive_counter else None
+
+
+async def _seal_new_key(
+    host: EsxiHost,
+) -> tuple[ConfigurationProtection, KeyMaterial, RecoveryKey] | None:
+    """A new config key, sealed, with its recovery key; None when nothing can be sealed (CFG-01).
+
+    If Secure Boot is on now, it must be on to unseal (POL-01).
+    """
+    if (
+        not host.config.has(Feature.CONFIGURATION_ENCRYPTION)
+        or host.tpm is None
+        or not host.measured
+    ):
+        return None
+    recovery = new_recovery_key(host.rng)
+    config_key = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
+    try:
+        protection = await seal_config_key(
+            host.tpm,
+            host.rng,
+            config_key,
+            recovery,
+            seal_pcrs=host.node.knobs.seal_pcrs,
+            require_secure_boot=host.node.power.firmware.secure_boot,
+            require_exec_installed_only=False,
+        )
+    except TpmError as error:
+        host.node.record("tpm.unusable", level="warning", reason=str(error))
+        host.problems.record_unusable_tpm(error)
+        return None
+    return protection, config_key, recovery
 
 
 async def boot(host: EsxiHost) -> None:
@@ -70,18 +184,18 @@ async def boot_while_serving(host: EsxiHost, ha: HaAgent) -> None:
     await ha.begin()
     await registration.empty_all_unused_files(host)
     host.node.record("boot.step", step="B9", text="autostart")
-    await autostart.start_wanted_vms(host)
+    await ownership.start_wanted_vms(host)
 
 
 def start_loops(host: EsxiHost, ha: HaAgent) -> None:
     """Start the loops that run for the rest of this life."""
     host.node.background("boot", boot_while_serving(host, ha))
     host.node.background("config.backup", _run_backups(host))
-    host.node.background("workload", workload.run_workload(host))
+    host.node.background("workload", power.run_workload(host))
     if host.config.vsan is not None:
         host.node.background("vsan.resync", objects.run_resync(host))
     if host.archive.now.trusted is not None:
-        retries.start_retries(host)
+        keys.start_retries(host)
 
 
 async def shut_down_tpm(host: EsxiHost) -> None:
@@ -285,7 +399,7 @@ async def _regain_host_key(host: EsxiHost) -> None:
     if host.archive.now.trusted is None:
         await _record_step(host, "B7", "no trusted key provider on this host")
         return
-    safe = await retries.regain_host_key(host)
+    safe = await keys.regain_host_key(host)
     await _record_step(host, "B7", "host key at hand" if safe else "no host key")
 
 

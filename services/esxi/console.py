@@ -15,13 +15,16 @@ from protocol.messages.host import EsxcliResult
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyKind, PowerState, ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi.configuration.archive import FOLDER
-from services.esxi.configuration.boot_options import BOOT_OPTIONS, load_options, save_options
-from services.esxi.configuration.image import CONFIG_KEY_SIZE, ConfigurationProtection
-from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
+from services.esxi.configuration.archive import CONFIG_KEY_SIZE, FOLDER, ConfigurationProtection
+from services.esxi.configuration.boot_banks import BOOT_OPTIONS, load_options, save_options
 from services.esxi.configuration.sealing import seal_config_key, with_recovery
-from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.configuration.sections import (
+    ConfigurationSection,
+    RecoveryKey,
+    StoredKey,
+    canonical_id,
+    new_recovery_key,
+)
 from services.esxi.esxcli import (
     AutoBackup,
     Command,
@@ -30,6 +33,8 @@ from services.esxi.esxcli import (
     Help,
     KernelList,
     KernelSet,
+    Output,
+    OutputRecord,
     PersistenceDisable,
     PersistenceEnable,
     PersistenceGet,
@@ -39,12 +44,13 @@ from services.esxi.esxcli import (
     UsageError,
     VersionGet,
     VmProcessList,
+    one,
     parse,
+    render,
 )
-from services.esxi.esxcli_output import Output, OutputRecord, one, render
 from services.esxi.host import EsxiHost
-from services.esxi.keys import persistence
-from services.esxi.measure import EXEC_OPTION, exec_installed_only
+from services.esxi.keys import key_cache
+from services.esxi.measured_boot import EXEC_OPTION, exec_installed_only
 
 _FIRST_WORLD: Final = 2_100_000
 NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."
@@ -196,7 +202,7 @@ async def _enable_persistence(host: EsxiHost) -> str:
 
     ``config_save: hourly`` concerns keys only: the setting itself is saved at once.
     """
-    refusal = persistence.enable_refusal(
+    refusal = key_cache.enable_refusal(
         tpm_present=host.tpm is not None,
         mode=host.archive.protection.mode,
         providers=host.archive.now.providers,
@@ -205,7 +211,7 @@ async def _enable_persistence(host: EsxiHost) -> str:
     if refusal is not None:
         raise CommandRefused(f"Error: {refusal}")
     was = host.archive.now
-    host.archive.now = persistence.enable_persistence(
+    host.archive.now = key_cache.enable_persistence(
         was, _list_persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
     )
     await host.archive.save(ConfigurationSection.PERSISTENCE | host.key_sections())
@@ -213,10 +219,10 @@ async def _enable_persistence(host: EsxiHost) -> str:
         host.node.record("persistence.enabled", stored=len(host.archive.now.store))
         if not host.sealed_by_tpm:
             host.node.record("persistence.unprotected", level="warning", mode="NONE")
-    return "" if host.sealed_by_tpm else persistence.UNSEALED_WARNING
+    return "" if host.sealed_by_tpm else key_cache.UNSEALED_WARNING
 
 
-def _list_persistable(host: EsxiHost) -> persistence.Storable:
+def _list_persistable(host: EsxiHost) -> key_cache.Storable:
     """The entries of the cache that the store may hold, and the host key if it is only in
     memory."""
     now, held = host.archive.now, list(host.keys.entries())
@@ -229,7 +235,7 @@ def _list_persistable(host: EsxiHost) -> persistence.Storable:
 async def _disable_persistence(host: EsxiHost, *, remove_all: bool) -> None:
     """KP-03. The keys have left the disk before the console answers."""
     was = host.archive.now
-    host.archive.now = persistence.disable_persistence(
+    host.archive.now = key_cache.disable_persistence(
         was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
     )
     emptied = was.store is not host.archive.now.store or not len(was.store)
@@ -277,7 +283,7 @@ async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
         raise CommandRefused(f"Error: The TPM cannot be used: {error.name}.") from None
     await _save_protection(host, made, config_key, recovery)
     if leaving_none and host.node.knobs.persist_on_enable:
-        host.archive.now = persistence.with_keys(host.archive.now, _list_persistable(host))
+        host.archive.now = key_cache.with_keys(host.archive.now, _list_persistable(host))
         await host.archive.save(host.key_sections())
     for record in _audit_records(old, made):
         host.node.record("audit", record=record)

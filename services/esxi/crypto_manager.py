@@ -21,12 +21,11 @@ from protocol.releases import Feature, check
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
 from services.esxi import dumps
-from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.configuration.sections import ConfigurationSection, StoredKey
 from services.esxi.crypto_mode import Trigger, next_state
 from services.esxi.host import EsxiHost
-from services.esxi.keys import persistence
-from services.esxi.keys.cache import CacheAddition
+from services.esxi.keys import key_cache
+from services.esxi.keys.key_cache import CacheAddition
 from services.esxi.providers import native
 from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.providers.trusted import keys as trusted
@@ -92,7 +91,7 @@ def forget_host_key(host: EsxiHost) -> None:
     key = host.archive.now.host_key
     if key is not None:
         host.keys.remove(key)
-        host.archive.now = persistence.without_keys(host.archive.now, (key,))
+        host.archive.now = key_cache.without_keys(host.archive.now, (key,))
         host.archive.change(host_key=None, host_key_check="")
     host.host_key = None
 
@@ -120,7 +119,7 @@ async def add_keys(
             held.append(host.keys[key])
         if added is CacheAddition.NEW:
             new.append(str(key))
-    host.archive.now = persistence.with_keys(host.archive.now, host.storable(held))
+    host.archive.now = key_cache.with_keys(host.archive.now, host.storable(held))
     stored = host.archive.now.persistence
     if stored:
         await host.save(host.key_sections())
@@ -151,7 +150,7 @@ async def remove_keys(
                 CryptoKeyResult(key=key, success=False, reason=reason, fault="InvalidArgument")
             )
     if host.node.knobs.store_follows_cache:
-        host.archive.now = persistence.without_keys(host.archive.now, keys)
+        host.archive.now = key_cache.without_keys(host.archive.now, keys)
     stored = len(host.archive.now.store)
     if host.node.knobs.store_follows_cache:
         await host.save(host.key_sections())
@@ -175,7 +174,7 @@ async def evict_provider(host: EsxiHost, provider: ProviderId) -> tuple[int, int
     if host.node.knobs.store_follows_cache:
         before = host.archive.now
         theirs = [entry.key for entry in before.store if entry.key.provider_id == provider]
-        host.archive.now = persistence.without_keys(before, theirs)
+        host.archive.now = key_cache.without_keys(before, theirs)
         stored = len(theirs)
         await host.save(host.key_sections())
     if cached or stored:
@@ -228,12 +227,12 @@ async def _take_host_key(
         await dumps.rewrap_dumps(host, old, key, clear)
         host.keys.remove(old)
         host.derived.discard(old)
-        host.archive.now = persistence.without_keys(host.archive.now, (old,))
+        host.archive.now = key_cache.without_keys(host.archive.now, (old,))
     host.host_key = clear
     host.archive.change(crypto_state=mode, host_key=key, host_key_check=check)
     if check:
         host.derived.add(key)
-    host.archive.now = persistence.with_keys(host.archive.now, host.storable((entry,)))
+    host.archive.now = key_cache.with_keys(host.archive.now, host.storable((entry,)))
     host.keys.put(entry)  # in place of an entry of another kind
     await host.save(ConfigurationSection.CRYPTO | host.key_sections())
     if mode is not was:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from protocol import names
-from protocol.crypto.native import check_value
+from protocol.crypto.derive import check_value
 from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, unwrap, wrap
 from protocol.errors import (
     CryptographicFailure,

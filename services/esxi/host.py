@@ -33,24 +33,25 @@ from protocol.terms import (
     VmName,
 )
 from protocol.tpm.event_log import EventLogError, parse_log
-from services.esxi.claims import add_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
-from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.configuration.sections import ConfigurationSection, StoredKey
 from services.esxi.ha.folder import ProtectedVms
-from services.esxi.keys.cache import KeyCache
-from services.esxi.keys.persistence import Storable
-from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, is_usable_on_host, next_means
+from services.esxi.keys.key_cache import KeyCache, Storable
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
-from services.esxi.problems import ReportedProblems
-from services.esxi.providers.trusted.reports import view as trust_view
-from services.esxi.providers.trusted.state import TrustState
-from services.esxi.uplink import Uplink
-from services.esxi.vms.power_file import PowerRecord
+from services.esxi.providers.capabilities import (
+    KeyMeans,
+    ResolvedKeyFacts,
+    is_usable_on_host,
+    next_means,
+)
+from services.esxi.providers.trusted.attestation_state import TrustState
+from services.esxi.providers.trusted.attestation_state import view as trust_view
+from services.esxi.vcenter_connection import ReportedProblems, Uplink, add_claims
+from services.esxi.vms.file_formats import PowerRecord
 from services.esxi.vms.vm import RegisteredVm
-from services.esxi.vsan.groups import DiskGroups
+from services.esxi.vsan.disk_groups import DiskGroups
 from services.runtime.ports import Datastore, Ports
 from services.runtime.virtual_tpm import VirtualTpms
 

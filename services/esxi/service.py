@@ -29,27 +29,14 @@ from protocol.tpm.structures import EkKind, PcrSelection, TpmCredential
 from services.esxi import boot, console, crypto_manager, dumps
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.ha import ownership
-from services.esxi.ha.agent import HaAgent
-from services.esxi.ha.handlers import HaHandlers
+from services.esxi.ha.agent import HaAgent, HaHandlers
 from services.esxi.host import EsxiHost, page
-from services.esxi.keys import status
-from services.esxi.keys.fingerprints import list_fingerprints
+from services.esxi.keys import key_status
+from services.esxi.keys.key_status import list_fingerprints
 from services.esxi.knobs import EsxiNode
-from services.esxi.migration import incoming, outgoing
+from services.esxi.migration import vmotion
 from services.esxi.providers import native
-from services.esxi.vms import (
-    clone,
-    disks,
-    encrypt,
-    power,
-    recrypt,
-    registration,
-    revert,
-    snapshots,
-    template,
-    vtpm_device,
-)
+from services.esxi.vms import clone, ownership, power, reconfigure, registration, snapshots
 from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm, queue_of, summarize_disks
@@ -63,7 +50,7 @@ from services.runtime.service import Peer, Service, serves
 
 
 class IntruderHandlers(Service):
-    """Handlers of ``protocol.messages.host.intruder``; a subclass sets ``host``."""
+    """Handlers of ``protocol.messages.host.session``; a subclass sets ``host``."""
 
     host: EsxiHost
 
@@ -93,26 +80,26 @@ def _vm(message: Any) -> str:
 
 
 class EsxiVtpmHandlers(Service):
-    """Handlers of ``protocol.messages.host.vtpm``. A subclass sets ``host``."""
+    """Handlers of ``protocol.messages.host.vms``. A subclass sets ``host``."""
 
     host: EsxiHost
 
     @serves(m.HostAddVtpm, turn=_vm)
     async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
-        """See ``vtpm_device.add_vtpm``."""
-        vm = await vtpm_device.add_vtpm(self.host, message.vm, message.key, message.provider)
+        """See ``reconfigure.add_vtpm``."""
+        vm = await reconfigure.add_vtpm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostSetVtpmCertificate, turn=_vm)
     async def set_vtpm_certificate(self, message: m.HostSetVtpmCertificate, peer: Peer) -> m.Done:
-        """See ``vtpm_device.store_vtpm_certificate``."""
-        await vtpm_device.store_vtpm_certificate(self.host, message.vm, message.certificate)
+        """See ``reconfigure.store_vtpm_certificate``."""
+        await reconfigure.store_vtpm_certificate(self.host, message.vm, message.certificate)
         return m.Done()
 
     @serves(m.HostRemoveVtpm, turn=_vm)
     async def remove_vtpm(self, message: m.HostRemoveVtpm, peer: Peer) -> m.VmState:
-        """See ``vtpm_device.remove_vtpm``."""
-        vm = await vtpm_device.remove_vtpm(self.host, message.vm)
+        """See ``reconfigure.remove_vtpm``."""
+        vm = await reconfigure.remove_vtpm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.QueryVmConfig)
@@ -169,7 +156,7 @@ def _clones(message: Any) -> str:
 
 
 class EsxiCopyHandlers(Service):
-    """Handlers of ``protocol.messages.host.copies``. A subclass sets ``host``."""
+    """Handlers of ``protocol.messages.host.vms``. A subclass sets ``host``."""
 
     host: EsxiHost
 
@@ -185,8 +172,8 @@ class EsxiCopyHandlers(Service):
 
     @serves(m.HostMarkTemplate, turn=_vm)
     async def mark_template(self, message: m.HostMarkTemplate, peer: Peer) -> m.VmState:
-        """See ``template.mark_template``."""
-        vm = await template.mark_template(self.host, message.vm, template=message.template)
+        """See ``clone.mark_template``."""
+        vm = await clone.mark_template(self.host, message.vm, template=message.template)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostCreateSnapshot, turn=_vm)
@@ -203,17 +190,17 @@ class EsxiCopyHandlers(Service):
 
     @serves(m.HostRevertToSnapshot, turn=_vm)
     async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
-        """See ``revert.revert_vm``."""
-        vm = await revert.revert_vm(self.host, message)
+        """See ``snapshots.revert_vm``."""
+        vm = await snapshots.revert_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.CheckRelocate)
     async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
-        """See ``incoming.check_relocation`` and ``incoming.check_source``."""
+        """See ``vmotion.check_relocation`` and ``vmotion.check_source``."""
         if message.datastore:
-            await incoming.check_relocation(self.host, message)
+            await vmotion.check_relocation(self.host, message)
         else:
-            await incoming.check_source(self.host, message.vm)
+            await vmotion.check_source(self.host, message.vm)
         return m.RelocateChecked(datastore=self.host.config.datastore)
 
 
@@ -379,9 +366,9 @@ class EsxiService(
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
         """The status of the named keys, or of all cached or stored ones, page by page."""
         if message.keys:
-            _check_answer(message.keys, status.status_size(managed=message.managed), peer)
-            return status.statuses_of(self.host, message.keys, managed=message.managed)
-        return status.list_statuses(
+            _check_answer(message.keys, key_status.status_size(managed=message.managed), peer)
+            return key_status.statuses_of(self.host, message.keys, managed=message.managed)
+        return key_status.list_statuses(
             self.host, message.after, managed=message.managed, in_pages=not peer.local
         )
 
@@ -408,50 +395,50 @@ class EsxiService(
 
     @serves(m.HostRegisterVm, turn=_vm)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
-        """See ``registration.register_vm``."""
+        """See ``vm_lifecycle.register_vm``."""
         vm = await registration.register_vm(self.host, message.vm)
         await ownership.claim_registered_vm(self.host, vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostUnregisterVm, turn=_vm)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
-        """See ``registration.unregister_vm``."""
+        """See ``vm_lifecycle.unregister_vm``."""
         await registration.unregister_vm(self.host, message.vm)
         return m.Done()
 
     @serves(m.HostDestroyVm, turn=_vm)
     async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
-        """See ``registration.destroy_vm``."""
+        """See ``vm_lifecycle.destroy_vm``."""
         await registration.destroy_vm(self.host, message.vm)
         return m.Done()
 
     @serves(m.ReconfigureVm, turn=_vm)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
         """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
-        vm = await encrypt.encrypt_vm(self.host, message.vm, message.key, message.provider)
+        vm = await reconfigure.encrypt_vm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRecryptVm, turn=_vm)
     async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
-        """See ``recrypt.recrypt_vm``."""
-        vm = await recrypt.recrypt_vm(self.host, message)
+        """See ``reconfigure.recrypt_vm``."""
+        vm = await reconfigure.recrypt_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostDecryptVm, turn=_vm)
     async def decrypt_vm(self, message: m.HostDecryptVm, peer: Peer) -> m.VmState:
-        """See ``recrypt.decrypt_vm``."""
-        vm = await recrypt.decrypt_vm(self.host, message.vm)
+        """See ``reconfigure.decrypt_vm``."""
+        vm = await reconfigure.decrypt_vm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostAddDisk, turn=_vm)
     async def add_disk(self, message: m.HostAddDisk, peer: Peer) -> m.DisksOfVm:
-        """See ``disks.add_disk``."""
-        return self._disks(await disks.add_disk(self.host, message))
+        """See ``reconfigure.add_disk``."""
+        return self._disks(await reconfigure.add_disk(self.host, message))
 
     @serves(m.HostRemoveDisk, turn=_vm)
     async def remove_disk(self, message: m.HostRemoveDisk, peer: Peer) -> m.DisksOfVm:
-        """See ``disks.remove_disk``."""
-        return self._disks(await disks.remove_disk(self.host, message.vm, message.disk))
+        """See ``reconfigure.remove_disk``."""
+        return self._disks(await reconfigure.remove_disk(self.host, message.vm, message.disk))
 
     def _disks(self, vm: RegisteredVm) -> m.DisksOfVm:
         there = () if vm.config is None else summarize_disks(vm.config)
@@ -493,32 +480,32 @@ class EsxiService(
     async def prepare_migration(
         self, message: m.HostPrepareMigration, peer: Peer
     ) -> m.MigrationPrepared:
-        """See ``incoming.prepare_migration``."""
-        vm = await incoming.prepare_migration(self.host, message)
+        """See ``vmotion.prepare_migration``."""
+        vm = await vmotion.prepare_migration(self.host, message)
         return m.MigrationPrepared(summary=self.host.vm_summary(vm))
 
     @serves(m.HostMigrateVm, turn=_vm)
     async def migrate_vm(self, message: m.HostMigrateVm, peer: Peer) -> m.VmMigrated:
-        """See ``outgoing.migrate_vm``."""
-        return await outgoing.migrate_vm(self.host, message)
+        """See ``vmotion.migrate_vm``."""
+        return await vmotion.migrate_vm(self.host, message)
 
     @serves(m.SendMemory, turn=_vm)
     async def take_memory(self, message: m.SendMemory, peer: Peer) -> m.MemoryTaken:
-        """See ``incoming.receive_memory``."""
-        incoming.receive_memory(self.host, message, peer.node)
+        """See ``vmotion.receive_memory``."""
+        vmotion.receive_memory(self.host, message, peer.node)
         return m.MemoryTaken()
 
     @serves(m.SwitchOver, turn=_vm)
     async def switch_over(self, message: m.SwitchOver, peer: Peer) -> m.SwitchedOver:
-        """See ``incoming.switch_over``; the host rings vCenter, in case it does not ask."""
-        await incoming.switch_over(self.host, message, peer.node)
+        """See ``vmotion.switch_over``; the host rings vCenter, in case it does not ask."""
+        await vmotion.switch_over(self.host, message, peer.node)
         self.node.background("migration.ring", self._ring())
         return m.SwitchedOver()
 
     @serves(m.HostEndMigration, turn=_vm)
     async def end_migration(self, message: m.HostEndMigration, peer: Peer) -> m.MigrationEnded:
-        """See ``incoming.end_migration``."""
-        vm = await incoming.end_migration(self.host, message)
+        """See ``vmotion.end_migration``."""
+        vm = await vmotion.end_migration(self.host, message)
         return m.MigrationEnded(summary=None if vm is None else self.host.vm_summary(vm))
 
     async def _ring(self) -> None:

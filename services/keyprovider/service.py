@@ -18,18 +18,18 @@ from protocol.errors import (
 )
 from protocol.messages import keyprovider as m
 from protocol.messages.base import Request, Sealed
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId, Role
 from protocol.trust import ItemDigest, TrustedKeyProvider, item
-from services.keyprovider import store, wrapping
+from services.keyprovider import ciphertext as wrapping
+from services.keyprovider import configuration
 from services.keyprovider.access import admit, authorize
-from services.keyprovider.check import check
 from services.keyprovider.config import KeyProviderServiceConfig
+from services.keyprovider.configuration import check
 from services.keyprovider.knobs import KeyProviderNode
-from services.keyprovider.own import OwnIdentity
-from services.keyprovider.primary import TO_OPEN, TO_WRAP, PrimaryKeys
-from services.runtime.identity import load_signer
+from services.keyprovider.primary_key import TO_OPEN, TO_WRAP, OwnIdentity, PrimaryKeys
+from services.runtime.node_certificates import load_signer
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Peer, Service, serves
 
@@ -62,7 +62,7 @@ class KeyProviderService(Service):
         """Read the store; ``Halted`` when it is damaged."""
         try:
             self.signer = await load_signer(self.disk, self.rng, self.clock, self.node.name)
-            self.configuration = await store.load(self.disk)
+            self.configuration = await configuration.load(self.disk)
             await self.own.load()
         except OSError as error:
             reason = error.strerror or error
@@ -160,7 +160,7 @@ class KeyProviderService(Service):
         """Replace the whole configuration, and forget kept primary keys."""
         new = message.configuration
         check(new)
-        await store.save(self.disk, new)
+        await configuration.save(self.disk, new)
         self.configuration = new
         self.primary.forget()
         self.node.record("keyprovider.configured", revision=new.revision)

@@ -1,9 +1,7 @@
 """Requests to a key server in the lab's messages, over the bus or over KMIP.
 
-``KeyServers.request`` is ``Bus.request`` for the few messages that clients of key servers send.
-Over KMIP each becomes vCenter's sessions, and the answer is built from the server's answers. KMIP
-has no operation ids: a repeated Create makes another key, as in the product, and the key of a
-failed try stays at the server for good.
+Over KMIP each becomes vCenter's sessions; a refusal (a Result Reason of KMIP) becomes an error of
+this lab.
 """
 
 from __future__ import annotations
@@ -14,30 +12,67 @@ from typing import Any, Final, TypeVar, cast
 
 from protocol.attributes import Attribute
 from protocol.errors import (
+    AuthenticationNotSuccessful,
     CryptographicFailure,
     FeatureNotSupported,
     GeneralFailure,
+    IllegalOperation,
     InvalidArgument,
+    InvalidField,
+    InvalidMessage,
     InvalidState,
+    ItemNotFound,
     NotAvailable,
+    NotExtractable,
     NotSent,
+    PermissionDenied,
+    ProductError,
+    ResponseTooLarge,
+    Sensitive,
+    TlsFailure,
     WrongKeyLifecycleState,
 )
 from protocol.kmip import dialect
-from protocol.kmip.dialect import Login
+from protocol.kmip.dialect import Login, OperationFailed
 from protocol.kmip.enums import ResultReason, State
 from protocol.messages import kms as m
-from protocol.messages.agent.nodes import KMS_BOUNDS_MS, kms_counter
+from protocol.messages.agent import KMS_BOUNDS_MS, kms_counter
 from protocol.messages.base import Request, Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.keyservers.address import Address, BusAddress, Kmip
-from services.keyservers.dialogue import Dialogue, NotActivated, Tags
-from services.keyservers.refusals import error_of
-from services.keyservers.session import OnStep
+from services.keyservers.kmip_sessions import Dialogue, NotActivated, OnStep, Tags
 from services.runtime import ports
 from services.runtime.each import for_each
 from services.runtime.streams import Stream, Streams, TlsIdentity
+
+_ERRORS: Final[dict[int, type[ProductError]]] = {
+    ResultReason.ITEM_NOT_FOUND: ItemNotFound,
+    ResultReason.RESPONSE_TOO_LARGE: ResponseTooLarge,
+    ResultReason.AUTHENTICATION_NOT_SUCCESSFUL: AuthenticationNotSuccessful,
+    ResultReason.PERMISSION_DENIED: PermissionDenied,
+    ResultReason.INVALID_FIELD: InvalidField,
+    ResultReason.CRYPTOGRAPHIC_FAILURE: CryptographicFailure,
+    ResultReason.ILLEGAL_OPERATION: IllegalOperation,
+    ResultReason.OPERATION_NOT_SUPPORTED: FeatureNotSupported,
+    ResultReason.FEATURE_NOT_SUPPORTED: FeatureNotSupported,
+    ResultReason.INVALID_MESSAGE: InvalidMessage,
+    ResultReason.SENSITIVE: Sensitive,
+    ResultReason.NOT_EXTRACTABLE: NotExtractable,
+}
+
+
+def by_the_server(error: TlsFailure) -> bool:
+    """Whether the server ended the handshake, with an alert; otherwise this end did."""
+    return "alert" in str(error)
+
+
+def error_of(refused: OperationFailed) -> ProductError:
+    """The error; ``GeneralFailure`` for a reason without a counterpart."""
+    reason = refused.reason
+    kind = GeneralFailure if reason is None else _ERRORS.get(reason, GeneralFailure)
+    return kind(str(refused))
+
 
 R = TypeVar("R")
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, NotAvailable, ProductError
 from protocol.kmip.dialect import Login
-from protocol.printable import quote_if_needed
+from protocol.names import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
-from protocol.tpm.secure_boot import secure_boot_events
+from protocol.tpm.event_log import secure_boot_events
 from services.kms.access.authorization import caller_at
 from services.kms.access.rejections import RejectionTable
 from services.kms.commit.group_commit import Commits
@@ -26,15 +26,13 @@ from services.kms.custody.anchor import AnchorKeeper, RolledBack
 from services.kms.custody.opening import OtherFormat, open_store
 from services.kms.custody.rotation import Custody
 from services.kms.custody.trail_retention import Retention
-from services.kms.endpoints import server_certificate
-from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints import kmip_clients
+from services.kms.endpoints.administration import CustodyEndpoint, RejectionEndpoint
 from services.kms.endpoints.bus import BusEndpoint
-from services.kms.endpoints.custody import CustodyEndpoint
-from services.kms.endpoints.identities import IdentityEndpoint
+from services.kms.endpoints.forwarding import ForwardedMessages, HandingOn
 from services.kms.endpoints.kmip.connections import KmipEndpoint
-from services.kms.endpoints.kmip.forwarding import ForwardedMessages, HandingOn
 from services.kms.endpoints.kmip.messages import Messages
-from services.kms.endpoints.rejections import RejectionEndpoint
+from services.kms.endpoints.kmip_clients import IdentityAdmission, IdentityEndpoint
 from services.kms.endpoints.replication import GroupEndpoint, PairEndpoint
 from services.kms.objects.identifiers import ids_of
 from services.kms.objects.request_types import CoreOperation
@@ -75,8 +73,9 @@ OTHER_FORMAT: Final = (
 )
 
 NO_IDENTITY: Final = (
-    f"Put the last copy of its disk back, or remove the file {server_certificate.FILE}: it shows "
-    "another certificate then, which vCenter has to trust first"
+    "Put the last copy of its disk back, or remove the file "
+    f"{kmip_clients.CERTIFICATE_FILE}: it shows another certificate then, which vCenter has to "
+    "trust first"
 )
 
 Shown = Callable[[], tuple[tuple[bytes, ...], KeyMaterial]]
@@ -185,7 +184,7 @@ class KmsService(
             hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
         messages = Messages(self.core, self.clock, login, hand_on=hand_on)
         endpoint = KmipEndpoint(messages, self.clock, admission.caller)
-        watch = server_certificate.EndWatch(self.node, self.clock)
+        watch = kmip_clients.EndWatch(self.node, self.clock)
 
         def identity() -> TlsIdentity:
             chain, key = shown()
@@ -201,7 +200,7 @@ class KmsService(
         console."""
         try:
             days = self.node.knobs.kmip_certificate_days
-            self.own = await server_certificate.load(
+            self.own = await kmip_clients.load_certificate(
                 self.disk, self.rng, self.clock, self.node.name, days
             )
         except OSError as error:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from protocol.codec import Envelope
 from protocol.crypto.seal import Keyring, Sealing
-from protocol.envelope import Envelope
 from protocol.errors import Malformed, NotSent, ProductError
 from protocol.messages.base import Event, Ping, Pong, Reply, Request
 from protocol.subjects import (
@@ -30,14 +30,12 @@ from protocol.subjects import (
 )
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
+from services.runtime.multiplexer import Envelopes, PendingCalls, RequestServing
 from services.runtime.ports import Bus, Clock
-from services.runtime.rpc.envelopes import Envelopes
-from services.runtime.rpc.pending import PendingCalls
-from services.runtime.rpc.serving import RequestServing
+from services.runtime.request_queues import ServiceQueue
 from services.runtime.service import Peer
-from services.runtime.service_queue import ServiceQueue
-from services.runtime.wire import Wire, WireSink
+from services.runtime.world import Wire, WireSink
 
 R = TypeVar("R")
 

@@ -1,13 +1,11 @@
-"""Replacing a file of the Disk port so that a crash or a power loss leaves the old or the new file.
-
-The new content is written beside the file, synced, and renamed over it; a sync of the folder makes
-the rename durable. All state in files of its own (configuration archive, master key, boot options)
-is written this way.
+"""Files of the Disk port that survive a crash: replaced so that a crash or a power loss leaves the
+old or the new file, and guarded by a counter in a TPM's NV memory that detects an older copy.
 """
 
 from __future__ import annotations
 
-from services.runtime.ports import Disk
+from protocol.tpm.errors import TpmError, TpmErrorKind
+from services.runtime.ports import Disk, Tpm
 
 
 async def replace_durably(
@@ -44,3 +42,20 @@ async def drop_unfinished(disk: Disk, path: str) -> None:
 
 def _temporary_path(path: str) -> str:
     return f"{path}.new"
+
+
+async def read_counter(tpm: Tpm, index: int) -> int | None:
+    """The counter at NV ``index``; None when there is none. Raises ``TpmError``."""
+    try:
+        return await tpm.counter(index)
+    except TpmError as error:
+        if error.kind is TpmErrorKind.HANDLE:
+            return None
+        raise
+
+
+async def next_count(tpm: Tpm, index: int) -> int:
+    """The number for the next stored object; defines the counter when there is none. Raises
+    ``TpmError``."""
+    now = await read_counter(tpm, index)
+    return (await tpm.counter(index, bump=True) if now is None else now) + 1

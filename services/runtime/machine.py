@@ -25,8 +25,8 @@ from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.node import NodeRunner, Recipe
 from services.runtime.ports import Ports
+from services.runtime.request_queues import NO_TIMES, QueueFigures, ServiceQueue
 from services.runtime.service import PowerInputs
-from services.runtime.service_queue import NO_TIMES, QueueFigures, ServiceQueue
 from services.runtime.world import MachineClock, World
 
 

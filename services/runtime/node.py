@@ -26,15 +26,14 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import NodeName
-from services.runtime import turns
+from services.runtime import request_queues
 from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
+from services.runtime.request_queues import ServiceQueue, Ticket, TurnQueues
 from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service, ServiceNode
-from services.runtime.service_queue import ServiceQueue
 from services.runtime.tls.port import StreamPort
-from services.runtime.turns import Ticket, TurnQueues
 
 STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
 
@@ -111,7 +110,7 @@ class NodeRunner(ServiceNode):
         return self._turns.take(key)
 
     def end_turn(self) -> None:
-        ticket = turns.CURRENT.get()
+        ticket = request_queues.CURRENT.get()
         if ticket is not None:
             ticket.end()
 
@@ -146,7 +145,9 @@ class NodeRunner(ServiceNode):
     async def _run_background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background loop; its failure is a crash of the node, so that no half-dead node
         continues."""
-        turns.CURRENT.set(None)  # the loop must not use the turn of the handler that started it
+        request_queues.CURRENT.set(
+            None
+        )  # the loop must not use the turn of the handler that started it
         try:
             await work
         except Exception as error:

@@ -1,26 +1,83 @@
-"""What a driver provides for a node's lives: the ports, and the end of a life.
-
-``services.runtime.sim.world`` and ``services.runtime.real.world`` implement it.
+"""What a driver provides for a node's lives: the ports, a raw connection to the broker for the Bus
+port, and the end of a life.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.ports import Clock, Disk, Rng, Tpm
-from services.runtime.service_queue import Processor
+from services.runtime.request_queues import Processor
 from services.runtime.store import Store
 from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.virtual_tpm import VirtualTpms
-from services.runtime.wire import Wire
+
+TapCallback = Callable[[str, str, bytes], None]
+"""Called with (subject, reply subject, payload) of each message that the broker admits."""
+
+
+class WireSink(Protocol):
+    """The calls of a wire. They are synchronous, on the loop, in the order of arrival per
+    sender."""
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None:
+        """A message on one of our subjects; ``reply`` is the reply subject or empty."""
+        ...
+
+    def on_no_responders(self, subject: str) -> None:
+        """The broker reports that nobody listens; ``subject`` is the reply subject of our
+        request."""
+        ...
+
+    def on_disconnected(self) -> None:
+        """The link to the broker is lost; what was in flight may or may not have arrived."""
+        ...
+
+    def on_reconnected(self) -> None:
+        """Subscribed again. Messages sent while the link was lost are not delivered."""
+        ...
+
+
+class Wire(Protocol):
+    """One node's connection under its own broker identity."""
+
+    @property
+    def violations(self) -> int:
+        """How often the broker refused this connection a subject; a healthy node's is 0."""
+        ...
+
+    @property
+    def overruns(self) -> int:
+        """How many requests were dropped unread because their senders exceeded their share."""
+        ...
+
+    async def open(self, sink: WireSink) -> None:
+        """Connect and subscribe to ``l.*.<me>.>``; return when a message of the node to itself has
+        arrived."""
+        ...
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Send to the broker; nothing is buffered while it is away.
+
+        Raises ``NotSent`` when there is no connection, or too much is unsent already.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Orderly: flush what was sent, then disconnect."""
+        ...
+
+    def abort(self) -> None:
+        """Crash: mark the wire closed first, so that it never reconnects; nothing is flushed."""
+        ...
 
 
 class MachineClock(Clock, Protocol):

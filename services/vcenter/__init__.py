@@ -1,31 +1,31 @@
 """vCenter: inventory, key providers, keys for its hosts, and the marks on locked VMs.
 
-- ``service``      thin handlers: permission and order of requests
+- ``service``            thin handlers: permission and order of requests
 - ``provider_handlers``  those for key providers and their keys
-- ``vsan``         vSAN encryption of a cluster
-- ``vmca``         the CA that certifies virtual TPMs
-- ``vcenter``      one vCenter in one life: everything a task works with, made at start
-- ``tasks``        one flow each: encrypt, power, vm, host, cluster, provider
-- ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
-- ``providers``    the capability table of management types; standard and native providers
-- ``authorization``  users, roles, and which task needs which privileges
-- ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
-- ``trust``        Trust Authority: administered, and used by trusted clusters
-- ``index``        values derived from its rows, updated row by row
-- ``ordered``      names in order and in groups, while they come and go
-- ``removals``     what is removed from hosts: unused keys, deleted providers; pure
-- ``tables``       the rows of the inventory, and its schema
-- ``locks``        when a VM is marked locked: LOCK-01..07, pure
-- ``client_info``  answers for clients; pure
-- ``keys``         who uses them, who was given them, their status, those that are gone
-- ``contacts``     which key servers answered last      - ``health`` asks them, period by period
-- ``certificate_ends``  which certificates of KMIP are near their end
-- ``events``       drafts of the product's events with their texts    - ``alarms`` pure
-- ``cluster_events``  those of vSphere HA and DRS
-- ``placement``    the host on which the next VM is made, or started by DRS
-- ``task_log``     recent tasks
-- ``ticker``       a period that can be cut short      - ``beats`` one timer for all heartbeats
-- ``config``       settings of this node      - ``knobs`` behaviour that the documents leave open
+- ``vsan``               vSAN encryption of a cluster
+- ``vmca``               the CA that certifies virtual TPMs
+- ``vcenter``            one vCenter in one life
+- ``tasks``              one flow each: encrypt, power, vm, host, cluster, provider
+- ``hosts``              sessions, step B8 (remediation), host key, modes, reconciliation
+- ``providers``          the capability table of management types; standard and native providers
+- ``authorization``      users, roles, and which task needs which privileges
+- ``inventory``          clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
+- ``trust``              Trust Authority: administered, and used by trusted clusters
+- ``index``              values derived from the rows of the inventory, updated row by row instead
+  of computed from all
+- ``key_use``            the use of keys, as queries and edits of the inventory
+- ``tables``             the tables of the inventory
+- ``locks``              when a VM is marked locked: LOCK-01..07, pure
+- ``client_info``        answers for clients; pure
+- ``key_server_status``  the status of key servers as events and alarms
+- ``provider_health``    the health of key providers
+- ``events``             events with the product's ids
+- ``placement``          the choice of a host for a new VM, for a VM that DRS starts, or for a VM
+  whose host is evacuated; VMs that move to another host of their cluster, and how an interrupted
+  move is completed
+- ``timers``             timers of vCenter
+- ``config``             settings of this node
+- ``knobs``              behaviour that the documents leave open
 
 Key values are never stored and never kept: they live in the local variables of one delivery. The
 key derivation keys of native providers are stored, wrapped (``providers.native``).

@@ -27,12 +27,15 @@ from protocol.terms import (
     VmConnectionState,
     VmCryptoState,
 )
-from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
-from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.keys.wrapped import WrappingConfig
+from services.vcenter.key_server_status import (
+    UNKNOWN_STATUS,
+    KeyServerContacts,
+    host_alarms,
+    vm_alarms,
+)
 from services.vcenter.locks import shows_invalid
 from services.vcenter.providers.capabilities import CAPABILITIES
-from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow, WrappingConfig
 
 
 def host_info(

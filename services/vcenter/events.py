@@ -1,7 +1,6 @@
-"""Events with the product's ids: drafts and their texts; ``inventory`` makes them durable.
-
-A draft becomes a ``VcEvent`` when its transaction gives it a sequence number. A change of state and
-its event share one transaction, so a crash neither loses nor duplicates an event.
+"""Events with the product's ids: drafts and their texts, those of vSphere HA, DRS and Trust
+Authority too; ``inventory`` makes them durable. An event about a host may be raised only once in
+each of its boots, however often its cause recurs.
 """
 
 from __future__ import annotations
@@ -13,15 +12,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import VcEvent
+from protocol.messages.vcenter import HaIncident, HaIncidentKind, VcEvent
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
+    DrsBehavior,
     KeyUnavailableReason,
     NodeName,
     ProviderId,
     VmName,
 )
+from protocol.trust import TrustAttestationStatus
 from services.vcenter.providers.provider import UNUSABLE_AT_SERVER
 
 
@@ -401,3 +402,141 @@ def vtpm_certificates_failed(vm: VmName, host: NodeName, why: str) -> EventDraft
     text = f"The certificates of the virtual TPM of {vm} could not be made: {why}"
     event = EventTypeId.VTPM_FAILED_PROCESSING_CERTS
     return EventDraft(event=event, text=text, host=host, vm=vm)
+
+
+def ha_switched(cluster: ClusterName, *, on: bool) -> EventDraft:
+    event = EventTypeId.DAS_ENABLED if on else EventTypeId.DAS_DISABLED
+    return EventDraft(event=event, text=f"vSphere HA is {'en' if on else 'dis'}abled for {cluster}")
+
+
+def drs_configured(
+    cluster: ClusterName, before: DrsBehavior | None, now: DrsBehavior | None
+) -> EventDraft:
+    """DRS of a cluster was enabled, disabled, or set to another automation level."""
+    if now is None:
+        return EventDraft(event=EventTypeId.DRS_DISABLED, text=f"DRS is disabled for {cluster}")
+    text = f"the automation level of DRS is {now.value}"
+    if before is None:
+        return EventDraft(
+            event=EventTypeId.DRS_ENABLED, text=f"DRS is enabled for {cluster}: {text}"
+        )
+    return EventDraft(event=EventTypeId.CLUSTER_RECONFIGURED, text=f"{cluster} was changed: {text}")
+
+
+def drs_powered_on(vm: VmName, host: NodeName) -> EventDraft:
+    """``host``: the host that DRS chose, possibly the VM's own."""
+    text = f"DRS powered on virtual machine {vm} on host {host}"
+    return EventDraft(event=EventTypeId.DRS_VM_POWERED_ON, text=text, host=host, vm=vm)
+
+
+def drs_migrated(vm: VmName, source: NodeName, host: NodeName) -> EventDraft:
+    """DRS moved a running VM because its host is being evacuated."""
+    text = f"DRS migrated virtual machine {vm} from host {source} to host {host}"
+    return EventDraft(event=EventTypeId.DRS_VM_MIGRATED, text=text, host=host, vm=vm)
+
+
+def ha_host_failed(host: NodeName) -> EventDraft:
+    return EventDraft(
+        event=EventTypeId.HA_HOST_FAILED,
+        text=f"vSphere HA detected a failure of host {host}",
+        host=host,
+    )
+
+
+def ha_host_isolated(host: NodeName) -> EventDraft:
+    return EventDraft(
+        event=EventTypeId.HA_HOST_ISOLATED,
+        text=f"vSphere HA detected that host {host} is isolated from the network",
+        host=host,
+    )
+
+
+def ha_of_vm(incident: HaIncident) -> EventDraft:
+    """A restart that succeeded, or a try that failed (HA-02)."""
+    host, vm, of = incident.host, incident.vm, incident.of
+    if incident.kind is HaIncidentKind.VM_RESTARTED:
+        text = f"vSphere HA restarted virtual machine {vm} of host {of} on host {host}"
+        return EventDraft(event=EventTypeId.VM_RESTARTED_BY_HA, text=text, host=host, vm=vm)
+    again = "It is not tried again" if incident.last else "It will be tried again"
+    text = (
+        f"vSphere HA unsuccessfully failed over virtual machine {vm} of host {of} on host {host}: "
+        f"{incident.reason}. {again}"
+    )
+    return EventDraft(event=EventTypeId.VM_FAILOVER_FAILED, text=text, host=host, vm=vm)
+
+
+def not_configured(host: NodeName, cluster: ClusterName) -> EventDraft:
+    """A host of a trusted cluster without a configuration (HLT-03)."""
+    text = f"Host {host} is in the trusted cluster {cluster} and is not configured: remediate it"
+    return EventDraft(event=EventTypeId.TA_HOST_NOT_CONFIGURED, text=text, host=host)
+
+
+def decommission(host: NodeName) -> EventDraft:
+    """A host that keeps a configuration outside of a trusted cluster (HLT-03)."""
+    text = f"Host {host} has a trusted configuration and is in no trusted cluster: decommission it"
+    return EventDraft(event=EventTypeId.TA_DECOMMISSION_HOST, text=text, host=host)
+
+
+def certificate_changed(vcenter: NodeName) -> EventDraft:
+    """The principal that a Trust Authority has imported is stale (HLT-05)."""
+    text = f"The STS certificate of {vcenter} has changed: import its principal again, remediate"
+    return EventDraft(event=EventTypeId.TA_STS_CERTIFICATES_CHANGE, text=text)
+
+
+def attestation(
+    host: NodeName, status: TrustAttestationStatus | None, messages: Sequence[str]
+) -> EventDraft:
+    """A Trust Authority's result for a host (ATT-05)."""
+    why = f": {'; '.join(dict.fromkeys(messages))}" if messages else ""
+    match status:
+        case TrustAttestationStatus.ATTESTED:
+            event, text = EventTypeId.TA_HOST_ATTEST_PASS, f"Host {host} was attested"
+        case TrustAttestationStatus.NOT_ATTESTED:
+            event, text = EventTypeId.TA_HOST_ATTEST_FAIL, f"Host {host} is not attested{why}"
+        case _:
+            event = EventTypeId.TA_HOST_ATTEST_UNSET
+            text = f"The attestation of host {host} is not known{why}"
+    return EventDraft(event=event, text=text, host=host)
+
+
+def provider(name: ProviderId, event: EventTypeId, details: Sequence[str]) -> EventDraft:
+    """A trusted provider is in trouble (HLT-06)."""
+    text = f"The Trust Authority of key provider {name} {_HOW[event]}: {'; '.join(details)}"
+    return EventDraft(event=event, text=text, provider=name)
+
+
+_HOW: Final = {
+    EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE: "is not available",
+    EventTypeId.KMS_TA_CLUSTER_UNHEALTHY: "is not healthy",
+    EventTypeId.KMS_TA_KMS_UNHEALTHY: "has key servers that are not healthy",
+}
+
+
+class OncePerBoot:
+    """What was raised for each host in its present boot; a new life of vCenter raises it again."""
+
+    def __init__(self) -> None:
+        self._raised: dict[NodeName, tuple[int, set[tuple[str, str]]]] = {}
+
+    def first(self, host: NodeName, boot: int, topic: str, detail: str = "") -> bool:
+        """Whether this is the first call for the topic in that boot of the host."""
+        known, raised = self._raised.get(host, (boot, set()))
+        if known != boot:
+            raised = set()
+        self._raised[host] = (boot, raised)
+        if (topic, detail) in raised:
+            return False
+        raised.add((topic, detail))
+        return True
+
+    def over(self, host: NodeName, topic: str) -> bool:
+        """The cause has ended: if it recurs in the same boot, it is raised again. Returns whether
+        it had been raised."""
+        boot, raised = self._raised.get(host, (0, set()))
+        left = {entry for entry in raised if entry[0] != topic}
+        self._raised[host] = (boot, left)
+        return left != raised
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory."""
+        self._raised.pop(host, None)

@@ -46,12 +46,17 @@ from protocol.messages.vcenter import (
 )
 from protocol.pages import first_page
 from services.runtime.service import Peer, Service, serves
-from services.vcenter.authorization.needs import NEEDS, privileges_for, vm_of
-from services.vcenter.authorization.roles import TaskCaller, caller
-from services.vcenter.keys.status import query_key_status
+from services.vcenter.authorization.privileges import (
+    NEEDS,
+    TaskCaller,
+    caller,
+    privileges_for,
+    vm_of,
+)
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tasks import keys, native, provider
-from services.vcenter.tasks.validity import check_valid
+from services.vcenter.tasks import keys, providers
+from services.vcenter.tasks.keys import query_key_status
+from services.vcenter.tasks.power import check_valid
 from services.vcenter.vcenter import VCenter
 
 T = TypeVar("T")
@@ -124,32 +129,32 @@ class ProviderHandlers(Service):
 
     @serves(RegisterKmsCluster, turn=_providers)
     async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
-        work = provider.register(self.vcenter, message)
+        work = providers.register(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
         return done
 
     @serves(UnregisterKmsCluster, turn=_providers)
     async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> KmsClusterUnregistered:
-        work = provider.unregister(self.vcenter, message)
+        work = providers.unregister(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
         return done
 
     @serves(MarkDefault, turn=_providers)
     async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
-        work = provider.mark_default(self.vcenter, message)
+        work = providers.mark_default(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(SetDefaultKmsCluster, turn=_providers)
     async def set_default(self, message: SetDefaultKmsCluster, peer: Peer) -> Done:
-        work = provider.set_default(self.vcenter, message)
+        work = providers.set_default(self.vcenter, message)
         return await self.task(peer, message.entity, message, work)
 
     @serves(GetDefaultKmsCluster)
     async def get_default(self, message: GetDefaultKmsCluster, peer: Peer) -> DefaultKmsCluster:
         self.check(peer, message)
-        return provider.get_default(self.vcenter, message)
+        return providers.get_default(self.vcenter, message)
 
     @serves(ListKmsClusters)
     async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
@@ -190,29 +195,29 @@ class ProviderHandlers(Service):
     @serves(OpenTransfer)
     async def open_transfer(self, message: OpenTransfer, peer: Peer) -> TransferOpened:
         self.check(peer, message)
-        return native.open_transfer(self.vcenter)
+        return providers.open_transfer(self.vcenter)
 
     @serves(CreateNativeProvider, turn=_providers)
     async def create_native(self, message: CreateNativeProvider, peer: Peer) -> ProviderState:
-        work = native.create(self.vcenter, message)
+        work = providers.create(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(UpdateNativeProvider, turn=_providers)
     async def update_native(self, message: UpdateNativeProvider, peer: Peer) -> ProviderState:
-        work = native.update(self.vcenter, message)
+        work = providers.update(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(ExportProvider, turn=_providers)
     async def export_provider(self, message: ExportProvider, peer: Peer) -> ExportLocation:
         self.check(peer, message)
-        return native.export(self.vcenter, message)
+        return providers.export(self.vcenter, message)
 
     @serves(DownloadExport, turn=_providers)
     async def download_export(self, message: DownloadExport, peer: Peer) -> ExportDownloaded:
-        work = native.download(self.vcenter, message)
+        work = providers.download(self.vcenter, message)
         return await self.task(peer, "", message, work)
 
     @serves(ImportProvider, turn=_providers)
     async def import_provider(self, message: ImportProvider, peer: Peer) -> ProviderImported:
-        work = native.import_(self.vcenter, message)
+        work = providers.import_(self.vcenter, message)
         return await self.task(peer, "", message, work)

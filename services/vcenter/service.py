@@ -74,7 +74,7 @@ from protocol.messages.vcenter import (
     VmRegistered,
     VmRelocated,
 )
-from protocol.messages.vcenter.kmip import (
+from protocol.messages.vcenter.providers import (
     ClientCert,
     ClientCsr,
     GenerateClientCsr,
@@ -104,38 +104,31 @@ from protocol.pages import first_page
 from protocol.terms import Role, VmName
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves
-from services.vcenter.authorization.handlers import AuthorizationHandlers
-from services.vcenter.authorization.needs import NEEDS
+from services.vcenter.authorization.privileges import NEEDS
+from services.vcenter.authorization.role_tasks import AuthorizationHandlers
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.tables import SCHEMA, Relocation
 from services.vcenter.tasks import (
-    arrive,
     clone,
-    cluster,
-    connection,
-    disks,
     encrypt,
     host,
-    kmip_trust,
+    kmip_servers,
     migrate,
     power,
-    recrypt,
-    registration,
+    reconfigure,
     relocate,
     snapshots,
-    vm,
+    vm_lifecycle,
     vsan,
-    vtpm,
 )
-from services.vcenter.tasks.departure import cancel_arrival, clear_registrations, settle
-from services.vcenter.ticker import Ticker
+from services.vcenter.tasks.relocate_outcome import cancel_arrival, clear_registrations, settle
+from services.vcenter.timers import Ticker
 from services.vcenter.trust.handlers import VcenterTrustHandlers
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.health import health
-from services.vcenter.vsan.keeper import VsanKeeper
+from services.vcenter.vsan.health import VsanKeeper, health
 
 # ---- vtpm handlers -------------------------------------------------------------------------------
 # vCenter's handlers for virtual TPMs and VMCA.
@@ -152,14 +145,20 @@ class VcenterVtpmHandlers(ProviderHandlers):
     async def add_vtpm(self, message: AddVtpm, peer: Peer) -> VmReconfigured:
         """See ``tasks.vtpm``."""
         return await self.task(
-            peer, message.vm, message, vtpm.add_vtpm(self.vcenter, message, self.caller(peer))
+            peer,
+            message.vm,
+            message,
+            reconfigure.add_vtpm(self.vcenter, message, self.caller(peer)),
         )
 
     @serves(RemoveVtpm, turn=_vm)
     async def remove_vtpm(self, message: RemoveVtpm, peer: Peer) -> VmReconfigured:
         """See ``tasks.vtpm``."""
         return await self.task(
-            peer, message.vm, message, vtpm.remove_vtpm(self.vcenter, message, self.caller(peer))
+            peer,
+            message.vm,
+            message,
+            reconfigure.remove_vtpm(self.vcenter, message, self.caller(peer)),
         )
 
     @serves(QueryVmca)
@@ -241,13 +240,13 @@ class RelocationHandlers(ProviderHandlers):
         console's user."""
         if not peer.local:
             peer = msgspec.structs.replace(peer, user=message.user)
-        work = arrive.prepare(self.vcenter, message, self.caller(peer), peer.node)
+        work = relocate.prepare(self.vcenter, message, self.caller(peer), peer.node)
         return await self.task(peer, message.vm, message, work)
 
     @serves(m.EndRelocation, turn=_vm)
     async def end_relocation(self, message: m.EndRelocation, peer: Peer) -> m.RelocationEnded:
         """See ``tasks.arrive``."""
-        return await arrive.end(self.vcenter, message, peer.node)
+        return await relocate.end(self.vcenter, message, peer.node)
 
 
 # ---- kmip handlers -------------------------------------------------------------------------------
@@ -264,55 +263,55 @@ class KmipHandlers(ProviderHandlers):
     @serves(RetrieveClientCert)
     async def retrieve_client_cert(self, message: RetrieveClientCert, peer: Peer) -> ClientCert:
         self.check(peer, message)
-        return kmip_trust.retrieve_client(self.vcenter, message)
+        return kmip_servers.retrieve_client(self.vcenter, message)
 
     @serves(GenerateSelfSignedClientCert, turn=_providers)
     async def generate_client_cert(
         self, message: GenerateSelfSignedClientCert, peer: Peer
     ) -> ClientCert:
-        work = kmip_trust.generate_client(self.vcenter, message)
+        work = kmip_servers.generate_client(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(UploadClientCert, turn=_providers)
     async def upload_client_cert(self, message: UploadClientCert, peer: Peer) -> ClientCert:
-        work = kmip_trust.upload_client(self.vcenter, message)
+        work = kmip_servers.upload_client(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(GenerateClientCsr, turn=_providers)
     async def generate_client_csr(self, message: GenerateClientCsr, peer: Peer) -> ClientCsr:
-        work = kmip_trust.generate_request(self.vcenter, message)
+        work = kmip_servers.generate_request(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(RetrieveClientCsr)
     async def retrieve_client_csr(self, message: RetrieveClientCsr, peer: Peer) -> ClientCsr:
         self.check(peer, message)
-        return kmip_trust.retrieve_request(self.vcenter, message)
+        return kmip_servers.retrieve_request(self.vcenter, message)
 
     @serves(UpdateKmsSignedCsrClientCert, turn=_providers)
     async def update_signed_client_cert(
         self, message: UpdateKmsSignedCsrClientCert, peer: Peer
     ) -> ClientCert:
-        work = kmip_trust.update_signed(self.vcenter, message)
+        work = kmip_servers.update_signed(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(LoseClientKey, turn=_providers)
     async def lose_client_key(self, message: LoseClientKey, peer: Peer) -> ClientCert:
-        work = kmip_trust.lose_client_key(self.vcenter, message)
+        work = kmip_servers.lose_client_key(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(LoseKmipPasswords, turn=_providers)
     async def lose_kmip_passwords(self, message: LoseKmipPasswords, peer: Peer) -> Done:
-        work = kmip_trust.lose_passwords(self.vcenter, message)
+        work = kmip_servers.lose_passwords(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
     @serves(RetrieveKmipServerCert)
     async def retrieve_server_cert(self, message: RetrieveKmipServerCert, peer: Peer) -> ServerCert:
         self.check(peer, message)
-        return await kmip_trust.retrieve_server(self.vcenter, message)
+        return await kmip_servers.retrieve_server(self.vcenter, message)
 
     @serves(UploadKmipServerCert, turn=_providers)
     async def upload_server_cert(self, message: UploadKmipServerCert, peer: Peer) -> Done:
-        work = kmip_trust.upload_server(self.vcenter, message)
+        work = kmip_servers.upload_server(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
 
@@ -449,23 +448,23 @@ class VcenterService(
     @serves(DisconnectHost, turn=_host)
     async def disconnect_host(self, message: DisconnectHost, peer: Peer) -> Done:
         return await self.task(
-            peer, message.host, message, connection.disconnect_host(self.vcenter, message)
+            peer, message.host, message, host.disconnect_host(self.vcenter, message)
         )
 
     @serves(ReconnectHost, turn=_host)
     async def reconnect_host(self, message: ReconnectHost, peer: Peer) -> HostReconnected:
         return await self.task(
-            peer, message.host, message, connection.reconnect_host(self.vcenter, message)
+            peer, message.host, message, host.reconnect_host(self.vcenter, message)
         )
 
     @serves(EnterMaintenanceMode, turn=_host)
     async def enter_maintenance_mode(self, message: EnterMaintenanceMode, peer: Peer) -> Done:
-        work = connection.enter_maintenance_mode(self.vcenter, message)
+        work = host.enter_maintenance_mode(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
     @serves(ExitMaintenanceMode, turn=_host)
     async def exit_maintenance_mode(self, message: ExitMaintenanceMode, peer: Peer) -> Done:
-        work = connection.exit_maintenance_mode(self.vcenter, message)
+        work = host.exit_maintenance_mode(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
     @serves(ConfigureCryptoKey, turn=_host)
@@ -490,7 +489,7 @@ class VcenterService(
 
     @serves(ReconfigureComputeResource, turn=_cluster)
     async def reconfigure_cluster(self, message: ReconfigureComputeResource, peer: Peer) -> Done:
-        work = cluster.reconfigure(self.vcenter, message)
+        work = host.reconfigure(self.vcenter, message)
         return await self.task(peer, message.cluster, message, work)
 
     @serves(ClearTpmRecord, turn=_host)
@@ -506,22 +505,25 @@ class VcenterService(
     @serves(CreateVm, turn=_vm)
     async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
         return await self.task(
-            peer, message.vm, message, vm.create_vm(self.vcenter, message, self.caller(peer))
+            peer,
+            message.vm,
+            message,
+            vm_lifecycle.create_vm(self.vcenter, message, self.caller(peer)),
         )
 
     @serves(RegisterVm, turn=_vm)
     async def register_vm(self, message: RegisterVm, peer: Peer) -> VmRegistered:
-        work = registration.register_vm(self.vcenter, message, self.caller(peer))
+        work = vm_lifecycle.register_vm(self.vcenter, message, self.caller(peer))
         return await self.task(peer, message.vm, message, work)
 
     @serves(UnregisterVm, turn=_vm)
     async def unregister_vm(self, message: UnregisterVm, peer: Peer) -> Done:
-        work = registration.unregister_vm(self.vcenter, message)
+        work = vm_lifecycle.unregister_vm(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
 
     @serves(DestroyVm, turn=_vm)
     async def destroy_vm(self, message: DestroyVm, peer: Peer) -> Done:
-        work = registration.destroy_vm(self.vcenter, message)
+        work = vm_lifecycle.destroy_vm(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
 
     @serves(EncryptVm, turn=_vm)
@@ -533,22 +535,32 @@ class VcenterService(
     @serves(RecryptVm, turn=_vm)
     async def recrypt_vm(self, message: RecryptVm, peer: Peer) -> VmRecrypted:
         return await self.task(
-            peer, message.vm, message, recrypt.recrypt_vm(self.vcenter, message, self.caller(peer))
+            peer,
+            message.vm,
+            message,
+            reconfigure.recrypt_vm(self.vcenter, message, self.caller(peer)),
         )
 
     @serves(DecryptVm, turn=_vm)
     async def decrypt_vm(self, message: DecryptVm, peer: Peer) -> VmDecrypted:
-        return await self.task(peer, message.vm, message, recrypt.decrypt_vm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, reconfigure.decrypt_vm(self.vcenter, message)
+        )
 
     @serves(AddDisk, turn=_vm)
     async def add_disk(self, message: AddDisk, peer: Peer) -> VmDisks:
         return await self.task(
-            peer, message.vm, message, disks.add_disk(self.vcenter, message, self.caller(peer))
+            peer,
+            message.vm,
+            message,
+            reconfigure.add_disk(self.vcenter, message, self.caller(peer)),
         )
 
     @serves(RemoveDisk, turn=_vm)
     async def remove_disk(self, message: RemoveDisk, peer: Peer) -> VmDisks:
-        return await self.task(peer, message.vm, message, disks.remove_disk(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, reconfigure.remove_disk(self.vcenter, message)
+        )
 
     @serves(PowerOnVm, turn=_vm)
     async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:

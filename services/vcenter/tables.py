@@ -1,7 +1,7 @@
 """The tables of the inventory: one frozen struct per table, stored as a JSON body under its name.
 
-Key *ids* only: no struct here can hold a key's value except ``NativeConfig``, whose KDK is wrapped.
-``position`` is a counter: it is the order of every listing.
+Key *ids* only: no struct here can hold a key's value except ``NativeConfig``, whose KDK is
+wrapped. ``position`` is a counter: it is the order of every listing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import msgspec
 
 from protocol.authorization import Privilege
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import CryptoModePolicy, KmipServer, ServicesInformation
+from protocol.messages.vcenter import (
+    CryptoModePolicy,
+    KeySpec,
+    KmipServer,
+    ServicesInformation,
+    WrappingKeyInfo,
+)
 from protocol.terms import (
     AttestationStatus,
     ClusterName,
@@ -36,8 +42,126 @@ from protocol.trust import (
     TrustedKeyProvider,
     TrustedPrincipal,
 )
-from services.vcenter.keys.wrapped import ClientCertificate, NativeConfig, WrappingConfig
-from services.vcenter.vsan.rows import VsanRow
+from protocol.vsan import VsanChange, VsanPlacement, VsanTransitionState
+
+
+class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A native provider: its KDK ``wrapped`` (``providers.native``), with the id ``key_id``.
+
+    ``revision`` changes each time that a KDK is set. ``backed_up``: it was downloaded, or came from
+    a backup; ``updated``: its id has changed since. ``told_at``: the last event that there is no
+    current backup (Unix seconds).
+    """
+
+    key_id: str
+    revision: str
+    wrapped: bytes
+    tpm_required: bool = False
+    backed_up: bool = False
+    updated: bool = False
+    told_at: float = 0.0
+
+
+class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """The certificate (DER) that vCenter presents to the KMIP servers of a provider, the issuing
+    ones, and its private key ``wrapped`` (``providers.client_certificates``); empty when that is
+    lost. ``request``: a signing request (PKCS#10 DER); empty: there is none."""
+
+    chain: tuple[bytes, ...]
+    wrapped: bytes
+    request: bytes = b""
+
+
+class WrappingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What new keys of a standard provider are (KEY-07): as asked for by ``spec``.
+
+    ``known``: its wrapping keys, the last one in force unless it ended. ``made``: how many vCenter
+    has created under ``revision``; both are part of the operation id of the next one at the key
+    server, so that a repeat after a crash finds the same key.
+    """
+
+    spec: KeySpec
+    revision: str
+    known: tuple[WrappingKeyInfo, ...] = ()
+    made: int = 0
+
+    @property
+    def current(self) -> WrappingKeyInfo | None:
+        """The wrapping key in force; None before vCenter has created one."""
+        last = self.known[-1] if self.known else None
+        return None if last is None or last.until is not None else last
+
+
+class VsanGroupKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The KEK of one disk group of a host (C3)."""
+
+    host: NodeName
+    group: str
+    kek: CryptoKeyId
+    kek_check: str = ""
+
+
+class VsanKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration, in force or desired. The checks are of derived keys.
+
+    ``per_group``: each disk group has a KEK of its own, in ``group_keks``; there is no ``kek``.
+    """
+
+    encryption_enabled: bool = False
+    provider: ProviderId | None = None
+    management_type: ManagementType = ManagementType.UNKNOWN
+    kek: CryptoKeyId | None = None
+    kek_check: str = ""
+    per_group: bool = False
+    group_keks: tuple[VsanGroupKey, ...] = ()
+    host_key: CryptoKeyId | None = None
+    host_key_check: str = ""
+    dek_generation: int = 0
+    erase_disks_before_use: bool = False
+
+    def list_keys(self) -> tuple[CryptoKeyId, ...]:
+        """Every key of this configuration."""
+        keks = (self.kek, *(one.kek for one in self.group_keks))
+        return tuple(key for key in (*keks, self.host_key) if key is not None)
+
+    def covers(self, host: NodeName, group: str) -> bool:
+        """Whether this group needs no key that does not exist yet."""
+        if not self.encryption_enabled or not self.per_group:
+            return True
+        return any((one.host, one.group) == (host, group) for one in self.group_keks)
+
+
+class VsanTransition(msgspec.Struct, frozen=True, kw_only=True):
+    """A change to ``target`` in progress."""
+
+    change: VsanChange
+    target: VsanKeys
+    state: VsanTransitionState = VsanTransitionState.PREPARING
+    allow_reduced_redundancy: bool = False
+
+
+class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
+    """``operation``: the id of the latest change, by which a repeat is recognised.
+    ``allow_reduced_redundancy``: as for the last deep rekey, for hosts that it has left out (C25).
+    ``unmade``: by object, the hosts that may never have had its component."""
+
+    keys: VsanKeys = VsanKeys()
+    transition: VsanTransition | None = None
+    operation: str = ""
+    allow_reduced_redundancy: bool = False
+    objects: dict[str, tuple[VsanPlacement, ...]] = {}
+    unmade: dict[str, tuple[NodeName, ...]] = {}
+
+    def list_keys(self) -> tuple[CryptoKeyId, ...]:
+        """The keys in force and those of a change in progress, each once."""
+        target = () if self.transition is None else self.transition.target.list_keys()
+        return tuple(dict.fromkeys((*self.keys.list_keys(), *target)))
+
+    def users_of(self, key: CryptoKeyId) -> tuple[NodeName, ...] | None:
+        """The hosts that use this key alone for their disk groups; None: every host (C3)."""
+        keys = (self.keys, *(() if self.transition is None else (self.transition.target,)))
+        own = [one.host for each in keys for one in each.group_keks if one.kek == key]
+        return tuple(dict.fromkeys(own)) or None
 
 
 class TableRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +340,7 @@ class ReleasedRow(TableRow, frozen=True, kw_only=True):
 
 
 class GrantRow(TableRow, frozen=True, kw_only=True):
-    """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.keys.grants``).
+    """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.key_use``).
 
     ``ended``: hosts of the cluster do not get it any more for this VM. The row stays, because it
     records whose key it is.

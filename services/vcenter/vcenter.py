@@ -1,11 +1,25 @@
-"""One vCenter in one life: everything that its tasks work with, built once at start."""
+"""One vCenter in one life: everything that its tasks work with, built once at start, and the log of
+its recent tasks.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
-from protocol.errors import AlreadyExists, InvalidState, NotFound, SaveFailed
-from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
+import msgspec
+
+from protocol.errors import AlreadyExists, InvalidState, NotFound, ProductError, SaveFailed
+from protocol.messages.vcenter import (
+    ClusterInfo,
+    HostInfo,
+    ProviderInfo,
+    TaskInfo,
+    TaskInfoState,
+    VmInfo,
+)
 from protocol.releases import Feature, check
 from protocol.terms import (
     ClusterName,
@@ -15,43 +29,89 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
-from services.runtime.ports import Database, Ports
+from services.runtime.ports import Clock, Database, Ports
 from services.vcenter.client_info import cluster_info, host_info, provider_info, vm_info
 from services.vcenter.config import VcenterConfig
-from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.events import EventDraft
-from services.vcenter.health import HealthChecks
+from services.vcenter.events import EventDraft, OncePerBoot
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.availability import HaConfigurations
-from services.vcenter.hosts.delivery import KeyDelivery
-from services.vcenter.hosts.gathered_passes import GatheredPasses
-from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
-from services.vcenter.hosts.moves import VmMoves
-from services.vcenter.hosts.once_per_boot import OncePerBoot
-from services.vcenter.hosts.pass_queue import PassQueue
-from services.vcenter.hosts.reconciliation import Reconciliation
+from services.vcenter.hosts.key_delivery import HeldKeys, KeyDelivery, KeySharing
+from services.vcenter.hosts.pass_queue import GatheredPasses, PassQueue
 from services.vcenter.hosts.remediation import Remediation
-from services.vcenter.hosts.sessions import HostSessions
-from services.vcenter.hosts.sharing import KeySharing
+from services.vcenter.hosts.sessions import HostSessions, Reconciliation
 from services.vcenter.inventory import Inventory
-from services.vcenter.keys.grants import keys_from_vcenter
-from services.vcenter.keys.integrity import integrity_check
+from services.vcenter.key_server_status import KeyServerContacts
+from services.vcenter.key_use import keys_from_vcenter
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.placement import Placement
-from services.vcenter.providers.backups import BackupReminders
+from services.vcenter.placement import Placement, VmMoves
+from services.vcenter.provider_health import HealthChecks, integrity_check
 from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
-from services.vcenter.providers.exports import Exports
-from services.vcenter.providers.native import health, is_on
+from services.vcenter.providers.native import BackupReminders, Exports, health, is_on
 from services.vcenter.providers.registry import ProviderRegistry
-from services.vcenter.providers.symkey import Symkey
+from services.vcenter.providers.stored_secrets import Symkey
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, Relocation, VmRow
-from services.vcenter.task_log import TaskLog
-from services.vcenter.ticker import Ticker
+from services.vcenter.timers import Ticker
 from services.vcenter.trust.authority import Authority
-from services.vcenter.trust.clusters import WorkloadTrust
-from services.vcenter.trust.watch import TrustWatch
+from services.vcenter.trust.clusters import TrustWatch, WorkloadTrust
 from services.vcenter.vmca import Vmca
+
+ENDED_LIMIT: Final = 1000
+"""How many ended tasks are kept; running ones always are."""
+REASON_LIMIT: Final = 2000
+"""Characters of an error's text that are kept."""
+
+
+class TaskLog:
+    """See the module's text."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks: dict[int, TaskInfo] = {}
+        self._ended: list[int] = []
+        self._number = 0
+
+    @contextmanager
+    def task(self, name: str, entity: str, user: str) -> Iterator[None]:
+        """While inside, a task of ``user`` runs; it ends with the error that leaves the block.
+
+        The end of the life drops the whole list.
+        """
+        self._number += 1
+        number = self._number
+        self._tasks[number] = TaskInfo(
+            number=number,
+            name=name,
+            entity=entity,
+            user=user,
+            state=TaskInfoState.RUNNING,
+            start_time=self._clock.now(),
+        )
+        try:
+            yield
+        except ProductError as error:
+            self._end(number, TaskInfoState.ERROR, type(error).__name__, str(error))
+            raise
+        except BaseException as error:
+            self._end(number, TaskInfoState.ERROR, "RuntimeFault", type(error).__name__)
+            raise
+        self._end(number, TaskInfoState.SUCCESS)
+
+    def _end(self, number: int, state: TaskInfoState, error: str = "", reason: str = "") -> None:
+        self._tasks[number] = msgspec.structs.replace(
+            self._tasks[number],
+            state=state,
+            complete_time=self._clock.now(),
+            error=error,
+            reason=reason[:REASON_LIMIT],
+        )
+        self._ended.append(number)
+        if len(self._ended) > ENDED_LIMIT:
+            del self._tasks[self._ended.pop(0)]
+
+    def after(self, number: int) -> list[TaskInfo]:
+        """The tasks with a higher number, in the order in which they began."""
+        return [task for task in self._tasks.values() if task.number > number]
 
 
 class VCenter:

@@ -11,7 +11,7 @@ from typing import Final
 from protocol.crypto.ek_certificate import endorse
 from protocol.crypto.tokens import SERIAL_SIZE, Signer
 from protocol.tpm.structures import PublicArea
-from services.runtime.identity import load_signer
+from services.runtime.node_certificates import load_signer
 from services.runtime.ports import Clock, Disk, Rng
 
 FILE: Final = "vmca"

@@ -16,20 +16,19 @@ from typing import Final, NamedTuple
 
 from lab.building.course import unheard
 from lab.conformance.assertions import ASSERTIONS
-from lab.fuzz.finding import failures
-from lab.kmip.addresses import server_addresses
+from lab.fuzz.play import failures
 from lab.kmip.cases import SHIPPED, play_case
+from lab.kmip.credentials import server_addresses
 from lab.kmip.replay import trust_flows
-from lab.kmip.replay.identities import Pair, of_flows
-from lab.kmip.replay.playing import ReplayPlan
-from lab.kmip.replay.releases import RELEASES
-from lab.kmip.replay.running import ReplaySettings, run_replay
+from lab.kmip.replay.flow import RELEASES
+from lab.kmip.replay.running import ReplayPlan, ReplaySettings, run_replay
 from lab.kmip.replay.servers import ReplayRole
-from lab.kmip.serving import KmipServerSettings, ServingNotice, serve
+from lab.kmip.replay.trust_flows import Pair, of_flows
+from lab.kmip.server import KmipServerSettings, ServingNotice, serve
 from lab.local.conformance import conformance
 from lab.play.play import simulate_plan
 from lab.play.prepare import list_shipped, prepare
-from lab.schema.answers.replay import ReplayReport
+from lab.schema.answers.kmip import ReplayReport
 from lab.simulation.sim_lab import make
 from lab.simulation.workers import simulations
 from lab.state.checkout import apply_patch

@@ -22,12 +22,10 @@ from chaos.matrix.compare import row_of
 from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.terms import Block, TableEvent, TableFault
-from lab.fuzz.finding import failures, of_exception
-from lab.fuzz.labs import draw_lab as lab_of
-from lab.fuzz.labs import number_of
-from lab.fuzz.play import PlayedRun, _play
-from lab.fuzz.world import CampaignWorld
-from lab.matrix.outcome import StagingOutcome
+from lab.fuzz.play import PlayedRun, _play, failures, of_exception
+from lab.fuzz.world import CampaignWorld, number_of
+from lab.fuzz.world import draw_lab as lab_of
+from lab.matrix.bench import StagingOutcome
 from lab.matrix.sim import Stages, perform
 from lab.serve.session import LabSession
 from lab.simulation.sim_lab import SimLab

@@ -21,7 +21,7 @@ from tests.breakage.outsider import BUG, SITE, likely
 from tests.breakage.planting import plant, probe
 from tests.breakage.table import Row, differences, keep, kept, summary
 
-STATES = "services/kms/objects/states.py"
+STATES = "services/kms/objects/key_row.py"
 EVERYTHING = '''
 def decides(a: int, b: int) -> bool:
     """Text 1 is no constant of it."""
@@ -102,7 +102,7 @@ def test_a_seed_draws_the_same_bugs_again_and_another_seed_draws_others(tree: Pa
 
 def _protects(bug: Bug | None) -> list[bool]:
     from protocol.terms import KmipState
-    from services.kms.objects.states import protects
+    from services.kms.objects.key_row import protects
 
     if bug is not None:
         plant(bug)
@@ -156,7 +156,7 @@ def _early(file: str, name: str) -> list[bool]:
 def test_a_process_that_starts_has_the_bug_that_its_environment_describes() -> None:
     bug = stops_late()
     program = (
-        "from protocol.terms import KmipState; from services.kms.objects.states import protects;"
+        "from protocol.terms import KmipState; from services.kms.objects.key_row import protects;"
         "print(protects(KmipState.ACTIVE, 5.0, 5.0))"
     )
     path = os.pathsep.join((str(SITE), str(ROOT)))

@@ -50,7 +50,7 @@ GROUPS = (
         "letters",
         (
             "chaos/matrix/judging/letters.py",
-            "chaos/matrix/judging/order.py",
+            "chaos/matrix/judging/event_order.py",
             "chaos/matrix/compare.py",
         ),
         ("tests/chaos/matrix/test_*.py",),

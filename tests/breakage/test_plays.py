@@ -21,13 +21,15 @@ def bug(path: str, before: str, after: str) -> Bug:
 
 
 TAG = bug(
-    "services/kms/objects/cipher_modes.py",
+    "services/kms/objects/algorithms.py",
     "raise InvalidField(f'a tag of {tag} bytes; the parameters say {parameters.tag_length}')",
     "nothing",
 )
-DEEP = bug("services/vcenter/tasks/recrypt.py", "deep and row.power is not PowerState.OFF", "deep")
+DEEP = bug(
+    "services/vcenter/tasks/reconfigure.py", "deep and row.power is not PowerState.OFF", "deep"
+)
 MATERIAL = bug(
-    "services/kms/objects/states.py",
+    "services/kms/objects/key_row.py",
     "return state in _WITH_MATERIAL",
     "return not state in _WITH_MATERIAL",
 )

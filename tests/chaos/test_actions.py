@@ -9,7 +9,7 @@ import pytest
 from chaos.actions import ACTIONS
 from chaos.actions.base import Acting
 from chaos.faults import make_fault
-from chaos.observe.listing import all_providers
+from chaos.observe.look import all_providers
 from chaos.workload import OperationOutcome
 from protocol.errors import (
     EncryptionKeyRequired,

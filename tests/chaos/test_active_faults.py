@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.active_faults import ActiveFaults
-from chaos.history import Record
+from chaos.history import ActiveFaults, Record
 
 
 def record(seq: int, type: str, op: str = "heal", **data: Any) -> Record:

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.actions import ACTIONS
 from chaos.actions.base import Acting
-from chaos.observe.listing import all_providers
+from chaos.observe.look import all_providers
 from chaos.workload import OperationOutcome
 from protocol.errors import AlreadyExists, InvalidState, NotFound, ResourceInUse
 from protocol.messages.vcenter import ListKeys

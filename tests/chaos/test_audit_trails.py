@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from chaos.backups import back_up, restore
-from chaos.matrix.heard import Heard
-from chaos.matrix.judging.given import Audited, KeyRequest, requests_in_trail, requests_on_bus
-from chaos.matrix.scene import Trails
+from chaos.administration import back_up, restore
+from chaos.matrix.judging.account import Audited, KeyRequest, requests_in_trail, requests_on_bus
+from chaos.matrix.scene import Heard, Trails
 from chaos.observe.audit import AuditTail
-from chaos.observe.listing import all_vms
+from chaos.observe.look import all_vms
 from protocol.errors import TimedOut
 from protocol.messages.host import RemoveKeys
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.backups import back_up
+from chaos.administration import back_up
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.faults.base import Fault

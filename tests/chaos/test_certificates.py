@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.administration import by_kmip
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper, HealOutcome
-from chaos.kmip_trust import by_kmip
 from chaos.lab import LabUnderTest
-from chaos.observe.listing import all_providers
+from chaos.observe.look import all_providers
 from protocol.crypto.certificates import key_digest
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
@@ -32,7 +32,7 @@ from protocol.messages.vcenter import (
     OpenTransfer,
     RegisterKmsCluster,
 )
-from protocol.messages.vcenter.kmip import (
+from protocol.messages.vcenter.providers import (
     GenerateSelfSignedClientCert,
     LoseClientKey,
     RetrieveClientCert,

@@ -20,9 +20,8 @@ from chaos.conversation import (
     read_payloads,
 )
 from chaos.errors import ChaosError
-from chaos.recording import pack
-from protocol.codec import encode_envelope, encode_message
-from protocol.envelope import VERSION, Envelope, ReplyEnvelope
+from chaos.history import pack
+from protocol.codec import VERSION, Envelope, ReplyEnvelope, encode_envelope, encode_message
 from protocol.errors import NotFound
 from protocol.messages.base import NIL, Pong
 from protocol.messages.host.vms import GuestWrite

@@ -17,7 +17,7 @@ from chaos.faults.points import CrashParams, FailParams, PointCrash, PointFail
 from chaos.history import Record
 from chaos.keeper import FaultKeeper
 from chaos.points import CALLS, Happening, blows_at, flaws_at
-from lab.simulation.strikes import SimStrikes
+from lab.simulation.points import SimStrikes
 from protocol.terms import NodeName
 from tests.chaos.test_engine import all_well, planned, play, result_of
 from tests.chaos.worlds import Limp, World

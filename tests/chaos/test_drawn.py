@@ -8,13 +8,12 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults import FAULTS, OTHER_NAMES, fault_type
 from chaos.faults.base import Fault, Targets
+from chaos.fields import format_s, seconds
 from chaos.lab import Directory
 from chaos.reference import example_of
-from chaos.units import format_s, seconds
 from chaos.yaml_file import read_yaml
-from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
-from lab.topology.plan import plan
+from lab.topology.plan import directory_of, plan
 
 NEVER = {
     *("host.exec_option_removed", "kms.certificate", "kms.failover", "kms.rollback"),

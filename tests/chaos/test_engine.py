@@ -20,8 +20,7 @@ from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
 from chaos.oracle.fold.disturbances import Disturbances, FaultPhase
 from chaos.playing.engine import run
-from chaos.report.bands import bands
-from chaos.report.phases import phases
+from chaos.report.phases import bands, phases
 from chaos.verdict import Verdict
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState

@@ -19,13 +19,12 @@ from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.experiment.resolve import plan
 from chaos.faults import make_fault
 from chaos.history import History
-from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
-from chaos.hypotheses.tolerance import tolerance
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources, tolerance
 from chaos.observe.audit import AuditTail
+from chaos.observe.boots import Recoveries
 from chaos.observe.guests import Guests
+from chaos.observe.key_values import Remains
 from chaos.observe.look import LabLook
-from chaos.observe.recoveries import Recoveries
-from chaos.observe.remains import Remains
 from chaos.observe.states import States
 from chaos.playing.engine import run
 from chaos.playing.measure import Hypotheses

@@ -10,7 +10,7 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import from_plain, make_fault, to_plain
-from chaos.observe.listing import all_vms
+from chaos.observe.look import all_vms
 from protocol.messages.agent import (
     CutRule,
     DelayRule,

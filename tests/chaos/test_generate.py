@@ -23,9 +23,8 @@ from chaos.experiment.random_runs import WORKLOAD, OperationStream, random_plan
 from chaos.faults import fault_type
 from chaos.faults.base import Drawn
 from chaos.lab import Directory
-from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
-from lab.topology.plan import plan
+from lab.topology.plan import directory_of, plan
 
 MIX = Mix()
 SEEDS = range(150)

@@ -17,8 +17,17 @@ import pytest
 from chaos.checks import judge
 from chaos.checks.result import CheckOutcome
 from chaos.errors import ChaosError
-from chaos.history import FULL, START, History, Record, as_written, records_of, verify
-from chaos.recording import pack, read_packed
+from chaos.history import (
+    FULL,
+    START,
+    History,
+    Record,
+    as_written,
+    pack,
+    read_packed,
+    records_of,
+    verify,
+)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from chaos.errors import ChaosError
 from chaos.experiment.generate import Mix
 from chaos.experiment.random_runs import OperationStream, random_plan
 from chaos.faults import make_fault
-from chaos.observe.listing import INVENTED, all_clusters, all_vms
+from chaos.observe.look import INVENTED, all_clusters, all_vms
 from lab.fuzz.world import QUICK
 from lab.play.play import simulate_plan
 from protocol.messages.fingerprints import FingerprintKeys

@@ -14,8 +14,7 @@ import pytest
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Needs, Plan, PlannedProbe
 from chaos.history import History
-from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
-from chaos.hypotheses.tolerance import tolerance
+from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources, tolerance
 from chaos.observe.look import LabLook
 from chaos.playing.measure import Hypotheses
 from chaos.workload.base import OperationCounts

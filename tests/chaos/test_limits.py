@@ -9,9 +9,8 @@ import msgspec
 import pytest
 
 from chaos.checks.result import CheckOutcome, CheckResult
-from chaos.experiment.control import unlike
-from chaos.experiment.skeleton import skeleton
-from chaos.verdict import Verdict
+from chaos.experiment.write import skeleton
+from chaos.verdict import Verdict, unlike
 from lab.play.prepare import problems
 from lab.schema.errors import KeysteadError
 from lab.state.checkout import bug_patch

@@ -12,8 +12,7 @@ import pytest
 from chaos.draws import Draws
 from chaos.history import History, Record
 from chaos.observe.guests import Guests
-from chaos.observe.listing import OWN
-from chaos.observe.look import LabLook
+from chaos.observe.look import OWN, LabLook
 from chaos.observe.states import States
 from chaos.workload import Arrival, Means, perform
 from chaos.workload.base import OperationCounts

@@ -16,9 +16,9 @@ from chaos.draws import Draws
 from chaos.faults import make_fault
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
+from chaos.observe.boots import Recoveries, Recovery
 from chaos.observe.guests import Guests
 from chaos.observe.look import LabLook
-from chaos.observe.recoveries import Recoveries, Recovery
 from chaos.workload.base import OperationCounts
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load

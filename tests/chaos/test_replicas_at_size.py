@@ -14,10 +14,9 @@ from chaos.checks.keys.replicas_agree import replicas_agree
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.draws import Draws
 from chaos.history import History
-from chaos.observe.contents import LISTED
-from chaos.observe.groups import Groups
-from chaos.observe.values import Values
-from protocol.envelope import SIZE_LIMIT
+from chaos.observe.key_values import Values
+from chaos.observe.replicas import LISTED, Groups
+from protocol.codec import SIZE_LIMIT
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms.commit import store

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checks.result import CheckOutcome, CheckResult
-from chaos.checks.scene import AROUND, Scene, faults_at, scene_of
+from chaos.checks.result import AROUND, CheckOutcome, CheckResult, Scene, faults_at, scene_of
 from chaos.history import Record
 
 

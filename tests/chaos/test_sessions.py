@@ -8,8 +8,7 @@ import pytest
 from chaos.checks import CHECKS
 from chaos.history import History
 from chaos.observe.sessions import OBEYED, OPENED, UnansweredRequests
-from protocol.codec import encode_envelope, encode_message
-from protocol.envelope import VERSION, Envelope, ReplyEnvelope
+from protocol.codec import VERSION, Envelope, ReplyEnvelope, encode_envelope, encode_message
 from protocol.errors import ErrorBody
 from protocol.messages.base import Message
 from protocol.messages.host import Done, OpenSession, QueryHost, RemoveKeys

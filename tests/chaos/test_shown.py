@@ -9,11 +9,11 @@ import pytest
 
 from chaos.history import History
 from chaos.lab import Directory, NodeEntry
-from chaos.observe import shown
-from chaos.observe.shown import AGAIN_S, SETTLE_S, look_at_what_is_shown
+from chaos.observe import last_looks
+from chaos.observe.last_looks import AGAIN_S, SETTLE_S, look_at_what_is_shown
 from protocol.messages.host import HostSummary, ProviderRef, VmSummary
 from protocol.messages.vcenter import HostInfo, KmipServerStatus, ProviderInfo, VmInfo
-from protocol.messages.vcenter.hosts import TpmAttestation
+from protocol.messages.vcenter.inventory import TpmAttestation
 from protocol.terms import (
     AttestationStatus,
     ClusterName,
@@ -147,7 +147,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Any:
         vcenters: int = 1,
     ) -> dict[str, Any]:
         made: Any = Views(*views, beside=beside, provider=provider, vcenters=vcenters)
-        monkeypatch.setattr(shown, "LabLook", made.look)
+        monkeypatch.setattr(last_looks, "LabLook", made.look)
         history = History(None, lambda: 0.0)
         asyncio.run(look_at_what_is_shown(made, history))
         [record] = history.records

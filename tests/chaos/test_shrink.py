@@ -18,12 +18,11 @@ from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.experiment.resolve import plan as resolve
 from chaos.experiment.shrink import Shrinker, reduce_items, renumber
-from chaos.experiment.written import as_file
+from chaos.experiment.write import as_file
 from chaos.lab import Directory
 from lab.play.prepare import list_shipped, prepare
-from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
-from lab.topology.plan import plan
+from lab.topology.plan import directory_of, plan
 
 TOPOLOGY = {"use": "default", "with": {"hosts": 4, "vms": 8}}
 

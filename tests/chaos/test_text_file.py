@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaos.experiment.lint import BadExperiment, read_experiment
-from chaos.text_file import text_of
-from chaos.yaml_file import SIZE_LIMIT
+from chaos.yaml_file import SIZE_LIMIT, text_of
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from pydantic_core import PydanticCustomError
 
-from chaos.hypotheses.tolerance import Unit, tolerance
+from chaos.hypotheses.probes import Unit, tolerance
 
 BELOW, ON, ABOVE = 0.4, 0.5, 0.6
 HOLDS = {

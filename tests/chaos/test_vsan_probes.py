@@ -12,9 +12,9 @@ import pytest
 from chaos.draws import Draws
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
+from chaos.observe.boots import Recoveries
 from chaos.observe.guests import Guests
 from chaos.observe.look import LabLook
-from chaos.observe.recoveries import Recoveries
 from chaos.workload.base import OperationCounts
 from protocol.terms import NodeName
 from tests.chaos.worlds import World

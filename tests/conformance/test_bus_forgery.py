@@ -7,8 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from protocol.codec import decode_envelope, encode_envelope, encode_message
-from protocol.envelope import VERSION, ReplyEnvelope
+from protocol.codec import VERSION, ReplyEnvelope, decode_envelope, encode_envelope, encode_message
 from protocol.errors import Malformed, TimedOut
 from protocol.messages.agent import CutRule
 from protocol.messages.base import Sealed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocol.messages.agent import Firmware, NodeRunState, PowerOff, PowerOn, SetFirmware
-from services.esxi.screens import SCREEN_A
+from services.esxi.boot import SCREEN_A
 from tests.damage.nodes import HOST, Nodes, make, prepare
 from tests.services.esxi.rig import A, Rig
 

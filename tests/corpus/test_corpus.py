@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from chaos.verdict import Exit
-from lab.fuzz.files import corpus, read
-from lab.fuzz.finding import failures
-from lab.fuzz.play import play
+from lab.fuzz.play import failures, play
+from lab.fuzz.shrinking import corpus, read
 from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.plan import Topology
 from tests.corpus.ordering import first_those_of

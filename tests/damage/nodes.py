@@ -49,7 +49,7 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.world import LabTime, LabWorld
-from services.runtime.wire import Wire, WireSink
+from services.runtime.world import Wire, WireSink
 
 HOST, VCENTER = NodeName("esxi-001"), NodeName("vcenter")
 VM = VmName("vm-01")

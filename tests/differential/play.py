@@ -11,8 +11,7 @@ import msgspec
 from chaos.experiment.plan import dump_plan, load_plan
 from chaos.experiment.random_runs import random_plan
 from chaos.verdict import Verdict
-from lab.fuzz.labs import draw_lab, number_of
-from lab.fuzz.world import CampaignWorld
+from lab.fuzz.world import CampaignWorld, draw_lab, number_of
 from lab.local.matrix import matrix
 from lab.play.play import simulate_plan
 from lab.play.prepare import list_shipped

@@ -22,7 +22,7 @@ from lab.topology.plan import plan
 from protocol.subjects import parse_link
 from protocol.terms import NodeName
 from services.esxi import boot
-from services.esxi.vms import autostart
+from services.esxi.vms import ownership
 
 pytestmark = pytest.mark.sim
 
@@ -146,7 +146,7 @@ def test_a_host_that_waits_for_its_keys_to_be_brought_is_caught(
     lab: SimLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: what was stored is forgotten, vCenter brings it, and the VMs run."""
-    start = autostart.start_wanted_vms
+    start = ownership.start_wanted_vms
 
     async def forgetful(host: Any) -> None:
         for vm in host.vms.values():
@@ -154,5 +154,5 @@ def test_a_host_that_waits_for_its_keys_to_be_brought_is_caught(
                 host.keys.remove(key)
         await start(host)
 
-    monkeypatch.setattr(autostart, "start_wanted_vms", forgetful)
+    monkeypatch.setattr(ownership, "start_wanted_vms", forgetful)
     assert "AddKeys" in rebooted(lab).brought()

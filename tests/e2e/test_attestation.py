@@ -9,7 +9,7 @@ import pytest
 
 from chaos.faults import make_fault
 from chaos.faults.tpms import recover
-from chaos.observe.listing import all_events, all_hosts, all_vms
+from chaos.observe.look import all_events, all_hosts, all_vms
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import (
     AddHost,

@@ -11,7 +11,7 @@ from protocol.events import EventTypeId as Id
 from protocol.messages.keyprovider import GenerateServiceClientCert
 from protocol.messages.kms import QueryIdentities, RenewServerCertificate
 from protocol.messages.vcenter import ListEvents, VcEvent
-from protocol.messages.vcenter.kmip import (
+from protocol.messages.vcenter.providers import (
     GenerateSelfSignedClientCert,
     RetrieveClientCert,
     UploadKmipServerCert,

@@ -14,10 +14,9 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.history import verify
 from chaos.verdict import Verdict
-from lab.play.begin import begin
 from lab.play.own_lab import play_lab
 from lab.play.play import play_sim, replay
-from lab.play.prepare import prepare
+from lab.play.prepare import begin, prepare
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from services.runtime.forking.blocking import ForkServer

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaos.report.axis import span
+from chaos.report.shapes import span
 from lab.cli.main import run
-from lab.load.kept import begin, keep
+from lab.load.stored_loads import begin, keep
 from lab.schema.answers.load import LoadChange
 from tests.e2e.chromium import BROWSER, Page
 from tests.lab.load.play import Stalling, load

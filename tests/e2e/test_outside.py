@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.client import Lab
-from lab.kmip.certificates import certificates, private_key
+from lab.kmip.credentials import certificates, private_key
 from lab.schema import commands as c
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaos.observe.listing import all_vms
+from chaos.observe.look import all_vms
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, QueryHost
 from protocol.messages.vcenter import CreateVm, PowerOnVm, RecryptVm, VmRecrypted

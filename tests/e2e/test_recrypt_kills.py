@@ -24,10 +24,10 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.service import EsxiService
-from services.esxi.vms.encrypt import read_disk
+from services.esxi.vms.file_formats import VmConfig, open_vm
 from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import decrypt_blocks
-from services.esxi.vms.vmx import VmConfig, open_vm
+from services.esxi.vms.reconfigure import read_disk
 from services.vcenter.service import VcenterService
 from services.vcenter.tables import VmRow
 from tests.chaos.worlds import World

@@ -12,10 +12,9 @@ from typing import Final
 import pytest
 
 from chaos.checks.result import CheckOutcome
-from chaos.experiment.control import unlike
-from chaos.experiment.headings import FileHeading, read_heading
+from chaos.experiment.document import FileHeading, read_heading
 from chaos.experiment.lint import check_experiment
-from chaos.verdict import Exit, Verdict
+from chaos.verdict import Exit, Verdict, unlike
 from lab.local.experiment_files import experiments
 from lab.play.prepare import list_shipped
 from services.runtime.sim.runner import run_in_worker

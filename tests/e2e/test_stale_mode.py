@@ -12,7 +12,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from chaos.observe.listing import all_events, all_hosts, all_vms
+from chaos.observe.look import all_events, all_hosts, all_vms
 from protocol.errors import InvalidState, ProductError, ResourceInUse
 from protocol.events import EventTypeId
 from protocol.messages.agent import DelayRule

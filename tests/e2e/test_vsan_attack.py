@@ -25,7 +25,7 @@ from protocol.messages.vcenter.vsan import (
 )
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState, VsanHealthState, VsanTransitionState
-from services.runtime.links.desired import DesiredRules
+from services.runtime.link_rules import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e.test_vsan import A, lab_file, now, restart, vsan

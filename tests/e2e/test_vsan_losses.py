@@ -24,8 +24,8 @@ from protocol.vsan import ComponentState
 from services.esxi.host import EsxiHost
 from services.esxi.vsan import components
 from services.esxi.vsan import objects as object_writes
-from services.esxi.vsan.label import PlacedComponent, unpack_disk
-from services.runtime.links.desired import DesiredRules
+from services.esxi.vsan.disk_groups import PlacedComponent, unpack_disk
+from services.runtime.link_rules import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.gate import StorageCall
 from services.vcenter.tasks import vsan as tasks

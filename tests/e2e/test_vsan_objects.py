@@ -19,8 +19,8 @@ from protocol.messages.host.vsan import ReadVsanObject, WriteVsanObject
 from protocol.messages.vcenter.vsan import ChangeVsanDisk, CreateVsanObject, RekeyEncryptedCluster
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState
-from services.esxi.vsan.label import unpack_disk
-from services.runtime.links.desired import DesiredRules
+from services.esxi.vsan.disk_groups import unpack_disk
+from services.runtime.link_rules import DesiredRules
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e.test_vsan import lab_file
 from tests.e2e.test_vsan_kills import CLUSTER, FILE, VCENTER, seen

@@ -18,7 +18,7 @@ from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule,
 from protocol.messages.vcenter.vsan import RekeyEncryptedCluster
 from protocol.terms import NodeName
 from services.runtime.incarnation import WayDown
-from services.runtime.links.desired import DesiredRules
+from services.runtime.link_rules import DesiredRules
 from services.runtime.sim.gate import StorageCall
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e import test_vsan_objects as objects

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
-from chaos.observe.listing import all_known_keys, all_vms
-from chaos.observe.look import LabLook, nodes_of
+from chaos.observe.look import LabLook, all_known_keys, all_vms, nodes_of
 from lab.client import Lab
 from lab.core import LabCore
 from lab.schema.commands import GetTrustAuthority, TrustSettings

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chaos.history import History
-from chaos.observe.recoveries import Recoveries
+from chaos.observe.boots import Recoveries
 from protocol import pages
 from protocol.codec import encode_message
 from protocol.errors import Internal, Malformed, NotConnected, TimedOut
@@ -119,7 +119,7 @@ def test_answers_of_many_are_worked_out_once_when_it_is_known_what_they_weigh(
     weight = max(len(encode_message(answer)) for answer in whole.values())  # type: ignore[arg-type]
     room = int(2.5 * weight)
     monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=room))
-    monkeypatch.setattr("lab.consoles.asking.PAGE_BUDGET", room)
+    monkeypatch.setattr("lab.consoles.queries.PAGE_BUDGET", room)
     asked = groups_asked(world)
     for _ in range(3):
         asked.clear()

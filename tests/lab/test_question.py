@@ -14,9 +14,9 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import SUPERVISOR, Identities
 from lab.brokers.server import Broker
-from lab.cli.asked import Format
+from lab.cli.invocation import Format
 from lab.cli.plain_get import parse
-from lab.local.question import ask
+from lab.local.direct_query import ask
 from lab.schema.answers import Vm, VmList
 from lab.schema.commands import GetVms
 from lab.schema.errors import KeysteadError

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chaos.active_faults import fault_id
-from chaos.history import Record
+from chaos.history import Record, fault_id
 
 CREATE: Final = "kms.create"
 REGISTER: Final = "kms.register"

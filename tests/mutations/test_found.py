@@ -13,8 +13,8 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.random_runs import random_plan
 from chaos.verdict import Verdict
-from lab.fuzz.files import corpus, read
 from lab.fuzz.play import play
+from lab.fuzz.shrinking import corpus, read
 from lab.simulation.snapshot import BuiltLabs, Origin
 from tests.mutations.found import CORPUS, FOUND, MOST_FAULTS, MOST_RUNS, MOST_SEEDS, Found
 

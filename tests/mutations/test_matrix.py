@@ -17,7 +17,7 @@ from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_o
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, TableEvent, TableFault
-from lab.matrix.outcome import StagingOutcome
+from lab.matrix.bench import StagingOutcome
 from lab.matrix.sim import Stages
 from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.backends import missing_for_libtpms

@@ -13,6 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol.codec import (
+    VERSION,
+    Envelope,
+    ReplyEnvelope,
     decode_as,
     decode_envelope,
     decode_message,
@@ -20,7 +23,6 @@ from protocol.codec import (
     encode_envelope,
     encode_message,
 )
-from protocol.envelope import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import ErrorBody, Malformed
 from protocol.messages.base import Message, Ping, Sealed, fields_with_keys
 from protocol.secret import KeyMaterial

@@ -6,8 +6,7 @@ import pytest
 
 from protocol import names
 from protocol.errors import InvalidName
-from protocol.names import NameRule, node_name
-from protocol.printable import quote
+from protocol.names import NameRule, node_name, quote
 
 RULES = [rule for rule in vars(names).values() if isinstance(rule, NameRule)]
 GOOD = {

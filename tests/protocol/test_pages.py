@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import size_on_wire
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT, size_on_wire
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys
 from protocol.pages import KEY_BYTES, PAGE_BUDGET, first_page, fits, pages

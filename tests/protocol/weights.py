@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from protocol.codec import encode_envelope, encode_message
+from protocol.codec import VERSION, Envelope, encode_envelope, encode_message
 from protocol.crypto.seal import Keyring, Sealing, without_keys
-from protocol.envelope import VERSION, Envelope
 from protocol.messages.base import Message
 from protocol.terms import KeyId, NodeName
 

@@ -22,9 +22,8 @@ from lab.play.prepare import Prepared
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
 from lab.runs.store import RunFolder, RunRecord
-from lab.scan.collector import Collector
-from lab.scan.files import files_of
-from lab.scan.search import Find, SearchedPlace, search
+from lab.scan.ledger import Collector
+from lab.scan.search import Find, SearchedPlace, files_of, search
 from lab.schema.commands import Command
 from lab.serve.session import LabSession
 from lab.serve.table import perform

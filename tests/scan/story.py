@@ -20,7 +20,7 @@ from lab.schema.commands import (
     VmOn,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.following import Do
+from lab.serve.waiting import Do
 
 MARKER = b"a marker that only the questioner keeps"
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from lab.scan.collector import Collector, collecting
+from lab.scan.ledger import Collector, collecting
 from tests.impostor import impostor, needs_root
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -9,10 +9,9 @@ import pytest
 from chaos.checks.keys.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.history import History
-from chaos.observe.remains import Remains
+from chaos.observe.key_values import Remains
 from lab.building.provision import esxcli
-from lab.forensics.archives import recovery_key_of, values_in
-from lab.forensics.forensics import Forensics
+from lab.forensics.forensics import Forensics, recovery_key_of, values_in
 from lab.simulation.sim_lab import SimLab
 from protocol.terms import NodeName
 from tests.chaos.worlds import World

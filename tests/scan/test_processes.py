@@ -10,9 +10,8 @@ import pytest
 
 from chaos.checks.result import CheckOutcome
 from chaos.history import verify
-from lab.scan.collector import Collector, collecting
-from lab.scan.exempt import EXEMPT, covers, leaks
-from lab.scan.search import SearchedPlace, search
+from lab.scan.ledger import Collector, collecting
+from lab.scan.search import EXEMPT, SearchedPlace, covers, leaks, search
 from services.runtime.tpm.backends import missing_for_libtpms
 from tests.scan.real import Life
 

@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from lab.scan.exempt import EXEMPT, leaks
-from lab.scan.search import Find, Needles, SearchedPlace, forms, pieces, search
+from lab.scan.search import EXEMPT, Find, Needles, SearchedPlace, forms, leaks, pieces, search
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type, encode
 
@@ -89,7 +88,7 @@ def test_material_may_lie_in_an_archive_and_in_one_that_is_being_written(name: s
     maker = "services.esxi.configuration.sealing:derive_config_key"
     there = Find("disk", f"esxi-002/written/bootbank/{name}", maker, "raw")
     other = Find("disk", f"esxi-002/written/bootbank/{name}.old", maker, "raw")
-    key = Find("disk", there.name, "services.esxi.keys.cache:hold", "raw")
+    key = Find("disk", there.name, "services.esxi.keys.key_cache:hold", "raw")
     assert leaks([there, other, key]) == [other, key]
 
 
@@ -100,7 +99,7 @@ def test_material_may_lie_in_an_archive_and_in_one_that_is_being_written(name: s
 def test_a_signing_key_lies_on_its_own_disk_in_either_mode(
     node: str, file: str, folder: str
 ) -> None:
-    maker = "services.runtime.identity:new_signer"
+    maker = "services.runtime.node_certificates:new_signer"
     own = Find("disk", f"{node}/{folder}/{file}", maker, "raw")
     other = Find("disk", f"{node}/{folder}/{file}.old", maker, "raw")
     key = Find("disk", own.name, "services.kms.operations.key_creation:_key", "raw")

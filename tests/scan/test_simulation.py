@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.scan.exempt import EXEMPT, covers, leaks
+from lab.scan.search import EXEMPT, covers, leaks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from tests.scan.virtual import life

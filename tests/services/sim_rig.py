@@ -17,7 +17,7 @@ from protocol.messages.agent import (
 )
 from protocol.terms import NodeName
 from services.runtime.agent import Agent
-from services.runtime.links.desired import DesiredRules
+from services.runtime.link_rules import DesiredRules
 from services.runtime.node import Recipe
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop

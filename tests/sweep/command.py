@@ -14,7 +14,7 @@ from chaos.verdict import WORDS, Exit, Verdict
 from lab.building.course import Report
 from lab.cli.options import LabOptions
 from lab.cli.output import document, is_document, plain, say, show
-from lab.local.stored.sweep_runs import SWEEP
+from lab.local.stored.descriptions import SWEEP
 from lab.runs.store import (
     RunFolder,
     RunRecord,
@@ -23,7 +23,7 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
-from lab.schema.answers.sweep import Sweep, SweptEffect, SweptPoint
+from lab.schema.answers.experiments import Sweep, SweptEffect, SweptPoint
 from lab.schema.tables import field
 from protocol.messages.agent import TpmBackend
 from tests.sweep.forks import Struck
@@ -98,7 +98,7 @@ def sweep_and_show(
     report: Report,
     options: LabOptions,
 ) -> int:
-    """The command ``keystead chaos sweep``; see ``lab.cli.experiments.sweep``."""
+    """The command ``keystead chaos sweep``; see ``lab.cli.experiments.campaigns``."""
     made = sweep(
         store,
         tpm=TpmBackend(tpm),

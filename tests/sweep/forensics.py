@@ -1,6 +1,6 @@
 """Keys that lie on a host's boot device, found by whoever has its config key.
 
-The file's format is that of ``services/esxi/configuration/image.py``, read here by itself: all
+The file's format is that of ``services/esxi/configuration/archive.py``, read here by itself: all
 pieces that open, in every file, as written and as synced, whatever the host makes of them.
 """
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from chaos.native_backups import import_backup, take_backup
-from chaos.observe.listing import all_providers, all_vms
+from chaos.administration import import_backup, take_backup
+from chaos.observe.look import all_providers, all_vms
 from protocol.crypto.provider_backup import read_backup
 from protocol.errors import AlreadyExists
 from protocol.messages.base import Request

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProtectionMode, ProviderId
-from services.esxi.configuration.image import ConfigurationProtection, pack, pack_addition, tag_of
-from services.esxi.configuration.sections import Addition, Configuration
-from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
+from services.esxi.configuration.archive import ConfigurationProtection, pack, pack_addition, tag_of
+from services.esxi.configuration.sections import Addition, Configuration, StoredKey, StoredKeys
 from tests.sweep.forensics import clear_pieces, lying
 
 CONFIG_KEY = KeyMaterial(b"c" * 32)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from chaos.observe.listing import all_hosts, all_known_keys, all_providers, all_vms
+from chaos.observe.look import all_hosts, all_known_keys, all_providers, all_vms
 from protocol.errors import NotFound
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (

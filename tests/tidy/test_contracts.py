@@ -31,12 +31,12 @@ PLANTED = {
     "protocol imports nothing above": ("protocol/terms.py", "import lab.schema.errors"),
     "The product imports neither": ("lab/core.py", "import benchmarks.order"),
     "KMIP's wire knows no message": ("protocol/kmip/ttlv.py", "import protocol.codec"),
-    "The broker's client is seen": ("services/runtime/sim/clock.py", "import nats"),
-    "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),
+    "The broker's client is seen": ("services/runtime/sim/clock_and_rng.py", "import nats"),
+    "The TPM's library is seen": ("services/esxi/measured_boot.py", "import tpm2_pytss"),
     "The library of TLS is seen": ("services/runtime/real/streams.py", "import OpenSSL.SSL"),
     "A service sees ports": ("services/esxi/boot.py", "import services.runtime.tpm.model"),
     "The folders of the key server are layers": (
-        "services/kms/objects/states.py",
+        "services/kms/objects/key_row.py",
         "import services.kms.commit.store",
     ),
     "The key server's core imports no message": (
@@ -44,8 +44,8 @@ PLANTED = {
         "from protocol.messages import kms",
     ),
     "The two drivers know nothing": (
-        "services/runtime/sim/rng.py",
-        "import services.runtime.real.rng",
+        "services/runtime/sim/clock_and_rng.py",
+        "import services.runtime.real.clock_and_rng",
     ),
 }
 

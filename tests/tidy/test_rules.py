@@ -128,7 +128,7 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),
         (assumes_a_row, "services/vcenter/x.py", "f = lambda: self._inventory.providers[name]"),
         (assumes_a_row, "services/vcenter/tasks/x.py", "kind = vc.inventory.hosts[name].cluster"),
-        (assumes_a_row, "services/vcenter/keys/users.py", "row = inventory.vms[name]"),
+        (assumes_a_row, "services/vcenter/key_use.py", "row = inventory.vms[name]"),
         (leads_nowhere, "lab/core.py", "# as in block TT" + "-S10"),
         (leads_nowhere, "tests/lab/test_core.py", "# negative control M" + "14"),
     ],
@@ -225,7 +225,7 @@ def test_a_service_does_not_reach_around_its_ports(line: str) -> None:
         (SERVICE, "found = name in {1, 2}"),
         (SERVICE, "group.create_task(work)"),
         (RUNTIME, "import asyncio\nasyncio.get_running_loop()"),
-        ("services/runtime/real/clock.py", "import time\ntime.monotonic()"),
+        ("services/runtime/real/clock_and_rng.py", "import time\ntime.monotonic()"),
         ("lab/state/state_folder.py", "open('x')"),
     ],
 )

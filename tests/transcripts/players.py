@@ -23,12 +23,12 @@ import msgspec
 import pytest
 import yaml
 
+from lab.cli.arguments import duration
 from lab.cli.main import run
-from lab.cli.values import duration
 from lab.local.remote import Remote
 from lab.local.schema import schema
-from lab.schema.documents import document_of
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import document_of
 from lab.schema.wire import (
     CommandDone,
     FilesOpen,

@@ -64,12 +64,12 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(here)
     monkeypatch.setattr("lab.local.remote.Remote", made.way)
-    for module in ("running.journal", "listing", "running.waiting"):
+    for module in ("running.journal", "results", "running.waiting"):
         monkeypatch.setattr(f"lab.cli.{module}.LOOK_EVERY_S", 0.0)
     for module in ("experiments.chaos", "progress"):
         monkeypatch.setattr(f"lab.cli.{module}.LINE_EVERY_S", inf)
     monkeypatch.setattr("lab.cli.running.waiting.time", SimpleNamespace(monotonic=made.lab_time))
-    monkeypatch.setattr("lab.cli.listing.time", SimpleNamespace(strftime=lambda form: "12:00:00"))
+    monkeypatch.setattr("lab.cli.results.time", SimpleNamespace(strftime=lambda form: "12:00:00"))
     monkeypatch.setattr("lab.cli.program.build", built)
     yield made
     made.close()

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from chaos.active_faults import fault_id
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.history import Record
+from chaos.history import Record, fault_id
 
 _RESTORES: Final = "kms.key_state"  # whose cure is a backup that is put back
 _ROLLBACK: Final = "kms.rollback"  # whose cure accepts the one that was put back

@@ -12,7 +12,7 @@ from typing import Final
 
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
-from chaos.observe.values import HELD
+from chaos.observe.key_values import HELD
 
 _DELETED: Final = "provider.delete"
 _ADDED: Final = "provider.add"

@@ -1,17 +1,9 @@
 """The faults of the table. Adding one: its class, and a line in the tuple here.
 
-- ``base``            what every fault is to a play
-- ``f0_none``         nothing is wrong
-- ``f1_key_servers``  no key server of the provider can be reached
-- ``f2_vcenter``      vCenter is down
-- ``f3_trust_authority`` no service of the Trust Authority is up
-- ``f4_outside``      everything outside of the hosts is down
-- ``boots``           F5a, F5b, F6: what the next boot of a host meets
-- ``f7_provider``     the provider is deleted
-- ``f8_key``          the key is gone at its source
-- ``f8_primary_key``  the same where keys are a Trust Authority's: its provider's primary key
-- ``f8_provider``     the same where hosts derive keys: another KDK under the provider's name
-- ``pushes``          what vCenter brings to hosts is lost
+- ``base``      what every fault is to a play
+- ``outages``   f0 to F4
+- ``boots``     F5a, F5b, F6: what the next boot of a host meets
+- ``key_loss``  f7 and F8
 """
 
 from __future__ import annotations
@@ -20,15 +12,20 @@ from typing import Final
 
 from chaos.matrix.faults.base import ReturningVcenter, StagedFault, until_healed
 from chaos.matrix.faults.boots import OtherMeasure, PolicyViolated, TpmGone
-from chaos.matrix.faults.f0_none import NothingWrong
-from chaos.matrix.faults.f1_key_servers import KeyServersAway
-from chaos.matrix.faults.f2_vcenter import VcenterAway
-from chaos.matrix.faults.f3_trust_authority import TrustAuthorityAway
-from chaos.matrix.faults.f4_outside import OutsideAway
-from chaos.matrix.faults.f7_provider import DeletionRefused, ProviderDeleted
-from chaos.matrix.faults.f8_key import KeyDestroyed
-from chaos.matrix.faults.f8_primary_key import PrimaryKeyDestroyed
-from chaos.matrix.faults.f8_provider import ProviderMadeAnew
+from chaos.matrix.faults.key_loss import (
+    DeletionRefused,
+    KeyDestroyed,
+    PrimaryKeyDestroyed,
+    ProviderDeleted,
+    ProviderMadeAnew,
+)
+from chaos.matrix.faults.outages import (
+    KeyServersAway,
+    NothingWrong,
+    OutsideAway,
+    TrustAuthorityAway,
+    VcenterAway,
+)
 from chaos.matrix.scene import StagingScene
 from chaos.matrix.terms import Variant, is_native, is_sealed, is_trusted
 from chaos.oracle.terms import Block, TableFault

@@ -14,9 +14,9 @@ from chaos.faults.firmware import (
     HostTpmDisabled,
     fetch_exec_option,
 )
-from chaos.faults.power import restart
+from chaos.faults.nodes import restart
 from chaos.faults.tpms import TpmClearFault, TpmDead, TpmSwapFault
-from chaos.matrix import trust
+from chaos.matrix import provider_setup
 from chaos.matrix.faults.base import DrivenFault, StagedFault
 from chaos.matrix.scene import StagingScene, Void
 from chaos.matrix.terms import Variant
@@ -190,5 +190,5 @@ class TpmGone(FaultOfHosts):
             await held.heal()
             self.write("heal", host, "recovered")
             if self.scene.trusted:  # another endorsement key is in the TPM (ATT-08)
-                await trust.forget(self.scene, host)
-                await trust.register(self.scene, host)
+                await provider_setup.forget(self.scene, host)
+                await provider_setup.register(self.scene, host)

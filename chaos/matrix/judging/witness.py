@@ -13,8 +13,15 @@ from types import MappingProxyType
 from typing import Final
 
 from chaos.conversation import Said, fingerprint
-from chaos.matrix.judging.account import Account, EventCourse, Found, Witness, keys_to
-from chaos.matrix.judging.given import find_answering_server, not_mounted
+from chaos.matrix.judging.account import (
+    Account,
+    EventCourse,
+    Found,
+    Witness,
+    find_answering_server,
+    keys_to,
+    not_mounted,
+)
 from chaos.matrix.judging.letters import SCREEN_A
 from chaos.matrix.scene import P
 from chaos.oracle.terms import Letter

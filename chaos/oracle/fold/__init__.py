@@ -1,20 +1,14 @@
 """The facts of a run, folded from its history.
 
 - ``fold``          takes the records, and has the facts after each
-- ``operations``    effects of operations on VMs and hosts
-- ``placements``    where DRS must, may or must not start VMs
-- ``providers``     administration of key providers and of vCenter
-- ``upkeep``        administration of keys, disks, hosts and the Trust Authority
-- ``availability``  VMs that vSphere HA must have restarted
-- ``answers``       the states of hosts and VMs that the facts allow
+- ``operations``    what operations on VMs and hosts lead to
+- ``upkeep``        what administrators do with key providers, keys, disks, hosts, vCenters and the
+  Trust Authority, and what it leads to
+- ``answers``       what the facts of a run allow, as far as they are known
 - ``known``         true, false, or open
 - ``disturbances``  faults: starting, active, ending
 - ``listings``      the providers that vCenter lists, and the KDKs of native ones
-- ``realms``        the hosts, listings and ways of each vCenter
-- ``ways``          from a key server over vCenter to a host
-- ``hosts``         where a host may have which key  · ``vms`` commands to a VM, and observations
-- ``trust``         a trusted host's attestation and services
-- ``derivation``    whether a host can derive the keys of a native provider
-- ``possible``      the possible outcomes of a question with open facts
+- ``ways``          whether vCenter could bring keys of a provider to a host
+- ``hosts``         what a run's history says of a host, and what the rules let it be
 - ``settings``      times that follow from the lab's knobs
 """

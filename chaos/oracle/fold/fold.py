@@ -13,13 +13,11 @@ from chaos.history import Record
 from chaos.oracle.effects import AT_NEXT_BOOT, FaultEffect, Takes
 from chaos.oracle.facts import KIND_OF, Change, KeyProviderKind, Question
 from chaos.oracle.fold.disturbances import Disturbance, FaultPhase
-from chaos.oracle.fold.hosts import FoldedHost
+from chaos.oracle.fold.hosts import FoldedHost, FoldedTrust, Services
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.listings import FIRST, NONE, ProviderListing
 from chaos.oracle.fold.operations import PERSISTENCE
-from chaos.oracle.fold.realms import Realm
 from chaos.oracle.fold.settings import FoldSettings
-from chaos.oracle.fold.trust import FoldedTrust, Services
 from chaos.oracle.fold.upkeep import Upkeep
 from chaos.oracle.fold.vms import (
     FOLLOWED,
@@ -31,7 +29,7 @@ from chaos.oracle.fold.vms import (
     FoldedVm,
     keys_by_host,
 )
-from chaos.oracle.fold.ways import RUNNING, KeyWay, NodeSight, WayParts
+from chaos.oracle.fold.ways import RUNNING, KeyWay, NodeSight, Realm, WayParts
 from chaos.oracle.terms import Letter
 
 OPERATIONS = ("invoke", "ok", "fail", "info")

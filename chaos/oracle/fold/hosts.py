@@ -1,20 +1,179 @@
-"""The state of a host by a run's history, and the states that the rules allow."""
+"""What a run's history says of a host, and what the rules let it be: the places of its keys, what
+it has of each native provider, and what it has of its Trust Authority.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple, Self
 
-from chaos.oracle.facts import Change, KeyInMemory, KeyPlace, Life, Question, Situation
-from chaos.oracle.fold.derivation import Derivation
-from chaos.oracle.fold.known import NO, OPEN, YES, Known
-from chaos.oracle.fold.listings import FIRST, NONE, Kdks
+from chaos.oracle.facts import (
+    AttestationVerdict,
+    Change,
+    Kdk,
+    KeyInMemory,
+    KeyPlace,
+    Life,
+    Question,
+    Situation,
+)
+from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
+from chaos.oracle.fold.listings import FIRST, NONE, Kdks, of_kdk
 from chaos.oracle.fold.settings import FoldSettings
-from chaos.oracle.fold.trust import FoldedTrust
 from chaos.oracle.judgement import Outcome, outcome
+
+
+@dataclass
+class Derivation:
+    """One native provider on one host.
+
+    ``kdk``: the KDKs that the host may have. ``excluded``: the provider is for hosts with a TPM,
+    and this one has none (NKP-12). ``at_boot``: the KDKs that it may have had when the present boot
+    began. ``came``: the KDKs that may have arrived since. ``went``: whether one may have been
+    removed.
+    """
+
+    excluded: Known = NO
+    kdk: Kdks = FIRST | NONE
+    at_boot: Kdks = FIRST | NONE
+    came: Kdks = field(default_factory=frozenset)
+    went: bool = False
+
+    def boot(self) -> None:
+        """The host boots, with the same configuration."""
+        self.came, self.went = frozenset(), False
+        self.at_boot = self.kdk
+
+    def could_derive(self, origin: Kdks) -> bool:
+        """Whether the host may have derived a key of this origin in the present boot."""
+        return bool((self.at_boot | self.came | self.kdk) & origin)
+
+    def comes(self, kdks: Kdks, *, surely: bool) -> None:
+        """vCenter has pushed one of these KDKs, perhaps or surely."""
+        self.came |= kdks
+        self.kdk = kdks if surely else self.kdk | kdks
+
+    def goes(self, *, surely: bool) -> None:
+        """The deletion was pushed, perhaps or surely."""
+        self.went = True
+        self.kdk = NONE if surely else self.kdk | NONE
+
+    def has(self, origin: Kdks) -> Known:
+        """Whether the host has the KDK that a key of this origin is derived from."""
+        return frozenset(own == mine for own, mine in product(self.kdk, origin))
+
+    def was_used(self, origin: Kdks) -> None:
+        """A key of this origin is in memory, so it was derived in this boot. Only another KDK or a
+        deletion ends that."""
+        if not self.went and self.came <= origin:
+            self.kdk = origin
+
+    def was_lacking(self, origin: Kdks) -> None:
+        """The boot did not derive the host key. Only a push ends that."""
+        if not self.came:
+            self.lacks(origin)
+
+    def lacks(self, origin: Kdks) -> None:
+        """A key of this origin cannot be derived now."""
+        if len(origin) == 1:
+            self.kdk = (self.kdk - origin) or NONE
+
+    def cases(self, origin: Kdks) -> frozenset[tuple[Kdk, bool]]:
+        """The possible KDKs of the host for a key of this origin, and whether it is excluded, in
+        which case it has none."""
+        each = product(self.kdk, origin, self.excluded)
+        return frozenset(
+            (Kdk.ABSENT if excluded else of_kdk(own, mine), excluded)
+            for own, mine, excluded in each
+        )
+
+
+Case = tuple[bool, AttestationVerdict]
+"""Whether the services know what the host has booted, and what they have said of it."""
+
+
+class Services(NamedTuple):
+    """Who serves a trusted provider, by node name."""
+
+    attestation: tuple[str, ...]
+    keys: tuple[str, ...]
+    kms: tuple[str, ...]
+
+    @classmethod
+    def of(cls, provider: Mapping[str, Any], services: Mapping[str, Any]) -> Self:
+        """Of a ``provider`` of the staging, and the ``services`` of its lab."""
+        return cls(
+            tuple(services.get("attestation", ())),
+            tuple(services.get("keys", ())),
+            tuple(services.get("kms", {}).get(provider["name"], ())),
+        )
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset((*self.attestation, *self.keys, *self.kms))
+
+
+class TrustParts(NamedTuple):
+    """The parts of the way to a trusted host's keys, for the reasons to tell which is missing."""
+
+    attestation: Known
+    service: Known
+    kms: Known
+    listed: Known
+
+    @property
+    def whole(self) -> Known:
+        """Whether a host without a token gets its keys."""
+        return both(self)
+
+    def with_token(self, token: Known) -> Known:
+        """Whether a host gets its keys that may have one."""
+        rest = both(self[1:])
+        return rest if token == YES else both((rest, self.attestation | token - NO))
+
+
+@dataclass
+class FoldedTrust:
+    """One trusted host in its present boot, with the trusted ``providers``.
+
+    ``token``: whether it was attested in it; ``known``: whether the services know what it has
+    booted, and on which TPM; ``sealed_anew``: its TPM was another one once, so that nobody knows.
+    ``untold``: a certificate in its Trust Authority is another one, which not all were told.
+    """
+
+    providers: frozenset[str] = frozenset()
+    token: Known = OPEN
+    known: Known = YES
+    sealed_anew: bool = False
+    untold: bool = False
+
+    def boot(self, *, changed: bool) -> None:
+        """A token is not kept over a boot; ``changed``: what it measures may be otherwise."""
+        self.token = NO
+        self.known = OPEN if changed or self.sealed_anew or self.untold else YES
+
+    def asks_for(self, key: str) -> bool:
+        """Whether this host has the key unwrapped when it needs it, and says nothing before."""
+        return key.partition("/")[0] in self.providers
+
+    def may_attest(self, service: Known) -> None:
+        """An Attestation Service can be asked, perhaps; a host asks when it needs a key."""
+        if service != NO and self.token == NO:
+            self.token = OPEN
+
+    def cases(self) -> Iterator[Case]:
+        """What may be so of its attestation."""
+        for known in self.known:
+            for token in self.token:
+                yield known, AttestationVerdict.ATTESTED if token else AttestationVerdict.UNKNOWN
+            if not known:
+                yield known, AttestationVerdict.REFUSED
+
 
 Places = frozenset[KeyPlace]
 """Where a host may have a key: one of these."""

@@ -1,18 +1,97 @@
 """What operations on VMs and hosts lead to: each is under way, had its effect, had none, or nobody
-knows."""
+knows. Where DRS starts VMs that people power on (HA-03), and which VMs vSphere HA must have
+restarted.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from chaos.history import Record
 from chaos.oracle.effects import FaultEffect
 from chaos.oracle.facts import Question
+from chaos.oracle.fold.answers import FoldAnswers, Outcomes
 from chaos.oracle.fold.known import NO, OPEN, YES
-from chaos.oracle.fold.placements import Choice, Placements
-from chaos.oracle.fold.possible import Outcomes
+from chaos.oracle.fold.settings import SLACK_S
 from chaos.oracle.fold.vms import MIGRATE, OFF, ON, REVERT, FoldedVm
+from chaos.oracle.fold.ways import RUNNING
 from chaos.oracle.terms import Letter
+
+NO_HOST = "InvalidState"
+"""The answer to a power-on for which there is no host, or whose host is in maintenance mode."""
+INCAPABLE = ("incapable", "pendingIncapable")
+
+
+@dataclass
+class Choice:
+    """A power-on under way: the hosts that took the VM, and those that did not, ever since; for
+    sure. ``could``: those that could have started it by now."""
+
+    vm: str
+    fit: set[str]
+    unfit: set[str]
+    could: set[str] = field(default_factory=set)
+
+
+class Placements(FoldAnswers):
+    """``placed``: hosts of clusters in which DRS chooses. ``misplaced``: what the record's power-on
+    ought to have come to, where it came to something else."""
+
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
+        self.placed: frozenset[str] = frozenset()
+        self.misplaced = ""
+        self._choices: dict[int, Choice] = {}
+
+    def _chooses(self, number: int, name: str, vm: FoldedVm) -> None:
+        """A power-on begins."""
+        if vm.host in self.placed:
+            there = self._cluster_of(vm)
+            fit = {host for host in there if self._takes(host, vm)}
+            unfit = {host for host in there if self._takes_none(host, vm)}
+            self._choices[number] = Choice(name, fit, unfit)
+
+    def _watch_choices(self) -> None:
+        """What was so at the beginning may be otherwise by now."""
+        for choice in self._choices.values():
+            vm = self.vms.get(choice.vm)
+            if vm is not None:
+                choice.fit = {host for host in choice.fit if self._takes(host, vm)}
+                choice.unfit = {host for host in choice.unfit if self._takes_none(host, vm)}
+
+    def _hold_choice(self, choice: Choice, record: Record) -> None:
+        """It ended, on this host or refused."""
+        host = str(record.data.get("host", ""))
+        if record.type == "ok" and host in choice.unfit:
+            self.misplaced = "started on another host"
+        elif record.type == "fail" and record.data.get("error") == NO_HOST and choice.fit:
+            self.misplaced = f"started on {' or '.join(sorted(choice.fit))}"
+
+    def _cluster_of(self, vm: FoldedVm) -> list[str]:
+        cluster = self.hosts[vm.host].cluster
+        return [name for name, host in self.hosts.items() if host.cluster == cluster]
+
+    def _takes(self, name: str, vm: FoldedVm) -> bool:
+        """Whether vCenter surely may choose it: it reaches it, and the host takes VMs."""
+        host, node = self.hosts[name], self.nodes.get(name)
+        if node is None or node.state != RUNNING or host.silent or host.seen_boot != node.boot:
+            return False
+        if host.maintained or host.maintains or host.disabled or host.crypto in INCAPABLE:
+            return False
+        providers = {key.partition("/")[0] for key in (*vm.keys, host.key) if key}
+        reached = [self.way_to(name, provider).led_since for provider in sorted(providers)]
+        return bool(reached) and self.now >= max(reached) + SLACK_S and not vm.unsure(self.now)
+
+    def _takes_none(self, name: str, vm: FoldedVm) -> bool:
+        """Whether it surely takes no such VM: by its own word, which nothing has changed since."""
+        host, node = self.hosts[name], self.nodes.get(name)
+        if node is None or host.silent or host.seen_boot != node.boot:
+            return False
+        off = host.disabled and host.crypto == "pendingIncapable" and bool(vm.keys)
+        return (host.maintains and host.said_maintenance) or off
+
 
 PERSISTENCE = "esx.persistence."
 ASKED = {MIGRATE: Question.MOVE}
@@ -189,3 +268,50 @@ class FoldedOperations(Placements):
             host.has_persistence(OPEN)
         elif record.type == "ok" and known is not None:
             host.has_persistence(known, turned=True)
+
+
+class Availability(FoldedOperations):
+    """``available``: hosts of clusters with vSphere HA."""
+
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
+        self.available: frozenset[str] = frozenset()
+
+    def restart_due(self, name: str) -> Outcomes:
+        """The outcomes of a restart that must have happened by now; empty if none must."""
+        vm = self.vms[name]
+        if self.now < vm.lost_since + self.settings.restart_s:
+            return frozenset()
+        return self._restarts(vm)
+
+    def _look_for_lost(self) -> None:
+        """Since when each VM is without its host, for sure, and could be restarted."""
+        for vm in self.vms.values():
+            lost = vm.host in self.available and self._is_lost(vm) and bool(self._restarts(vm))
+            vm.lost_since = min(vm.lost_since, self.now) if lost else math.inf
+
+    def _is_lost(self, vm: FoldedVm) -> bool:
+        """Whether it surely ran in the life of its host that has surely ended by a failure."""
+        node = self.nodes[vm.host]
+        ran = vm.to_run == YES and vm.ran_boot == node.boot and not vm.unsure(self.now)
+        alone = self.faults.leaves_failure_open(vm.host)
+        return ran and node.state == "off" and self.faults.held_down(vm.host) and not alone
+
+    def _restarts(self, vm: FoldedVm) -> Outcomes:
+        """What it comes to on the other hosts, if it works on each of them, and each has heard the
+        others for long enough; else nothing."""
+        cluster = self.hosts[vm.host].cluster
+        others = [name for name, host in self.hosts.items() if host.cluster == cluster]
+        others.remove(vm.host)
+        found: list[Outcomes] = []
+        for name in others:
+            host, node = self.hosts[name], self.nodes.get(name)
+            up = node is not None and node.state == RUNNING and not host.silent
+            long = node is not None and self.now >= node.since + self.settings.judges_s
+            if not (up and long) or host.maintained or host.maintains:
+                return frozenset()
+            if any(self.faults.passes(name, other) != YES for other in others):
+                return frozenset()
+            found.append(self.outcomes(Question.RESTART, vm, host, name))
+        together = frozenset(one for outcomes in found for one in outcomes)
+        return together if all(one.letter is Letter.OK for one in together) else frozenset()

@@ -1,4 +1,7 @@
-"""The standard provider: keys are in caches, or come from the key server through vCenter."""
+"""Reasons of the standard provider (R1 to R14): keys are in caches, or come from the key server
+through vCenter. vSAN (R15, R16): hosts ask the key server themselves. Key persistence (R35 to
+R37): what a host stored before the fault, it has after its boot.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,7 @@ def the_host_joins_and_its_keys_cannot_come(s: Situation) -> Letter | None:
     return Letter.PARTLY if s.ask is Question.JOIN and s.goes_ahead and waits else None
 
 
-REASONS: tuple[LetterReason, ...] = (
+STANDARD_REASONS: tuple[LetterReason, ...] = (
     a_running_vm_needs_nothing,
     the_key_is_in_the_cache,
     vcenter_filled_the_cache_again,
@@ -129,4 +132,53 @@ REASONS: tuple[LetterReason, ...] = (
     the_key_server_makes_the_new_key,
     vcenter_leads_the_operation,
     the_host_joins_and_its_keys_cannot_come,
+)
+
+
+@reason(15, "VSAN-03")
+def the_host_asks_the_key_server_itself(s: Situation) -> Letter | None:
+    """Host key first, then the key of the disk groups."""
+    asks = s.ask is Question.MOUNT and s.kind is KeyProviderKind.STANDARD and s.goes_ahead
+    return Letter.OK if asks and s.kms_from_host and s.listed and s.key_usable else None
+
+
+@reason(16, "VSAN-04", "VSAN-08")
+def the_host_reaches_no_key_server(s: Situation) -> Letter | None:
+    """It is up, its disk groups are not mounted."""
+    asks = s.ask is Question.MOUNT and s.kind is KeyProviderKind.STANDARD and s.goes_ahead
+    unreached = s.listed and not s.kms_from_host
+    return Letter.NO if asks and unreached and not s.mounts_from_store else None
+
+
+VSAN_REASONS: tuple[LetterReason, ...] = (
+    the_host_asks_the_key_server_itself,
+    the_host_reaches_no_key_server,
+)
+
+
+@reason(35, "KP-07", "B5")
+def the_persisted_host_key_makes_the_host_safe(s: Situation) -> Letter | None:
+    """Without anybody's help."""
+    loaded = s.held is KeyInMemory.LOADED and s.kind is not KeyProviderKind.NATIVE
+    return Letter.SAFE if s.ask is Question.BOOT and s.goes_ahead and loaded else None
+
+
+@reason(36, "KP-07", "KP-14")
+def the_key_was_persisted(s: Situation) -> Letter | None:
+    """It was loaded at boot."""
+    loaded = s.held is KeyInMemory.LOADED and s.kind is not KeyProviderKind.NATIVE
+    return Letter.OK if s.starts and s.goes_ahead and loaded and not s.attestation_blocks else None
+
+
+@reason(37, "KP-08", "VSAN-07")
+def the_keys_of_vsan_are_persisted(s: Situation) -> Letter | None:
+    """From 7.0 U3 on."""
+    asked = s.ask is Question.MOUNT and s.kind is KeyProviderKind.STANDARD
+    return Letter.OK if asked and s.goes_ahead and s.mounts_from_store else None
+
+
+PERSISTENCE_REASONS: tuple[LetterReason, ...] = (
+    the_persisted_host_key_makes_the_host_safe,
+    the_key_was_persisted,
+    the_keys_of_vsan_are_persisted,
 )

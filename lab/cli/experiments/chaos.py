@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
-from lab.cli.asked import Format
+from lab.cli.arguments import ExperimentName, RunName
 from lab.cli.interrupts import INTERRUPTED
-from lab.cli.names import ExperimentName, RunName
+from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
@@ -27,7 +27,7 @@ from lab.schema.commands import ChaosPlay, ChaosStop
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import field, moment
 from lab.state.state_folder import LabFolder
-from protocol.printable import printable
+from protocol.names import printable
 
 if TYPE_CHECKING:
     from chaos.verdict import Verdict
@@ -181,7 +181,7 @@ def play_experiment(
     """Play an experiment in a new lab, or on the running lab ``on``; a ``control`` has the planted
     bug of the file."""
     from lab.local.experiment_files import prepare_experiment
-    from lab.play.begin import begin
+    from lab.play.prepare import begin
 
     if pace is not None and (on or mode == "sim"):
         why = "the running lab has its own pace" if on else "virtual time has no pace"
@@ -213,8 +213,8 @@ def play_experiment(
 
 def _judge_control(verdict: Verdict, folder: RunFolder) -> int:
     """0 when exactly the expected checks failed because of the planted bug."""
-    from chaos.experiment.control import unlike
     from chaos.experiment.plan import load_plan
+    from chaos.verdict import unlike
 
     plan = folder.read_decoded("plan.json", load_plan)
     if wrong := unlike(verdict, plan.expect):
@@ -229,7 +229,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
     This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
     """
     from lab.play.own_lab import play_lab
-    from services.runtime.forking.memory_protection import withhold_memory
+    from services.runtime.forking.child import withhold_memory
 
     withhold_memory()
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, show))
@@ -266,7 +266,7 @@ async def _on_running(
 
 
 def _progress(event: Any, show: ShowProgress) -> None:
-    """What a lab's supervisor says of a run there; see ``lab.serve.experiments``."""
+    """What a lab's supervisor says of a run there; see ``lab.serve.faults``."""
     from chaos.progress import ProgressStep
     from lab.schema.wire import Progress as PlayedProgress
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lab.cli.asked import Format
-from lab.cli.lookup.knobs import as_written
+from lab.cli.arguments import assignments
+from lab.cli.explain import as_written
+from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import console, document, hint, is_document, pairs, plain, say, show, whole
 from lab.cli.progress import Style, telling
-from lab.cli.values import assignments
 from lab.schema.tables import field
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def play(
     or changed, 2 a cell is void, 130 interrupted.
     """
     from lab.local.matrix import matrix
-    from lab.local.outside import outside as play_rows
+    from lab.local.matrix import outside as play_rows
     from protocol.messages.agent import TpmBackend
     from services.kms.settings.config import KmsTransport
 

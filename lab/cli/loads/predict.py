@@ -1,4 +1,7 @@
-"""``load predict``: which node a storm saturates first, and what doubling it buys."""
+"""``load calibrate``, ``load validate``, ``load predict``: service times measured on this machine,
+what the simulation predicts beside what real processes do, and which node a storm saturates
+first.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.asked import Format
+from lab.cli.arguments import duration
 from lab.cli.experiments.chaos import Given, Seed, show_progress, stopping
+from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, plain, say, table
 from lab.schema.errors import KeysteadError
@@ -16,6 +20,90 @@ from lab.schema.tables import field
 
 if TYPE_CHECKING:
     from lab.schema.answers.load import LoadPrediction, PredictedRun
+
+
+MOST_HOSTS = 50
+MOST_OPERATIONS = 2_000
+
+
+def calibrate(
+    file: Path,
+    *,
+    hosts: Annotated[int, Parameter(help="Hosts of the lab that is measured.")] = 10,
+    operations: Annotated[int, Parameter(help="Operations of each kind.")] = 200,
+) -> None:
+    """Measure a lab of real processes on this machine, and write a profile of its service times.
+
+    keystead load calibrate machine.yaml
+    keystead load calibrate machine.yaml --hosts 4 --operations 500
+
+    CPU time by class of message, disk and TPM. A Lab file uses it with
+    `service_times: {profile: /path/machine.yaml}`. On a busy machine repeat it and compare.
+    """
+    import asyncio
+
+    from lab.local.calibration import calibrate as measure
+    from lab.local.calibration import write_profile
+
+    for name, value, most in (
+        ("--hosts", hosts, MOST_HOSTS),
+        ("--operations", operations, MOST_OPERATIONS),
+    ):
+        if not 1 <= value <= most:
+            raise KeysteadError("KS-USE-003", f"{name} {value}: 1 to {most}")
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise KeysteadError("KS-USE-003", f"{file}: no file can be written there")
+    profile = asyncio.run(measure(hosts, operations, say))
+    try:
+        write_profile(profile, file)
+    except OSError as error:
+        raise KeysteadError("KS-USE-003", f"{file}: {error.strerror}") from None
+    for role, node in profile["nodes"].items():
+        for kind, time in node["times"].items():
+            plain(f"{role:8} {kind:24} {time['mean']:>14}  spread {time['spread']}")
+
+
+def validate(
+    profile: Path,
+    *,
+    rates: Annotated[str, Parameter(help="Operations a second, as 5,10,20.")] = "5,10,20",
+    duration_: Annotated[str, Parameter(name="--duration", help="Of each rate.")] = "20s",
+    hosts: Annotated[int, Parameter(help="Hosts of both labs.")] = 2,
+    repeat: Annotated[int, Parameter(help="Times each rate is offered; medians count.")] = 3,
+    seed: Annotated[int, Parameter(help="Of the arrivals.")] = 1,
+) -> None:
+    """Offer one load to real processes and to the simulation, and print the figures side by side.
+
+    keystead load validate machine.yaml
+    keystead load validate machine.yaml --rates 10,20,40,80 --hosts 4
+
+    PROFILE is what `keystead load calibrate` measured on this machine. Rates rise until one is not
+    served: there the lab is saturated.
+    """
+    import asyncio
+
+    from lab.cli.loads.load import check_seed
+    from lab.local.prediction import list_lines
+    from lab.local.prediction import validate as compare
+
+    try:
+        wanted = [float(part) for part in rates.split(",")]
+    except ValueError:
+        wanted = []
+    if not wanted or not all(0 < rate <= 5000 for rate in wanted):
+        raise KeysteadError("KS-USE-003", f"--rates {rates}: numbers above 0, at most 5000")
+    if not 1 <= hosts <= 50:
+        raise KeysteadError("KS-USE-003", f"--hosts {hosts}: 1 to 50")
+    if not 1 <= repeat <= 20:
+        raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to 20")
+    check_seed(seed)
+    seconds = duration("--duration", duration_)
+    if not 1 <= seconds <= 600:
+        raise KeysteadError("KS-USE-003", f"--duration {duration_}: 1s to 10m")
+    found = asyncio.run(compare(profile, hosts, wanted, seconds, seed, repeat, say))
+    for line in list_lines(found):
+        plain(line)
+
 
 MOST_CLUSTERS = 100
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from chaos.checks.result import CheckOutcome
-from lab.cli.asked import Format
 from lab.cli.experiments.chaos import Given, Pace, Seed, Tpm, play_experiment
-from lab.cli.loads.files import NO_FILES, LoadFiles
-from lab.cli.loads.load import check_seed
-from lab.cli.loads.results import tell as told
+from lab.cli.invocation import Format
+from lab.cli.loads.load import NO_FILES, LoadFiles, check_seed
+from lab.cli.loads.load import tell as told
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
@@ -94,7 +93,7 @@ def _alone(
 ) -> tuple[RunFolder, Verdict]:
     """A load and nothing else, played with these ``args``; KS-USE-003 for a lab that cannot be, as
     nobody has seen the file that is written here."""
-    from lab.load.written import experiment
+    from lab.load.experiment_loads import experiment
     from lab.local.experiment_files import BadFile
 
     changes = {name: size for name, size in sizes.items() if size is not None}
@@ -148,7 +147,7 @@ def _check_running(said: Mapping[str, object]) -> None:
 def _tell(folder: RunFolder, verdict: Verdict, files: LoadFiles, options: LabOptions) -> int:
     """What came of it, on the screen and in files; the exit code. The page is that of the run, with
     all that the lab did beside its load."""
-    from lab.load.kept import of_run, write
+    from lab.load.stored_loads import of_run, write
     from lab.local.stored.reports import page_of
 
     report = of_run(folder)
@@ -184,12 +183,10 @@ def _load(
     arrivals: str | None,
 ) -> dict[str, Any]:
     """The `load` of a file; KS-USE-003 and KS-LOAD-001 for what cannot be offered or judged."""
-    from chaos.load.arrivals import read_mix
-    from chaos.load.planned import WORDS, check_mix
-    from chaos.load.profile import read_profile
-    from chaos.load.threshold import read_threshold
+    from chaos.load.arrivals import read_mix, read_profile
+    from chaos.load.planned import WORDS, check_mix, read_threshold
+    from lab.cli.arguments import duration as seconds_of
     from lab.cli.loads.load import read
-    from lab.cli.values import duration as seconds_of
 
     before = seconds_of("--warmup", warmup)
     read("--rate", lambda: read_profile(rate, duration, before))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.asked import Format
+from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, json_line, plain
 from lab.schema.errors import KeysteadError
@@ -46,7 +46,7 @@ def join(
 
     def tell(text: str) -> None:
         if options.output is Format.JSON:
-            from lab.schema.answers.machines import AgentTold
+            from lab.schema.answers.lab import AgentTold
 
             json_line(AgentTold(at=time.time(), text=text))
         else:

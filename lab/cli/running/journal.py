@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.asked import Format
+from lab.cli.arguments import duration
+from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import is_document, json_line, plain, say, table
 from lab.cli.streams import flush
-from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import field, moment, text
 from lab.state.state_folder import LabFolder
-from protocol.printable import one_line
+from protocol.names import one_line
 
 if TYPE_CHECKING:
     from lab.schema.answers import LoggedEvent, LogLine
@@ -53,7 +53,7 @@ def events(
 
 async def _events(options: LabOptions, follow: bool, after: int) -> None:
     from lab.local.remote import Remote
-    from lab.serve.following import all_events, follow_events
+    from lab.serve.waiting import all_events, follow_events
 
     async with Remote(LabFolder(options.name), options.vcenter) as lab:
         if not follow:

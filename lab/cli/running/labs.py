@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.asked import Format
-from lab.cli.connect import call
-from lab.cli.names import COMPLETERS
+from lab.cli.arguments import COMPLETERS, assignments, duration
+from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import as_typed, document, fields_of, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
-from lab.cli.values import assignments, duration
+from lab.cli.results import call
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import field
@@ -343,7 +342,7 @@ def list_labs(*, options: LabOptions = LAB_DEFAULTS) -> None:
     keystead list
     keystead list -o json
     """
-    from lab.local.lab_list import labs
+    from lab.local.labs import labs
 
     columns = (
         field("name"),

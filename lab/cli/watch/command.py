@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.names import COMPLETERS
+from lab.cli.arguments import COMPLETERS, duration
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import console, say
 from lab.cli.streams import flush
-from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
 
@@ -119,8 +118,7 @@ def _serve_page(
 
 
 async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:
-    from lab.cli.watch.asking import ask
-    from lab.cli.watch.scene import scene_of_lab
+    from lab.cli.watch.scene import ask, scene_of_lab
     from lab.local.remote import Remote
 
     async with Remote(LabFolder(options.name), options.vcenter) as lab:

@@ -1,4 +1,7 @@
-"""What `keystead watch` shows: hosts and VMs by state, faults, events, keys. Pure."""
+"""What `keystead watch` shows: hosts and VMs by state, faults, events, keys.
+
+``ask`` requests from a lab all that a scene is made of; the rest is pure.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from enum import IntEnum
 from fnmatch import fnmatch
 from typing import Final
 
-from chaos.report.axis import moment
-from chaos.report.bands import bands
-from chaos.report.lanes import Lane
-from chaos.report.story import Story
+from chaos.report.phases import bands
+from chaos.report.shapes import moment
+from chaos.report.story import Lane, Story
 from chaos.report.timeline import SIGNS
 from lab.schema.answers import (
     ActiveFault,
@@ -23,7 +25,10 @@ from lab.schema.answers import (
     Vm,
 )
 from lab.schema.answers.base import MachineState
+from lab.schema.commands import GetEvents, GetFaults, GetHosts, GetNodes, GetStatus, GetVms
+from lab.schema.errors import KeysteadError
 from lab.schema.tables import moment as utc
+from lab.serve.waiting import Do
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
@@ -297,3 +302,26 @@ def moments(story: Story) -> tuple[float, ...]:
     for band in bands(story.records):
         found |= {band.began} | ({band.ended} if band.ended is not None else set())
     return tuple(sorted(found))
+
+
+_AWAY: Final = ("KS-PRODUCT-001", "KS-USE-002")  # what a silent vCenter answers
+_EVENTS: Final = 50
+
+
+async def ask(do: Do, before: LabAnswers | None) -> LabAnswers:
+    """All that a scene is made of. What vCenter does not answer now is taken from ``before``."""
+    status, nodes, faults = await do(GetStatus()), await do(GetNodes()), await do(GetFaults())
+    made = LabAnswers(status, nodes.items, faults=faults.items)
+    last = before.events[-1].sequence if before is not None and before.events else 0
+    try:
+        hosts, vms = await do(GetHosts()), await do(GetVms())
+        events = list(before.events if before is not None else ())
+        while news := (await do(GetEvents(after=last))).items:
+            events = [*events, *news][-_EVENTS:]
+            last = news[-1].sequence
+        return replace(made, hosts=hosts.items, vms=vms.items, events=events)
+    except KeysteadError as error:
+        if error.id not in _AWAY:
+            raise
+        old = before or made
+        return replace(made, hosts=old.hosts, vms=old.vms, events=old.events, away=str(error))

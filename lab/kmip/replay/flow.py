@@ -1,24 +1,51 @@
-"""The phase *flow*: keys as vCenter has them made, tagged, used, and fetched again."""
+"""The phase *flow*: keys as vCenter has them made, tagged, used, and fetched again.
+
+Releases of vCenter differ in what they send.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 from lab.kmip.replay import kinds
 from lab.kmip.replay.findings import FindingKind
 from lab.kmip.replay.journal import FailedStep, MadeKey, ReplayJournal, failures
-from lab.kmip.replay.releases import VcenterRelease
 from lab.kmip.replay.servers import ReplayedServer, ReplayRole
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import ResultReason, State
 from protocol.kmip.payloads import GetAttributesRequest, GetAttributesResponse
-from services.keyservers.dialogue import Tags
+from services.keyservers.kmip_sessions import Tags
 from services.runtime.each import for_each
+
+
+class VcenterRelease(NamedTuple):
+    """``version``: what it calls itself at a key server. ``attributes``: an administrator can give
+    a key custom attributes (GenerateKey, since 8.0.1); ``wrapping``: one key of the server may wrap
+    those of many VMs (since 9.0)."""
+
+    version: str
+    attributes: bool
+    wrapping: bool
+
+    @property
+    def tags(self) -> Tags:
+        """The first batch of attributes of a key, which says what made it."""
+        values = (self.version, "VMware, Inc.", "VMware vSphere")
+        return tuple(zip(dialect.PRODUCT, values, strict=True))
+
+
+RELEASES: Final[Mapping[str, VcenterRelease]] = {
+    "7.0": VcenterRelease("7.0.3 build-19480866", attributes=False, wrapping=False),
+    "8.0": VcenterRelease("8.0.1 build-21560480", attributes=True, wrapping=False),
+    "9.0": VcenterRelease("9.0.2 build-25148086", attributes=True, wrapping=True),
+}
+USUAL: Final = "8.0"
+
 
 R = TypeVar("R")
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chaos.report.filling import fill_template
 from lab.kmip.replay.findings import ReplayVerdict
-from lab.schema.answers.replay import ReplayReport, ReplayServer
+from lab.schema.answers.kmip import ReplayReport, ReplayServer
 
 _WORDS: Final = {
     ReplayVerdict.WORKS: "pass",

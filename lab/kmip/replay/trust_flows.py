@@ -1,13 +1,12 @@
-"""The ways in which vCenter has a key server trust it (STD-04), each with an identity of its own.
-
-A folder has a folder for each flow. vCenter's part is made here; the owner of the key server does
-the other part, and puts what the server gives beside it.
+"""The ways in which vCenter has a key server trust it (STD-04), each with an identity of its own,
+and certificates that a person gives for others than vCenter (``ROLE=CERT,KEY``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from lab.kmip.replay.servers import ReplayRole, ShownCertificate
 from lab.schema.errors import KeysteadError
+from protocol.names import quote_if_needed
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "certificate.key"
@@ -163,3 +164,44 @@ def _write(file: Path, data: bytes) -> None:
     """A new file, which nobody else may read."""
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(data)
+
+
+EXPIRED: Final = "expired"
+_ROLES: Final = (EXPIRED, ReplayRole.OTHER, ReplayRole.VSAN, ReplayRole.KPS)
+_FORM: Final = f"write ROLE=CERT,KEY with a role of {', '.join(_ROLES)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """PEM files of a certificate, with those above it, and of its private key."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def shown(self) -> ShownCertificate:
+        """As a client shows it."""
+        return ShownCertificate(self.certificate, self.key)
+
+
+def identities(given: Sequence[str]) -> Mapping[str, Pair]:
+    """By role; KS-USE-003 for what is none, and for a role that is given twice."""
+    found: dict[str, Pair] = {}
+    for text in given:
+        role, equals, files = text.partition("=")
+        certificate, comma, key = files.rpartition(",")
+        if role not in _ROLES or not (equals and comma and certificate and key):
+            raise KeysteadError("KS-USE-003", f"--identity {quote_if_needed(text)}: {_FORM}")
+        if role in found:
+            raise KeysteadError("KS-USE-003", f"--identity: {role} is given twice")
+        found[role] = Pair(certificate=Path(certificate), key=Path(key))
+    return found
+
+
+def of_flows(folder: Path, parts: Sequence[FlowPart]) -> Mapping[str, Pair]:
+    """What each trust flow shows that is ready."""
+    return {
+        part.flow: Pair(certificate=folder / part.flow / CERTIFICATE, key=folder / part.flow / KEY)
+        for part in parts
+        if part.ready
+    }

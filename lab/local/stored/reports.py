@@ -12,19 +12,17 @@ from chaos.experiment.plan import load_plan
 from chaos.load.histogram import decode_histogram, percentile_file
 from chaos.report.story import Story
 from chaos.verdict import Verdict
-from lab.load.kept import LOAD, compare_loads, find_report, is_load, load_of, of_run
+from lab.load.stored_loads import LOAD, compare_loads, find_report, is_load, load_of, of_run
 from lab.local.explain import all_rules
-from lab.local.stored.checking import reproduce
-from lab.matrix.outside import OUTSIDE
-from lab.matrix.run import MATRIX, Result, result_of
+from lab.local.stored.runs import reproduce
+from lab.matrix.run import MATRIX, OUTSIDE, Result, result_of
 from lab.runs.store import RunFolder, history_of
 from lab.schema.answers.experiments import ForkedRun
 from lab.schema.errors import KeysteadError
-from lab.topology.directory import directory_of
-from lab.topology.plan import Topology
+from lab.topology.plan import Topology, directory_of
 
 if TYPE_CHECKING:
-    from chaos.report.matrix_page import MatrixStory
+    from chaos.report.matrix import MatrixStory
 
 
 MOST_RECORDS_TOLD: Final = 50_000
@@ -70,7 +68,7 @@ def story_of(run: str) -> Story:
 def headline_of(run: str) -> str:
     """What happened to its VMs, in a sentence; empty of a run whose history is damaged, which its
     verdict tells, or has more than ``MOST_RECORDS_TOLD`` records."""
-    from chaos.report.headline import headline
+    from chaos.report.availability import headline
 
     try:
         story = story_of(run)
@@ -81,7 +79,7 @@ def headline_of(run: str) -> str:
 
 def describe_fork(run: str, verdict: Verdict) -> ForkedRun:
     """What a fork is, and what differs from the run that it forks. Errors as ``story_of``."""
-    from chaos.report.differences import tell_differences
+    from chaos.report.compare import tell_differences
 
     story = story_of(run)
     return ForkedRun(
@@ -136,7 +134,7 @@ def matrix_of(run: str) -> MatrixStory | None:
     record = folder.record()
     if record.experiment not in (MATRIX, OUTSIDE):
         return None
-    from chaos.report.matrix_page import MatrixStory
+    from chaos.report.matrix import MatrixStory
 
     result, verdict = result_of(folder), folder.verdict()
     outside = " --outside" * (record.experiment == OUTSIDE)
@@ -171,7 +169,7 @@ def page_of(run: str, other: str = "") -> bytes:
     if any(matrices := [matrix_of(one) for one in filter(None, (run, other))]):
         if other:
             raise KeysteadError("KS-USE-003", "two runs of an experiment are laid side by side")
-        from chaos.report.matrix_page import matrix_page
+        from chaos.report.matrix import matrix_page
 
         return "".join(matrix_page(one) for one in matrices if one).encode()
     if _is_only_load(run) or (other and RunFolder(run).record().experiment == LOAD):
@@ -201,14 +199,14 @@ def _load_page(run: str, other: str) -> str:
 def junit_of(run: str, *, strict: bool = False) -> bytes:
     """The run as JUnit XML; errors as ``story_of``."""
     if (matrix := matrix_of(run)) is not None:
-        from chaos.report.matrix_junit import matrix_junit
+        from chaos.report.matrix import matrix_junit
 
         return matrix_junit(matrix, strict=strict)
     if _is_only_load(run):
-        from lab.load.junit import load_junit
+        from lab.load.page import load_junit
 
         return load_junit(load_of(run), strict=strict)
-    from chaos.report.junit import junit
+    from chaos.report.outcomes import junit
 
     return junit(story_of(run), strict=strict)
 
@@ -218,7 +216,7 @@ def lines_of(run: str, *, strict: bool = False) -> Iterator[str]:
 
     The experiment's file is named when it lies below the folder of work, as in a checkout.
     """
-    from chaos.report.github import workflow_lines
+    from chaos.report.outcomes import workflow_lines
 
     story = story_of(run)
     file, here = Path.cwd() / story.plan.file, Path.cwd()
@@ -244,7 +242,7 @@ def write_drawings(run: str, folder: Path) -> list[Path]:
     matrix = matrix_of(run)
     if matrix is None:
         raise KeysteadError("KS-USE-003", f"--blocks: {run} is no run of the matrix")
-    from chaos.report.matrix_page import matrix_drawings
+    from chaos.report.matrix import matrix_drawings
 
     made = []
     for block, text in matrix_drawings(matrix).items():

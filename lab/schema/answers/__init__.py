@@ -2,44 +2,31 @@
 
 ``kind`` of a document is the name of its struct. A key is written ``provider/id``.
 
-- ``base``       ``Answer``, ``KeyRef``, states of machines
-- ``inventory``  hosts, VMs
-- ``keys``       key providers, keys, key servers
-- ``disks``      disks of VMs
-- ``hosts``      power, esxcli, TPM
-- ``lab``        nodes, links, events, status
-- ``faults``     faults and healing
-- ``describe``   descriptions with reasons
-- ``experiments``  several experiments, played by one command
-- ``fuzz``       campaigns and what they found
-- ``machines``   machines that a lab stands on
-- ``local``      what is answered without asking a lab
-- ``matrix``     the truth table, played
-- ``mobility``   what a VM's move came to
-- ``roles``      roles, and users who have them
-- ``vsan``       vSAN encryption, its objects and their health
-- ``vcenters``   backups of vCenters
-- ``trust``      Trust Authority, as both vCenters tell of it
-- ``conformance``  assertions, played
-- ``kmip``       conversations of KMIP, played    - ``kmip_trust``  trust of KMIP servers
-- ``replay``     a verdict on a key server of anybody's
-- ``load``       figures of a load
-- ``sweep``      stores, struck at their storage calls
+- ``base``         ``Answer``, ``KeyRef``, states of machines
+- ``inventory``    what vCenter and hosts hold
+- ``keys``         answers about key providers, keys and key servers, and the trust between a
+  vCenter and KMIP servers as each of them has it
+- ``hosts``        power, esxcli, TPM
+- ``lab``          the lab itself
+- ``faults``       faults and healing
+- ``describe``     descriptions with reasons
+- ``experiments``  how commands ended that play many runs
+- ``local``        what is answered without asking a lab
+- ``matrix``       the truth table, played
+- ``vcenters``     answers of vCenters
+- ``vsan``         vSAN encryption, its objects and their health
+- ``kmip``         what commands about KMIP without a lab are answered with, among them ``kmip
+  replay``
+- ``load``         figures of a load
 """
 
 # ruff: noqa: F403 - every public name of these is one of this package
 from lab.schema.answers.base import *
 from lab.schema.answers.describe import *
-from lab.schema.answers.disks import *
 from lab.schema.answers.faults import *
 from lab.schema.answers.hosts import *
 from lab.schema.answers.inventory import *
 from lab.schema.answers.keys import *
-from lab.schema.answers.kmip_trust import *
 from lab.schema.answers.lab import *
-from lab.schema.answers.machines import *
-from lab.schema.answers.mobility import *
-from lab.schema.answers.roles import *
-from lab.schema.answers.trust import *
 from lab.schema.answers.vcenters import *
 from lab.schema.answers.vsan import *

@@ -1,14 +1,10 @@
-"""What vCenter and hosts hold: hosts and VMs.
-
-``vcenter`` is the one that listed it, where several were asked; else None.
-"""
+"""What vCenter and hosts hold: hosts, and VMs with their disks; and what a VM's move came to."""
 
 from __future__ import annotations
 
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
-from lab.schema.answers.disks import VmDisk
 from lab.schema.tables import ColumnTable, field, short_key
 from protocol.events import EventTypeId
 from protocol.terms import (
@@ -27,6 +23,33 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+
+
+class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk of a VM: ``blocks`` of 4,096 bytes, and the key that it is encrypted under."""
+
+    disk: int
+    label: str
+    blocks: int
+    key: KeyRef | None = None
+
+    table = ColumnTable(
+        "label",
+        (
+            field("label", "DISK"),
+            field("blocks"),
+            ("KEY", lambda disk: short_key(disk.key) or "not encrypted"),
+        ),
+    )
+
+
+class VmDisks(Answer, frozen=True, kw_only=True):
+    """The disks of ``vm`` in their order; ``added``: the number of the one that is new."""
+
+    vm: VmName
+    items: tuple[VmDisk, ...]
+    added: int | None = None
+
 
 # Hosts -------------------------------------------------------------------------------------
 
@@ -383,3 +406,34 @@ class GuestAnswer(Answer, frozen=True, kw_only=True):
     rewritten: int = -1
     generation: int = 0
     run: bytes = b""
+
+
+_STREAM = {True: "encrypted", False: "clear", None: None}
+
+
+class Migration(Answer, frozen=True, kw_only=True):
+    """The VM on its new host. ``gap_s``: lab seconds in which its guest stood still; ``size``:
+    bytes of memory that went from host to host; ``encrypted``: whether the stream was. None
+    when it was off, or there already."""
+
+    vm: Vm
+    gap_s: float | None = None
+    size: int | None = None
+    encrypted: bool | None = None
+
+    table = ColumnTable(
+        "name",
+        (
+            ("VM", lambda row: row.vm.vm),
+            ("HOST", lambda row: row.vm.host),
+            ("POWER", lambda row: row.vm.power),
+            ("SWITCH-OVER", lambda row: None if row.gap_s is None else f"{row.gap_s:.3f} s"),
+            ("STREAM", lambda row: _STREAM[row.encrypted]),
+            ("MEMORY", lambda row: None if row.size is None else f"{row.size} bytes"),
+        ),
+    )
+
+    @property
+    def name(self) -> str:
+        """Of the VM."""
+        return self.vm.vm

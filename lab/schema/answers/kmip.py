@@ -1,4 +1,6 @@
-"""What commands about KMIP without a lab are answered with."""
+"""What commands about KMIP without a lab are answered with, among them ``kmip replay``: a verdict
+on key servers, and everything that it stands on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,133 @@ from typing import Final, Literal
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.answers.replay import ReplayReport, TrustFlowList
+
+
+class ReplayCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's certificate. ``names``: its Subject Alternative Names; ``start`` and ``end`` are
+    Unix seconds; ``sha256`` is the digest of the certificate."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    start: float
+    end: float
+    key: str
+    sha256: str
+
+
+class ReplayServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A key server as it has shown itself. ``vendor``: its answer to Query; ``versions`` of KMIP
+    that it offers; ``down``: why nothing was played against it, empty when it was."""
+
+    address: str
+    vendor: str
+    versions: tuple[str, ...]
+    tls: str
+    cipher: str
+    certificate: ReplayCertificate | None
+    down: str
+
+
+class ReplayStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of vCenter, or a handshake: how often, how fast in milliseconds, and how often it
+    failed where it should not."""
+
+    phase: str
+    server: str
+    step: str
+    times: int
+    failed: int
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+class ReplayFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found at a server, ``times``. ``level``: notice or error; ``seen``: what the server
+    said or did; ``vcenter``: what a vCenter makes of it; ``fix``: what its owner can do."""
+
+    id: str
+    level: str
+    phase: str
+    check: str
+    title: str
+    server: str
+    step: str
+    times: int
+    seen: str
+    vcenter: str
+    fix: str
+    source: str
+
+
+class ReplayCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was judged at a server. ``result``: passed, notice, error or skipped; ``why``
+    it was skipped."""
+
+    phase: str
+    check: str
+    server: str
+    result: str
+    why: str = ""
+
+
+class ReplayPhase(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the replay. ``result`` is the worst of its checks, or skipped, and ``why``;
+    ``measures`` are seconds and counts by their names."""
+
+    phase: str
+    result: str
+    seconds: float
+    why: str = ""
+    measures: dict[str, float] = {}
+
+
+class ReplayKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that is left at the servers. ``use``: what it was made for; ``why`` it is left."""
+
+    id: str
+    server: str
+    use: str
+    why: str
+
+
+class ReplayReport(Answer, frozen=True, kw_only=True):
+    """``verdict``: works, works with notices, or does not work. ``date``: when it began, UTC;
+    ``keystead``: the version that played it; ``vcenter``: the release that was played. ``keys``
+    were made; those in ``left`` are still at the servers. ``items`` are the steps, in the order in
+    which they were first taken."""
+
+    verdict: str
+    date: str
+    keystead: str
+    vcenter: str
+    connection: str
+    seconds: float
+    keys: int
+    servers: tuple[ReplayServer, ...]
+    phases: tuple[ReplayPhase, ...]
+    checks: tuple[ReplayCheck, ...]
+    findings: tuple[ReplayFinding, ...]
+    left: tuple[ReplayKey, ...]
+    items: tuple[ReplayStep, ...]
+
+
+class TrustFlowPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A way in which a key server comes to trust vCenter. ``give``: the file to hand over, empty
+    when there is none; ``then``: what the owner of the server does; ``ready``: it can be played."""
+
+    flow: str
+    give: str
+    then: str
+    ready: bool
+
+
+class TrustFlowList(Answer, frozen=True, kw_only=True):
+    """vCenter's part of each trust flow, in files."""
+
+    items: tuple[TrustFlowPart, ...]
+
 
 # ---- told ----------------------------------------------------------------------------------------
 # What is told of a key server without a lab, and of conversations with one.

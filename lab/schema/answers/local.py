@@ -6,17 +6,15 @@ from typing import Any
 
 import msgspec
 
-from chaos.checks.result import CheckOutcome
-from chaos.checks.scene import Scene
+from chaos.checks.result import CheckOutcome, Scene
 from chaos.entries import DescribedEntry
 from chaos.verdict import Verdict
 from lab.schema.answers.base import Answer
-from lab.schema.answers.conformance import Conformance
+from lab.schema.answers.experiments import Conformance, Sweep
 from lab.schema.answers.kmip import KMIP
+from lab.schema.answers.lab import MACHINES
 from lab.schema.answers.load import LOADS
-from lab.schema.answers.machines import MACHINES
 from lab.schema.answers.matrix import MATRIX
-from lab.schema.answers.sweep import Sweep
 from protocol.terms import Role
 
 

@@ -5,23 +5,19 @@ values. Its name comes from the words of the command line: ``keystead vm encrypt
 To add a command, add its struct to the file of its subject and a function that executes it to
 ``lab.serve``.
 
-- ``base``         ``Command``: its name, its answer   - ``arguments``  fields on a command line
-- ``look``         the lab itself: machines, events, tasks, status
-- ``hosts``        power, esxcli, TPM
-- ``at_host``      actions of a host's local administrator
-- ``inventory``    add hosts and VMs to vCenter's inventory and remove them
-- ``vms``          create, encrypt, on, off, unlock; the guest
-- ``copies``       clones, templates, snapshots
-- ``mobility``     migration of VMs between hosts
-- ``keys``         key servers and key providers    - ``kmip``  trust of KMIP servers
-- ``vcenters``     backups and new installations of vCenters
-- ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
-- ``roles``        roles, and users who have them
-- ``trust``         Trust Authority, step by step
-- ``faults``       links, every other fault, healing
-- ``describe``     the state of one object and its reasons
-- ``vsan``         vSAN encryption
-- ``experiments``  experiments on a running lab
+- ``base``       the base class of commands
+- ``look``       the state of the lab
+- ``hosts``      commands on hosts and other nodes
+- ``inventory``  add hosts and VMs to vCenter's inventory and remove them
+- ``vms``        commands on VMs
+- ``keys``       key servers and key providers
+- ``kmip``       trust of KMIP servers
+- ``vcenters``   the vCenter appliance
+- ``crypto``     modes of hosts and clusters, the keys that vCenter knows, alarms
+- ``trust``      Trust Authority, step by step
+- ``faults``     inject faults by hand, list the active ones, heal them; play and stop experiments
+  on a running lab
+- ``vsan``       vSAN encryption
 """
 
 # ruff: noqa: F403 - every public name of these is one of this package
@@ -29,21 +25,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.schema.commands.at_host import *
 from lab.schema.commands.base import *
 from lab.schema.commands.base import Command, Look, answer_type, name_of, words_of
-from lab.schema.commands.copies import *
 from lab.schema.commands.crypto import *
-from lab.schema.commands.describe import *
-from lab.schema.commands.experiments import *
 from lab.schema.commands.faults import *
 from lab.schema.commands.hosts import *
 from lab.schema.commands.inventory import *
 from lab.schema.commands.keys import *
 from lab.schema.commands.kmip import *
 from lab.schema.commands.look import *
-from lab.schema.commands.mobility import *
-from lab.schema.commands.roles import *
 from lab.schema.commands.trust import *
 from lab.schema.commands.vcenters import *
 from lab.schema.commands.vms import *

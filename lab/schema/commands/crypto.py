@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from lab.schema.commands.arguments import HostName, doc
-from lab.schema.commands.base import Command, Look, check_names, wrong
+from lab.schema.commands.base import Command, HostName, Look, check_names, doc, wrong
 from lab.schema.commands.keys import KeyTypeName
 from protocol import names
 from protocol.terms import CryptoMode

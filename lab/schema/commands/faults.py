@@ -1,18 +1,19 @@
-"""Inject faults by hand, list the active ones, heal them.
-
-``lease_s`` is the time in lab seconds after which a fault heals; None: it stays until ``Heal``.
+"""Inject faults by hand, list the active ones, heal them; play and stop experiments on a running
+lab.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lab.schema.commands.arguments import Lease, NodeName, doc
-from lab.schema.commands.base import Command, Look, check_names, wrong
+from lab.schema.commands.base import Command, Lease, Look, NodeName, check_names, doc, wrong
 from protocol import names
 
 if TYPE_CHECKING:
-    from lab.schema.answers import Fault, FaultList, HealReport, LinkList
+    from chaos.lab import Directory
+    from chaos.verdict import Verdict
+    from lab.schema.answers import Fault, FaultList, HealReport, LinkList, RunStopped
+
 
 LONGEST_S = 30 * 24 * 3600.0  # lab seconds; limit of a fault's lease and of a delay
 LEAST_DELAY_S = 0.001  # lab seconds; a smaller delay has no effect that can be observed
@@ -245,3 +246,46 @@ class Heal(Command["HealReport"], frozen=True, tag="heal"):
     def __post_init__(self) -> None:
         if bool(self.ids) == self.all:
             raise wrong("name faults (`keystead get faults` lists them), or --all")
+
+
+def _run(name: str) -> None:
+    """Check the name of a run, which is also the name of its folder."""
+    if not name:
+        raise wrong("the name of the run is empty")
+    check_names(names.RUN, name)
+
+
+class GetDirectory(Look["Directory"], frozen=True, tag="get.directory"):
+    """The nodes and VMs of this lab, which the selectors of experiments are resolved against."""
+
+    words = ""
+
+
+class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
+    """Play the plan of a prepared run folder of this machine; one run at a time.
+
+    KS-CHAOS-102 while another one is being played.
+    """
+
+    words = ""  # `chaos run --on`
+    run: str
+
+    def __post_init__(self) -> None:
+        _run(self.run)
+
+
+class ChaosStop(Command["RunStopped"], frozen=True, tag="chaos.stop"):
+    """Stop a run or a load on a running lab, and heal the faults that it injected.
+
+    keystead chaos stop -n edge
+    keystead chaos stop load-lab-1 -n edge
+
+    Use it for a run whose terminal was closed: the lab continues such a run. Its verdict is
+    interrupted, exit code 130. KS-RUN-001 when no run of that name is active here.
+    """
+
+    run: Annotated[str, doc("Name of the run. Default: the active run.", word=True)] = ""
+
+    def __post_init__(self) -> None:
+        if self.run:
+            _run(self.run)

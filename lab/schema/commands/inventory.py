@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Generic
 
-from lab.schema.commands.arguments import doc
-from lab.schema.commands.base import A, Command, check_names, wrong
+from lab.schema.commands.base import A, Command, check_names, doc, wrong
 from lab.schema.commands.vms import OnHost
 from protocol import names
 

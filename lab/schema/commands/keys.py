@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
-from lab.schema.commands.arguments import FilePath, doc
-from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
+from lab.schema.commands.base import Command, FilePath, Look, absolute, check_names, doc, wrong
 from lab.schema.tables import ColumnTable, field
 from protocol import names
 from protocol.terms import RootKind

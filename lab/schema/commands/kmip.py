@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from lab.schema.commands.arguments import FilePath, doc
-from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
+from lab.schema.commands.base import Command, FilePath, Look, absolute, check_names, doc, wrong
 from protocol import names
 
 if TYPE_CHECKING:

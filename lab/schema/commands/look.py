@@ -1,14 +1,25 @@
-"""The state of the lab: its machines, events, tasks, a summary."""
+"""The state of the lab: its machines, events, tasks, a summary; and the state of one object with
+the reason for it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from lab.schema.commands.arguments import doc
-from lab.schema.commands.base import Look, wrong
+from lab.schema.commands.base import HostName, Look, VmName, doc, wrong
 
 if TYPE_CHECKING:
-    from lab.schema.answers import EventList, LabClock, LabStatus, MachineList, TaskList
+    from lab.schema.answers import (
+        EventList,
+        HostDescription,
+        LabClock,
+        LabStatus,
+        MachineList,
+        ProviderDescription,
+        TaskList,
+        VmDescription,
+    )
+
 
 EVENTS_AT_ONCE = 1000
 LARGEST = (1 << 63) - 1  # the largest event number
@@ -62,3 +73,33 @@ class GetStatus(Look["LabStatus"], frozen=True, tag="get.status"):
     """A summary of the lab: nodes by state, VMs by state, active faults, processes."""
 
     words = ""  # `status`, which also reports on a stopped lab
+
+
+class DescribeVm(Look["VmDescription"], frozen=True, tag="describe.vm"):
+    """Describe a VM: power, keys, and why it is locked or not, with the rule and the cure.
+
+    keystead describe vm vm-01
+    keystead describe vm vm-01 -o json
+    """
+
+    vm: VmName
+
+
+class DescribeHost(Look["HostDescription"], frozen=True, tag="describe.host"):
+    """Describe a host: machine, TPM, key persistence, VMs, and the reasons for its state.
+
+    keystead describe host esxi-001
+    keystead describe host esxi-001 -o yaml
+    """
+
+    host: HostName
+
+
+class DescribeProvider(Look["ProviderDescription"], frozen=True, tag="describe.provider"):
+    """Describe a key provider: its servers, their state, and what prevents its use.
+
+    keystead describe provider kms-provider
+    keystead describe provider kms-provider -o json
+    """
+
+    provider: str

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from lab.schema.commands.arguments import HostName, doc
-from lab.schema.commands.base import Command, Look, check_names, wrong
+from lab.schema.commands.base import Command, HostName, Look, check_names, doc, wrong
 from protocol import names
 
 if TYPE_CHECKING:

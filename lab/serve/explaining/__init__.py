@@ -2,10 +2,7 @@
 
 Map:
 
-- ``describe``      ``describe``
-- ``facts``         what was observed of a VM, its host and its keys
-- ``missing_keys``  why a host lacks a key, and who could bring it
-- ``observed``      what is asked of vCenter, a host and key servers before anybody says why
-                    (``reasons``)
-- ``reasons``       why a VM or a host is as it is
+- ``describe``  ``describe``
+- ``facts``     what was observed of a VM, its host and its keys
+- ``reasons``   why a VM or a host has its state, and why a host lacks a key
 """

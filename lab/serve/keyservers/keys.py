@@ -1,34 +1,238 @@
-"""Keys at their key servers, as the operator of these, and key providers of vCenter."""
+"""Keys at their key servers, for the operator of these, what seals them, and key providers of
+vCenter: the entries of their servers (time-out, user name, password; STD-01), and native
+providers, made, changed, exported and imported.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from chaos import backups
-from chaos.observe.listing import all_providers
-from lab.building.kmip_trust import list_kmip_servers, trust_each_other
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from chaos import administration
+from chaos.administration import import_backup, take_backup, updating
+from chaos.observe.look import all_providers
+from lab.building.trust import list_kmip_servers, trust_each_other
 from lab.schema import commands
-from lab.schema.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
-from lab.schema.commands.keys import BUS, KMIP, split_server
+from lab.schema.answers import (
+    Fault,
+    Key,
+    KeyAttribute,
+    KeyBackup,
+    KeyServer,
+    Provider,
+    ProviderBackup,
+)
+from lab.schema.commands.keys import BUS, KMIP, Entry, ProviderKeys, split_server
 from lab.schema.errors import KeysteadError
-from lab.serve.executing import executes
 from lab.serve.faults import begin
-from lab.serve.keyservers.entries import apply_entry, key_spec, passwords
-from lab.serve.session import LabSession
+from lab.serve.look import key_server
+from lab.serve.session import LabSession, executes
 from lab.serve.views import provider_view, view
 from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
-from protocol.errors import InvalidArgument
+from protocol.crypto.provider_backup import read_backup
+from protocol.crypto.transfer import seal_secret
+from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages.kms import (
     Activate,
     AddAttribute,
+    ChangeRoot,
     DeleteAttribute,
     GetAttributes,
     GetKeyAttributes,
     KeyAttributes,
+    OpenRootTransfer,
+    QueryCustody,
+    RotateKek,
 )
-from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
-from protocol.terms import KeyId, NodeName, ProviderId
+from protocol.messages.vcenter import (
+    CreateNativeProvider,
+    KeySpec,
+    KmipPasswords,
+    KmipServer,
+    MarkDefault,
+    OpenTransfer,
+    ProviderInfo,
+    RegisterKmsCluster,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KeyType, NodeName, ProviderId, RootKind
 from services.keyservers.address import Kmip, parse
+
+
+@executes
+async def rotate(session: LabSession, command: commands.KmsRotateKek) -> KeyServer:
+    """See ``KmsRotateKek``."""
+    server = session.key_server(command.kms)
+    now = await session.ask(server, QueryCustody())
+    await session.ask(server, RotateKek(after=now.kek))
+    return await key_server(session, server)
+
+
+@executes
+async def set_root(session: LabSession, command: commands.KmsSetRoot) -> KeyServer:
+    """See ``KmsSetRoot``."""
+    server, box = session.key_server(command.kms), b""
+    if command.root is RootKind.PASSPHRASE:
+        passphrase = KeyMaterial(session.files.secret(command.passphrase_file).encode())
+        public = (await session.ask(server, OpenRootTransfer())).public_key
+        box = seal_secret(public, passphrase, "passphrase")
+    try:
+        await session.ask(server, ChangeRoot(root=command.root, passphrase=box))
+    except InvalidArgument as error:
+        text = f"{command.passphrase_file}: {error}"
+        raise KeysteadError("KS-USE-003", text, "put another one into its first line") from None
+    except InvalidState as error:
+        fix = f"keystead get kms {server} -o wide says which it has"
+        raise KeysteadError("KS-PRODUCT-001", f"{server}: {error}", fix) from None
+    return await key_server(session, server)
+
+
+def apply_entry(server: KmipServer, entry: Entry) -> KmipServer:
+    """That server, with what is said of its entry; the rest stays."""
+    changes: dict[str, object] = {}
+    if entry.timeout is not None:
+        changes["timeout"] = entry.timeout
+    if entry.user is not None:
+        changes["user_name"] = entry.user or UNSET
+    if entry.proxy:
+        changes["proxy_address"] = entry.proxy
+    return replace(server, **changes)
+
+
+async def passwords(
+    session: LabSession, servers: Iterable[KmipServer], entry: Entry
+) -> KmipPasswords | UnsetType:
+    """The password of the entry's file for these servers, sealed to vCenter; nothing without one.
+    KS-USE-003 for a file without a password."""
+    if not entry.password_file:
+        return UNSET
+    secret = KeyMaterial(session.files.secret(entry.password_file).encode())
+    opened = await session.ask(session.vcenter, OpenTransfer())
+    return KmipPasswords(
+        transfer=opened.transfer,
+        passwords={one.name: seal_secret(opened.public_key, secret, "password") for one in servers},
+    )
+
+
+def key_spec(keys: ProviderKeys) -> KeySpec | UnsetType:
+    """What is asked for of a provider's new keys; nothing without a type."""
+    if not keys.key_type:
+        return UNSET
+    return KeySpec(
+        key_type=KeyType(keys.key_type),
+        wrapping_key=KeyId(keys.wrapping_key),
+        rotation_days=keys.rotation_days,
+    )
+
+
+async def fetch_provider(session: LabSession, provider: str) -> ProviderInfo:
+    """The provider as vCenter has it; KS-USE-002 when it has none of that name."""
+    found = await all_providers(session, session.vcenter)
+    for one in found:
+        if one.provider == provider:
+            return one
+    there = ", ".join(str(one.provider) for one in found) or "none"
+    raise KeysteadError("KS-USE-002", f"there is no provider {provider}; there are: {there}")
+
+
+@executes
+async def provider_set(session: LabSession, command: commands.ProviderSet) -> Provider:
+    """See ``ProviderSet``."""
+    known = await fetch_provider(session, command.provider)
+    names = [server.name for server in known.servers]
+    for name in command.servers:
+        if name not in names:
+            text = f"{command.provider} has no server {name}; there are: {', '.join(names)}"
+            raise KeysteadError("KS-USE-002", text)
+    meant = [s for s in known.servers if not command.servers or s.name in command.servers]
+    servers = tuple([apply_entry(s, command.entry) if s in meant else s for s in known.servers])
+    message = RegisterKmsCluster(
+        provider=known.provider,
+        management_type=known.management_type,
+        servers=servers,
+        passwords=await passwords(session, meant, command.entry),
+        keys=key_spec(command.keys),
+    )
+    return provider_view((await session.ask(session.vcenter, message)).provider)
+
+
+@contextmanager
+def _suggest_fix(fix: str) -> Iterator[None]:
+    """An argument that vCenter refuses is told with what helps."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise KeysteadError("KS-USE-003", str(error), fix) from None
+
+
+@executes
+async def create(session: LabSession, command: commands.ProviderCreate) -> Provider:
+    """See ``ProviderCreate``."""
+    message = CreateNativeProvider(
+        provider=ProviderId(command.provider),
+        key_id=command.key_id,
+        tpm_required=command.tpm_required,
+        make_default=command.default,
+    )
+    with _suggest_fix("give --key-id a UUID that is not all zeros, or leave it out"):
+        return provider_view((await session.ask(session.vcenter, message)).provider)
+
+
+@executes
+async def update(session: LabSession, command: commands.ProviderUpdate) -> Provider:
+    """See ``ProviderUpdate``."""
+    message = updating(command.provider, command.key_id, session.lab.operation_id())
+    with _suggest_fix("name a native key provider, and a UUID that is not all zeros"):
+        return provider_view((await session.ask(session.vcenter, message)).provider)
+
+
+@executes
+async def export(session: LabSession, command: commands.ProviderExport) -> ProviderBackup:
+    """See ``ProviderExport``. Whoever gives the command has made the file, with room for the
+    backup, before: a download counts as a backup."""
+    password = _password(session, command.password_file)
+    provider = ProviderId(command.provider)
+    backup = await take_backup(session.lab, session.vcenter, provider, password)
+    found = read_backup(backup.reveal(), password)
+    session.files.write(command.file, backup)
+    return view(ProviderBackup, found, file=command.file)
+
+
+@executes
+async def import_(session: LabSession, command: commands.ProviderImport) -> ProviderBackup:
+    """See ``ProviderImport``."""
+    password = _password(session, command.password_file)
+    backup = session.files.content(command.file)
+    lab = session.lab
+    given = "the password in --password-file" if password else "no password"
+    with _suggest_fix(f"{command.file} was read with {given}: give the one that it was made with"):
+        done = await import_backup(
+            lab,
+            session.vcenter,
+            backup,
+            password,
+            make_default=command.default,
+            dry_run=command.dry_run,
+        )
+    return ProviderBackup(
+        provider=done.provider,
+        file=command.file,
+        key_id=done.key_id,
+        exported_at=done.export_time,
+        tpm_required=done.tpm_required,
+        imported=done.state is not None,
+    )
+
+
+def _password(session: LabSession, path: str) -> str:
+    """Empty without a file. A file has a password, or the backup would be in clear against what
+    was asked for."""
+    return session.files.secret(path) if path else ""
+
 
 # ---- keys --------------------------------------------------------------------------------
 
@@ -144,7 +348,7 @@ async def backup(session: LabSession, command: commands.KmsBackup) -> KeyBackup:
     servers = _servers(session, command.kms)
     for server in servers:
         await session.lab.check_room(server, to_copy=True)
-    await backups.back_up(session.lab, servers, command.backup)
+    await administration.back_up(session.lab, servers, command.backup)
     return KeyBackup(backup=command.backup, kms=servers)
 
 
@@ -154,7 +358,7 @@ async def restore(session: LabSession, command: commands.KmsRestore) -> KeyBacku
     servers = _servers(session, command.kms)
     for server in servers:
         await session.lab.check_room(server, to_copy=True)
-    await backups.restore(session.lab, servers, command.backup)
+    await administration.restore(session.lab, servers, command.backup)
     return KeyBackup(backup=command.backup, kms=servers)
 
 
@@ -167,7 +371,7 @@ def _servers(session: LabSession, names: tuple[str, ...]) -> tuple[NodeName, ...
     if wrong or not chosen:
         text = f"no key server: {', '.join(wrong)}" if wrong else "the lab has no key server"
         raise KeysteadError("KS-USE-002", text)
-    return backups.together(session.lab, chosen)
+    return administration.together(session.lab, chosen)
 
 
 # ---- providers ---------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import ssl
 
-from chaos.observe.listing import all_providers
-from lab.building.kmip_trust import fetch_certificate
-from lab.kmip.certificates import key_in, pem
+from chaos.observe.look import all_providers
+from lab.building.trust import fetch_certificate
+from lab.kmip.credentials import key_in, pem
 from lab.schema import commands
-from lab.schema.answers.kmip_trust import (
+from lab.schema.answers.keys import (
     KmsIdentity,
     KmsIdentityList,
     ProviderTrustList,
@@ -17,15 +17,14 @@ from lab.schema.answers.kmip_trust import (
     SigningRequest,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.executing import executes
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.views import view
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
 from protocol.messages import kms as m
 from protocol.messages.vcenter import KmipServer, OpenTransfer
-from protocol.messages.vcenter.kmip import (
+from protocol.messages.vcenter.providers import (
     CertificateInfo,
     GenerateClientCsr,
     GenerateSelfSignedClientCert,

@@ -1,33 +1,83 @@
-"""VM tasks, asked of vCenter as a vSphere client would, or of the host (``on_host``)."""
+"""VM tasks, sent to vCenter as a vSphere client would, or to the host (``on_host``): encryption,
+power, disks, TPMs, clones, templates, snapshots, moves. ``at_vm`` finds the vCenter for commands
+that name none.
+"""
 
 from __future__ import annotations
 
 from msgspec import UNSET
 
+from chaos.observe.look import all_vms
 from lab.schema import commands
-from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
+from lab.schema.answers import GuestAnswer, Migration, Vm, VmDisks, VmPower, VmPowerList
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal, row_of_refusal
-from lab.serve.executing import executes
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.views import disk_views, view, vm_view
-from lab.serve.vms.whereabouts import at_vm, list_all_vms
 from protocol.errors import ProductError
-from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
+from protocol.messages.host import (
+    GuestChallenge,
+    GuestWrite,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    TpmProvisionPolicy,
+)
 from protocol.messages.vcenter import (
     AddDisk,
     AddVtpm,
+    CloneVm,
+    CreateSnapshot,
     CreateVm,
     CryptoUnlock,
     DecryptVm,
     EncryptVm,
+    MarkAsTemplate,
+    MarkAsVirtualMachine,
+    MigrateVm,
     PowerOffVm,
     PowerOnVm,
+    ReconfigVm,
     RecryptVm,
+    RelocateVm,
     RemoveDisk,
+    RemoveSnapshot,
     RemoveVtpm,
+    RevertToSnapshot,
+    ServiceLocator,
+    VmInfo,
+    VmRelocated,
 )
 from protocol.terms import NodeName, PowerState, ProviderId, VmName
+
+
+async def at_vm(session: LabSession, vm: VmName) -> LabSession:
+    """The session at the vCenter that has ``vm``; the session as it is when there is no choice,
+    or none of those that answer has it."""
+    vcenters = session.vcenters()
+    if len(vcenters) == 1:
+        return session.at(vcenters[0])
+    for vcenter in vcenters:
+        try:
+            listed = await all_vms(session, vcenter)
+        except ProductError:
+            continue
+        if any(found.vm == vm for found in listed):
+            return session.at(vcenter)
+    return session
+
+
+async def list_all_vms(session: LabSession) -> list[tuple[NodeName, VmInfo]]:
+    """Every VM with the vCenter that has it, by name.
+
+    The lab knows them from then on: some came by no command, as after ``HostRollback``.
+    """
+    found = [(v, vm) for v in session.vcenters() for vm in await all_vms(session, v)]
+    known = set(session.lab.directory().vms)
+    for _, vm in found:
+        if vm.vm not in known:
+            session.lab.know_vm(vm.vm)
+    return sorted(found, key=lambda one: one[1].vm)
+
 
 EFI, HARDWARE = "efi", 21  # what a VM has that says nothing else
 TASK_S = 60.0  # lab seconds for a VM task
@@ -246,3 +296,118 @@ async def _guest(session: LabSession, message: GuestWrite | GuestChallenge) -> G
     vm = session.vm(message.vm)
     host = next(v.host for _, v in await list_all_vms(session) if v.vm == vm)
     return view(GuestAnswer, await session.ask(host, message))
+
+
+COPY_S = 120.0  # lab seconds for a task that copies disks
+
+
+@executes
+async def clone(session: LabSession, command: commands.VmClone) -> Vm:
+    """See ``VmClone``."""
+    lab, source = session.lab, session.vm(command.vm)
+    message = CloneVm(
+        operation_id=lab.operation_id(),
+        vm=VmName(command.clone),
+        source=source,
+        host=session.host(command.host) if command.host else None,
+        template=command.template,
+        recrypt=command.recrypt,
+        provider=ProviderId(command.provider) if command.provider else None,
+        tpm=TpmProvisionPolicy(command.tpm) if command.tpm else None,
+    )
+    vcenter = (await at_vm(session, source)).vcenter
+    made = (await session.ask(vcenter, message, within_s=COPY_S)).vm
+    lab.know_vm(made.vm)
+    return vm_view(made)
+
+
+@executes
+async def template(session: LabSession, command: commands.VmTemplate) -> Vm:
+    """See ``VmTemplate``."""
+    vm = session.vm(command.vm)
+    message = MarkAsVirtualMachine(vm=vm) if command.off else MarkAsTemplate(vm=vm)
+    vcenter = (await at_vm(session, vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=COPY_S)).vm)
+
+
+@executes
+async def create_snapshot(session: LabSession, command: commands.VmSnapshotCreate) -> Vm:
+    """See ``VmSnapshotCreate``."""
+    vm = session.vm(command.vm)
+    if command.snapshot in (await _snapshots(session, vm) or ()):
+        fix = "choose another name, or `keystead vm snapshot remove` the old one"
+        text = f"{vm} has a snapshot {command.snapshot} already, of an earlier moment"
+        raise KeysteadError("KS-USE-003", text, fix)
+    message = CreateSnapshot(vm=vm, snapshot=command.snapshot, memory=command.memory)
+    return await _snapshot(session, message)
+
+
+@executes
+async def remove_snapshot(session: LabSession, command: commands.VmSnapshotRemove) -> Vm:
+    """See ``VmSnapshotRemove``; KS-USE-002 when the VM has none of that name."""
+    vm = session.vm(command.vm)
+    there = await _snapshots(session, vm)
+    if there is not None and command.snapshot not in there:
+        fix = f"it has {', '.join(there)}" if there else "it has none"
+        raise KeysteadError("KS-USE-002", f"{vm} has no snapshot {command.snapshot}", fix)
+    return await _snapshot(session, RemoveSnapshot(vm=vm, snapshot=command.snapshot))
+
+
+@executes
+async def revert(session: LabSession, command: commands.VmSnapshotRevert) -> Vm:
+    """See ``VmSnapshotRevert``."""
+    vm = session.vm(command.vm)
+    message = RevertToSnapshot(
+        vm=vm, snapshot=command.snapshot, suppress_power_on=command.suppress_power_on
+    )
+    return await _snapshot(session, message)
+
+
+async def _snapshots(session: LabSession, vm: VmName) -> tuple[str, ...] | None:
+    """The names of those that it has; None when no vCenter lists it."""
+    found = next((one for _, one in await list_all_vms(session) if one.vm == vm), None)
+    return None if found is None else tuple(found.snapshots or ())
+
+
+async def _snapshot(
+    session: LabSession, message: CreateSnapshot | RemoveSnapshot | RevertToSnapshot
+) -> Vm:
+    vcenter = (await at_vm(session, message.vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=COPY_S)).vm)
+
+
+MOVE_S = 120.0  # lab seconds for a task that has two hosts in it
+
+
+@executes
+async def migrate(session: LabSession, command: commands.VmMigrate) -> Migration:
+    """See ``VmMigrate``."""
+    vm, host = session.vm(command.vm), session.host(command.host)
+    message: MigrateVm | RelocateVm = MigrateVm(vm=vm, host=host)
+    if command.to_vcenter:
+        service = ServiceLocator(
+            vcenter=session.at(command.to_vcenter).vcenter, user=command.to_user
+        )
+        message = RelocateVm(vm=vm, service=service, host=host)
+    vcenter = (await at_vm(session, vm)).vcenter
+    try:
+        done: VmRelocated = await session.ask(vcenter, message, within_s=MOVE_S)
+    except ProductError:
+        other = session.lab.vcenter_of(host)
+        if command.to_vcenter or other == vcenter:
+            raise
+        text = f"{host} is a host of {other}, and {vm} is one of {vcenter}"
+        fix = f"keystead vm migrate {vm} --host {host} --to-vcenter {other}"
+        raise KeysteadError("KS-USE-003", text, fix) from None
+    return Migration(
+        vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size, encrypted=done.encrypted
+    )
+
+
+@executes
+async def set_stream(session: LabSession, command: commands.VmSetMigrateEncryption) -> Vm:
+    """See ``VmSetMigrateEncryption``."""
+    vm = session.vm(command.vm)
+    message = ReconfigVm(vm=vm, migrate_encryption=command.policy)
+    vcenter = (await at_vm(session, vm)).vcenter
+    return vm_view((await session.ask(vcenter, message, within_s=MOVE_S)).vm)

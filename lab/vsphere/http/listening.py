@@ -22,9 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from lab.schema import commands as c
 from lab.schema.answers import RuledLink
 from lab.schema.errors import KeysteadError
-from lab.vsphere.http.bounded_head import HEAD_LIMIT
-from lab.vsphere.http.client_link import ClientLink
-from lab.vsphere.http.single_write import SingleWriteProtocol
+from lab.vsphere.http.protocol import HEAD_LIMIT, ClientLink, SingleWriteProtocol
 from lab.vsphere.http.web import application
 from lab.vsphere.service import ApiServer
 

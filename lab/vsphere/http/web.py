@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from lab.vsphere import vijson
 from lab.vsphere.http.body import address_of, read_body, while_connected
+from lab.vsphere.request import ApiSession
 from lab.vsphere.service import ApiCall, ApiServer
-from lab.vsphere.sessions import ApiSession
 from lab.vsphere.soap import (
     Call,
     newest,
@@ -26,7 +26,7 @@ from lab.vsphere.soap import (
     write_answer,
     write_fault,
 )
-from lab.vsphere.vapi import json_rpc, rest
+from lab.vsphere.vapi import rest
 
 _log = logging.getLogger(__name__)
 COOKIE = "vmware_soap_session"
@@ -123,7 +123,7 @@ def application(server: ApiServer) -> Any:
     routes = [
         Route("/sdk/vimServiceVersions.xml", show_versions),
         Route("/health", show_health),
-        *(rest.routes(server) + json_rpc.routes(server) if server.has_vapi else []),
+        *(rest.routes(server) + rest.json_rpc_routes(server) if server.has_vapi else []),
         *vijson.routes(server),
     ]
     others = Starlette(routes=routes)

@@ -8,8 +8,7 @@ from pyVmomi import vim
 
 from lab.schema import answers
 from lab.vsphere.faults import not_found
-from lab.vsphere.objects import numbers, uuid_of
-from lab.vsphere.vim.managed import Managed
+from lab.vsphere.vim.managed import Managed, numbers, uuid_of
 
 ALARMS = (
     "alarm.HostConnectionFailure", "alarm.HostRecoveryKeyBackup",

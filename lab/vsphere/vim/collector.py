@@ -1,20 +1,247 @@
-"""``PropertyCollector``: properties of many objects at once, and how they change."""
+"""``PropertyCollector``: properties of many objects at once, and how they change.
+
+Views are the lists of objects that a session keeps; what a filter selects at one moment is shared
+by all filters with the same specification.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject
 
 from lab.vsphere.faults import invalid_argument, invalid_property, no_permission
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.vim.evaluation import NOTHING_KNOWN, Evaluation, evaluate, evaluation_key
-from lab.vsphere.vim.managed import Managed, ObjectProperties, RetrievedProperties, operation
+from lab.vsphere.soap import missing_property, value_text
+from lab.vsphere.vim.managed import (
+    Managed,
+    ObjectProperties,
+    RetrievedProperties,
+    SharedUpdates,
+    operation,
+)
+
+LIST_LIMIT = 20_000
+
+
+class _View(Managed):
+    @operation
+    async def DestroyView(self, request: ApiRequest) -> None:
+        """It is gone."""
+        request.session.held.pop(self.id, None)
+
+
+class ContainerView(_View):
+    """What lies in a container now, of some types."""
+
+    kind = vim.view.ContainerView
+    properties = {
+        "view": lambda v: [thing.ref for thing in v.things()],
+        "container": lambda v: v.container,
+        "type": lambda v: list(v.types),
+        "recursive": lambda v: v.recursive,
+    }
+
+    def __init__(
+        self, object_id: str, server: Any, container: Any, types: tuple[Any, ...], recursive: bool
+    ) -> None:
+        super().__init__(object_id)
+        self.server, self.container = server, container
+        self.types, self.recursive = types, recursive
+
+    def things(self) -> list[Any]:
+        """The objects that it has now; none once its container has gone."""
+        inventory = self.server.inventory
+        start = inventory.objects.get(self.container._moId)
+        if start is None:
+            return []
+        found, waiting = [], list(reversed(inventory.children(start)))
+        while waiting:
+            thing = waiting.pop()
+            if not self.types or issubclass(thing.kind, self.types):
+                found.append(thing)
+            if self.recursive:
+                waiting += reversed(inventory.children(thing))
+        if not self.types or issubclass(vim.VirtualMachine, self.types):
+            found += inventory.vms_run_by(start)
+        return found
+
+
+class ListView(_View):
+    """A list that its client keeps."""
+
+    kind = vim.view.ListView
+    properties = {"view": lambda v: v.objects}
+
+    def __init__(self, object_id: str, objects: list[Any]) -> None:
+        super().__init__(object_id)
+        self.objects = objects[:LIST_LIMIT]
+
+    @operation
+    async def ModifyListView(
+        self, request: ApiRequest, add: Any = (), remove: Any = ()
+    ) -> list[Any]:
+        """Add objects and remove some; those that could not be found."""
+        gone = {r._moId for r in remove or ()}
+        kept = [o for o in self.objects if o._moId not in gone]
+        self.objects = (kept + list(add or ()))[:LIST_LIMIT]
+        self.texts.clear()
+        return []
+
+    @operation
+    async def ResetListView(self, request: ApiRequest, obj: Any = ()) -> list[Any]:
+        """Other objects instead."""
+        self.objects = list(obj or ())[:LIST_LIMIT]
+        self.texts.clear()
+        return []
+
+
+CONTAINERS = (
+    vim.Folder, vim.Datacenter, vim.ComputeResource, vim.ResourcePool, vim.HostSystem,
+)  # fmt: skip
+"""What a view may be of."""
+
+
+class ViewManager(Managed):
+    """Makes views."""
+
+    kind = vim.view.ViewManager
+    properties = {"viewList": lambda v: []}
+
+    @operation
+    async def CreateContainerView(
+        self, request: ApiRequest, container: Any, type: Any = (), recursive: bool = False
+    ) -> Any:
+        """A view of what lies in a container."""
+        request.inventory.find(container)
+        if not isinstance(container, CONTAINERS):
+            raise invalid_argument("container", f"{container._moId} contains nothing")
+        made = ContainerView(
+            request.session.fresh_id("view"), request.server, container, tuple(type or ()),
+            bool(recursive),
+        )  # fmt: skip
+        return request.hold(made).ref
+
+    @operation
+    async def CreateListView(self, request: ApiRequest, obj: Any = ()) -> Any:
+        """A view of these objects."""
+        made = ListView(request.session.fresh_id("view"), list(obj or ()))
+        return request.hold(made).ref
+
 
 PC = vmodl.query.PropertyCollector
+COMPARED = "vim.version.v9_0_0_0"
+KEPT_DIFFERENCES = 8
+Known = dict[str, tuple[Any, dict[str, str]]]
+"""By the id of an object: its type, and its properties as text."""
+
+
+class Evaluation:
+    """Objects with their properties as they were at one moment. ``known`` is not changed."""
+
+    def __init__(self, known: Known, contents: dict[str, ObjectProperties] | None = None) -> None:
+        self.known, self._contents = known, contents or {}
+        self._differences: list[tuple[Evaluation, list[Any]]] = []
+
+    @classmethod
+    def of(cls, found: Iterable[ObjectProperties]) -> Evaluation:
+        """What was found just now."""
+        contents = {one.id: one for one in found}
+        known = {
+            key: (one.kind, {path: one.text(path, COMPARED, value_text) for path in one.paths})
+            for key, one in contents.items()
+        }
+        return cls(known, contents)
+
+    def since(self, before: Evaluation) -> list[Any]:
+        """Updates for a client that knows ``before``."""
+        for base, updates in self._differences:
+            if base is before:
+                return updates
+        if before is self:
+            return []
+        found: list[Any] = SharedUpdates(self._compare(before.known))
+        before._differences, before._contents = [], {}  # of the past, what is known is enough
+        self._differences = [(before, found), *self._differences][:KEPT_DIFFERENCES]
+        return found
+
+    def _compare(self, known: Known) -> list[Any]:
+        updates = []
+        for key, (_, texts) in self.known.items():
+            before = known.get(key)
+            if before is None or before[1] != texts:
+                updates.append(self._update(key, texts, before[1] if before else None))
+        updates += [
+            PC.ObjectUpdate(kind="leave", obj=kind(key))
+            for key, (kind, _) in known.items()
+            if key not in self.known
+        ]
+        return updates
+
+    def _update(self, key: str, texts: dict[str, str], before: dict[str, str] | None) -> Any:
+        content, known = self._contents[key], before or {}
+        changes = [
+            PC.Change(name=path, op="assign", val=content.values[path])
+            for path in content.paths
+            if known.get(path) != texts[path]
+        ]
+        changes += [PC.Change(name=path, op="assign") for path in known if path not in texts]
+        return PC.ObjectUpdate(
+            kind="enter" if before is None else "modify",
+            missingSet=[missing_property(path, fault) for path, fault in content.missing],
+            obj=content.kind(content.id),
+            changeSet=changes,
+        )
+
+    def after(self, updates: Iterable[Any], now: Evaluation) -> Evaluation:
+        """What a client knows that knew this and got some of the updates that lead to ``now``."""
+        known = dict(self.known)
+        for one in updates:
+            key = one.obj._moId
+            if one.kind == "leave":
+                known.pop(key, None)
+            else:
+                known[key] = now.known[key]
+        return Evaluation(known)
+
+
+NOTHING_KNOWN = Evaluation({})
+
+
+def evaluation_key(request: ApiRequest, spec: Any) -> str:
+    """The same text for specifications that select the same for everybody, but for what a user may
+    not read; empty for one that begins at an object of its session."""
+    text = value_text(spec, COMPARED)
+    for objects in spec.objectSet:
+        start = request.look_up(objects.obj)
+        if isinstance(start, ContainerView):
+            kinds = ",".join(kind.__name__ for kind in start.types)
+            text = text.replace(start.id, f"view {start.container._moId} {kinds} {start.recursive}")
+        elif start is None or start.id not in request.inventory.objects:
+            return ""
+    return text
+
+
+def evaluate(
+    request: ApiRequest, key: str, collect: Callable[[], Iterable[ObjectProperties]]
+) -> Evaluation:
+    """What ``collect`` finds now; of a specification with a key once for each inventory."""
+    if not key:
+        return Evaluation.of(collect())
+    kept: dict[Any, Evaluation] = request.inventory.evaluations
+    own = key, request.server.privileges_of(request.session.user)
+    if own not in kept:
+        found = list(collect())
+        made = Evaluation.of(found)
+        if any(one.id not in request.inventory.objects for one in found):
+            return made  # tasks of its session, for example
+        kept[own] = made
+    return kept[own]
+
+
 OBJECT_LIMIT = 20_000
 WAIT_LIMIT_S = 1800.0
 """Seconds that one request may wait, of the lab when it is a simulated one."""

@@ -16,15 +16,14 @@ from lab.schema.answers import MachineState
 from lab.schema.errors import KeysteadError
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, key_id, key_text
-from lab.vsphere.inventory import ObjectInventory
+from lab.vsphere.inventory import InventorySnapshot, LabWatch, ObjectInventory
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.snapshot import InventorySnapshot, LabWatch
 from lab.vsphere.vim import reflect
 from lab.vsphere.vim.host import HostSystem
 from lab.vsphere.vim.managed import Managed, operation
 from lab.vsphere.vim.places import ComputeResource, EntityIds, FolderEntity
 from lab.vsphere.vim.virtual_machine import VirtualMachine
-from lab.vsphere.vim.vm_folder import VM_TYPES
+from lab.vsphere.vim.vm_creation import VM_TYPES
 from protocol.terms import ClusterName, CryptoMode, HostConnectionState, NodeName, Role
 
 ENC = vim.encryption

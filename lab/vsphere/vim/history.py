@@ -12,9 +12,8 @@ from pyVmomi import vim, vmodl
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument, key_id
-from lab.vsphere.objects import own_id
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.vim.managed import Managed, operation
+from lab.vsphere.vim.managed import Managed, operation, own_id
 
 PAGE, PAGE_LIMIT = 100, 1000
 

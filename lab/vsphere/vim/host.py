@@ -10,10 +10,9 @@ from pyVmomi import vim
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import key_text
-from lab.vsphere.objects import uuid_of
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vim import reflect
-from lab.vsphere.vim.managed import build, operation
+from lab.vsphere.vim.managed import build, operation, uuid_of
 from lab.vsphere.vim.places import (
     HOST_CORES,
     HOST_MEMORY,

@@ -1,24 +1,53 @@
-"""What every managed object is: properties by path, computed when they are asked for.
-
-A class names the type of the product (``kind``) and has ``properties``, a function for each path
-of a leaf. Data objects above the leaves, such as ``summary``, are put together of what lies below
-them, so that a new property is one line. Operations carry the names of the WSDL and the mark
-``@operation``; nothing else of a class can be called by a client.
+"""What every managed object is: its id, which follows from its name and outlives every restart, and
+properties by path, computed when they are read. Also objects that every server of the product
+has, and of which a lab has nothing but the object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 from pyVmomi import VmomiSupport as support
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 
 from lab.vsphere.faults import invalid_property
 from protocol.authorization import Privilege
+
+_SPACE = 1 << 31
+_NAMESPACE = uuid.UUID("5a0d8cf4-6a4c-5f0e-9a67-0f8f2e3b7a11")
+
+
+def numbers(names: Iterable[str]) -> dict[str, int]:
+    """A number for each name, the same ones for the same names: 31 bits, as libvirt reads them.
+
+    Two names that come to one number are told apart by their order.
+    """
+    found: dict[str, int] = {}
+    used: set[int] = set()
+    for name in sorted(set(names)):
+        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest()) % _SPACE
+        while number in used or not number:
+            number = (number + 1) % _SPACE
+        used.add(number)
+        found[name] = number
+    return found
+
+
+def own_id(what: str, name: str, prefix: str) -> str:
+    """The id that follows from a name alone, for an object that the inventory has no more."""
+    return f"{prefix}{numbers([f'{what}/{name}'])[f'{what}/{name}']}"
+
+
+def uuid_of(*names: str) -> str:
+    """The UUID of what has these names: the same one at every start."""
+    return str(uuid.uuid5(_NAMESPACE, "/".join(names)))
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "_vsphere_operation"
@@ -193,3 +222,108 @@ class RetrievedProperties:
 
     objects: list[ObjectProperties] = field(default_factory=list)
     token: str = ""
+
+
+class PerformanceManager(Managed):
+    """Performance counters: a lab measures nothing."""
+
+    kind = vim.PerformanceManager
+    properties = {"historicalInterval": lambda m: [], "perfCounter": lambda m: []}
+
+
+class DiagnosticManager(Managed):
+    """Log files: those of a lab are read with ``keystead logs``."""
+
+    kind = vim.DiagnosticManager
+
+
+class FileManager(Managed):
+    """Files of datastores."""
+
+    kind = vim.FileManager
+
+
+class VirtualDiskManager(Managed):
+    """Disks apart from their VMs."""
+
+    kind = vim.VirtualDiskManager
+
+
+class VStorageObjectManager(Managed):
+    """First class disks."""
+
+    kind = vim.vslm.vcenter.VStorageObjectManager
+
+
+class CustomizationSpecManager(Managed):
+    """Specifications for guests."""
+
+    kind = vim.CustomizationSpecManager
+    properties = {"info": lambda m: [], "encryptionKey": lambda m: []}
+
+
+class HostEventManager(Managed):
+    """Events of a host: vCenter alone keeps a log of them."""
+
+    kind = vim.event.EventManager
+    properties = {"maxCollector": lambda m: 0}
+
+
+class HostOptionManager(Managed):
+    """Advanced settings of a host: those that a lab has are commands of esxcli."""
+
+    kind = vim.option.OptionManager
+    properties = {"setting": lambda m: [], "supportedOption": lambda m: []}
+
+
+class DatastoreBrowser(Managed):
+    """Searches a datastore."""
+
+    kind = vim.host.DatastoreBrowser
+    properties = {"datastore": lambda b: [b.of.ref], "supportedType": lambda b: []}
+
+    def __init__(self, datastore: Any) -> None:
+        super().__init__(f"datastoreBrowser-{datastore.id}")
+        self.of = datastore
+
+
+class EnvironmentBrowser(Managed):
+    """Hardware that the hosts of a cluster offer to VMs."""
+
+    kind = vim.EnvironmentBrowser
+
+    def __init__(self, cluster: Any) -> None:
+        super().__init__(f"envbrowser-{cluster.id}")
+
+
+_OF_SERVERS: Mapping[str, tuple[type[Managed], str, str]] = {
+    "perfManager": (PerformanceManager, "PerfMgr", "ha-perfmgr"),
+    "diagnosticManager": (DiagnosticManager, "DiagMgr", "ha-diagnosticmgr"),
+    "fileManager": (FileManager, "FileManager", "ha-nfc-file-manager"),
+    "virtualDiskManager": (VirtualDiskManager, "virtualDiskManager", "ha-vdiskmanager"),
+    "eventManager": (HostEventManager, "", "ha-eventmgr"),
+    "setting": (HostOptionManager, "", "HostAgentSettings"),
+    "customizationSpecManager": (CustomizationSpecManager, "CustomizationSpecManager", ""),
+    "vStorageObjectManager": (VStorageObjectManager, "VStorageObjectManager", ""),
+}
+"""By the name in the service content: the class, its id at vCenter and its id at a host, empty
+where there is none of it."""
+
+
+def references(of_host: bool) -> dict[str, tuple[Any, str]]:
+    """What the service content has of them."""
+    found = {name: (kind, own[of_host]) for name, (kind, *own) in _OF_SERVERS.items()}
+    return {name: (kind.kind, own) for name, (kind, own) in found.items() if own}
+
+
+def singletons(of_host: bool) -> dict[str, Callable[[Any, Any], Managed]]:
+    """What makes each of them, by its id."""
+
+    def maker(kind: type[Managed], own: str) -> Callable[[Any, Any], Managed]:
+        return lambda _server, _session: kind(own)
+
+    return {
+        own[of_host]: maker(kind, own[of_host])
+        for kind, *own in _OF_SERVERS.values()
+        if own[of_host]
+    }

@@ -13,12 +13,17 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
-from lab.vsphere.bare import DatastoreBrowser, EnvironmentBrowser
 from lab.vsphere.faults import invalid_argument, key_id, key_text
-from lab.vsphere.objects import uuid_of
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vim.alarms import ALARMS, color, state, state_at_definition
-from lab.vsphere.vim.managed import Managed, build, operation
+from lab.vsphere.vim.managed import (
+    DatastoreBrowser,
+    EnvironmentBrowser,
+    Managed,
+    build,
+    operation,
+    uuid_of,
+)
 from protocol.terms import CryptoMode
 
 NETWORK_NAME = "VM Network"

@@ -9,11 +9,10 @@ from pyVmomi import vim, vmodl
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
-from lab.vsphere.objects import uuid_of
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.vim.managed import operation
+from lab.vsphere.vim.managed import operation, uuid_of
 from lab.vsphere.vim.places import key_or_none
-from lab.vsphere.vim.vm_copies import VmCopies, check_row, snapshot_info, snapshot_ref
+from lab.vsphere.vim.vm_creation import VmCopies, check_row, snapshot_info, snapshot_ref
 from protocol.terms import PowerState, VmCryptoState
 
 MEMORY_MB, CPUS, DISK_KB = 1024, 1, 256

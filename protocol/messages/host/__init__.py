@@ -4,76 +4,73 @@ vCenter sends the commands inside a session that either side's boot ends; they a
 and an old session or number is refused with ``NotConnected``. The local administrator (through
 the lab's control plane) uses the same messages without a session.
 
-- ``session``  commands, and the host's view of itself      - ``crypto``   mode, keys, providers
-- ``vms``      virtual machines and their guests            - ``console``  esxcli
-- ``maintenance``  maintenance mode                            - ``dumps``    core dumps
-- ``attestation``  the TPM's identity, and its quote of the boot
-- ``migration``    vMotion, from vCenter and between two hosts
-- ``vsan``         vSAN encryption, imported from its own module
-- ``copies``       clones, templates, snapshots
-- ``vtpm``         virtual TPMs, and what guests do with them
-- ``trust``        a trusted host: applied configuration, attestation, exports
-- ``ha``           vSphere HA: between the agents of a cluster's hosts
-- ``intruder``     VMs that a host claims without having them
+- ``session``  commands in a session of vCenter, the host's view of itself, maintenance mode, the
+  local console of a host (with the VMs that a compromised host lists, fault ``host.hostile``), and
+  vSphere HA
+- ``crypto``   the crypto manager of a host (mode, host key, key cache, key providers), its core
+  dumps (DUMP-01 to DUMP-04), how vCenter attests it (ATT-09), and a trusted host
+- ``vms``      virtual machines of a host and their guests
+- ``vsan``     vSAN encryption, imported from its own module
 """
 
 from __future__ import annotations
 
-from protocol.messages.host.attestation import (
-    LOG_LIMIT,
-    ActivateTpmCredential,
-    QueryTpmAttestationReport,
-    TpmAttestationReport,
-    TpmCredentialActivated,
-)
-from protocol.messages.host.console import (
-    Esxcli,
-    EsxcliResult,
-    SaveConfiguration,
-)
-from protocol.messages.host.copies import (
-    SNAPSHOTS_LIMIT,
-    HostCloneVm,
-    HostCreateSnapshot,
-    HostMarkTemplate,
-    HostRemoveSnapshot,
-    HostRevertToSnapshot,
-    TpmProvisionPolicy,
-)
 from protocol.messages.host.crypto import (
+    DUMPS_LIMIT,
+    LOG_LIMIT,
     MANAGED_STATUS_BYTES,
+    MARKER_LIMIT,
     RESULT_BYTES,
     STATUS_BYTES,
+    ActivateTpmCredential,
     AddKeys,
+    AttestHost,
+    BaseImageExported,
     ChangeHostKey,
     CryptoKeyResult,
     CryptoManagerHostDisable,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
+    DecryptDump,
+    DeleteTrustedConfiguration,
+    Dump,
+    DumpDecrypted,
+    DumpList,
+    DumpWritten,
     EvictKeys,
+    ExportBaseImage,
+    ExportTpmEndorsement,
     GetCryptoKeyStatus,
+    HostAttested,
     KeysAdded,
     KeysEvicted,
     KeysRemoved,
     KeyStatus,
     KeyStatusList,
+    ListDumps,
+    QueryTpmAttestationReport,
+    QueryTrustedConfiguration,
+    QueryTrustedServices,
+    RemoveDump,
     RemoveKeys,
     RemoveProvider,
     SetProviders,
-)
-from protocol.messages.host.dumps import (
-    DUMPS_LIMIT,
-    MARKER_LIMIT,
-    DecryptDump,
-    Dump,
-    DumpDecrypted,
-    DumpList,
-    DumpWritten,
-    ListDumps,
-    RemoveDump,
+    SetTrustedConfiguration,
+    TpmAttestationReport,
+    TpmCredentialActivated,
+    TpmEndorsement,
+    TrustedConfigurationState,
+    TrustedServices,
+    TrustedServiceState,
     WriteDump,
 )
-from protocol.messages.host.ha import (
+from protocol.messages.host.session import (
+    CheckForUpdates,
+    ClaimedVm,
+    Command,
+    Done,
+    Esxcli,
+    EsxcliResult,
     HaConfiguration,
     HaElect,
     HaHeartbeat,
@@ -81,93 +78,72 @@ from protocol.messages.host.ha import (
     HaRestartVm,
     HaState,
     HaVote,
-    SetHaConfiguration,
-)
-from protocol.messages.host.intruder import (
-    ClaimedVm,
     HostClaim,
     HostClaims,
-    QueryHostClaims,
-)
-from protocol.messages.host.maintenance import (
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
-)
-from protocol.messages.host.migration import (
-    CheckRelocate,
-    HostEndMigration,
-    HostMigrateVm,
-    HostPrepareMigration,
-    MemoryTaken,
-    MigrationEnded,
-    MigrationPrepared,
-    RelocateChecked,
-    SendMemory,
-    StreamKey,
-    SwitchedOver,
-    SwitchOver,
-    VmMigrated,
-)
-from protocol.messages.host.session import (
-    CheckForUpdates,
-    Command,
-    Done,
     HostProblem,
     HostState,
     HostSummary,
     OpenSession,
     ProviderRef,
     QueryHost,
+    QueryHostClaims,
+    SaveConfiguration,
     SessionOpened,
+    SetHaConfiguration,
     TrustView,
     UpdateSet,
     VirtualDisk,
     VmSummary,
 )
-from protocol.messages.host.trust import (
-    AttestHost,
-    BaseImageExported,
-    DeleteTrustedConfiguration,
-    ExportBaseImage,
-    ExportTpmEndorsement,
-    HostAttested,
-    QueryTrustedConfiguration,
-    QueryTrustedServices,
-    SetTrustedConfiguration,
-    TpmEndorsement,
-    TrustedConfigurationState,
-    TrustedServices,
-    TrustedServiceState,
-)
 from protocol.messages.host.vms import (
     DISKS_LIMIT,
+    SNAPSHOTS_LIMIT,
+    CheckRelocate,
     DisksOfVm,
     GuestAnswer,
     GuestChallenge,
-    GuestWrite,
-    HostAddDisk,
-    HostCreateVm,
-    HostDecryptVm,
-    HostDestroyVm,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostRecryptVm,
-    HostRegisterVm,
-    HostRemoveDisk,
-    HostUnregisterVm,
-    ReconfigureVm,
-    VmState,
-)
-from protocol.messages.host.vtpm import (
     GuestTpmAnswered,
     GuestTpmChallenge,
     GuestTpmSeal,
     GuestTpmSealed,
+    GuestWrite,
+    HostAddDisk,
     HostAddVtpm,
+    HostCloneVm,
+    HostCreateSnapshot,
+    HostCreateVm,
+    HostDecryptVm,
+    HostDestroyVm,
+    HostEndMigration,
+    HostMarkTemplate,
+    HostMigrateVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostPrepareMigration,
+    HostRecryptVm,
+    HostRegisterVm,
+    HostRemoveDisk,
+    HostRemoveSnapshot,
     HostRemoveVtpm,
+    HostRevertToSnapshot,
     HostSetVtpmCertificate,
+    HostUnregisterVm,
+    MemoryTaken,
+    MigrationEnded,
+    MigrationPrepared,
     QueryVmConfig,
+    ReconfigureVm,
+    RelocateChecked,
+    SendMemory,
+    StreamKey,
+    SwitchedOver,
+    SwitchOver,
+    TpmProvisionPolicy,
     VmConfigState,
+    VmMigrated,
+    VmState,
 )
 
 __all__ = [

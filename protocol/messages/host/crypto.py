@@ -1,4 +1,7 @@
-"""The crypto manager of a host: its mode, its host key, its key cache, its key providers."""
+"""The crypto manager of a host (mode, host key, key cache, key providers), its core dumps (DUMP-01
+to DUMP-04), how vCenter attests it (ATT-09), and a trusted host: its applied configuration, its
+attestation, its exports.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,19 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from protocol.messages.base import Reply, Request, Sealed
+from protocol.messages.base import Repeat, Reply, Request, Sealed
 from protocol.messages.host.session import Command, Done, ProviderRef
-from protocol.terms import CryptoKeyId, KeyKind, KeyManagement, ProviderId
+from protocol.terms import (
+    CryptoKeyId,
+    KeyKind,
+    KeyManagement,
+    NodeName,
+    ProviderHealth,
+    ProviderId,
+    VmName,
+)
+from protocol.tpm.structures import PcrSelection, PublicArea, Quote, TpmCredential
+from protocol.trust import BaseImage, HostTrustReport, TrustedConfiguration
 
 
 class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
@@ -182,3 +195,218 @@ class RemoveProvider(Command[Done], frozen=True, kw_only=True):
     """
 
     provider: ProviderId
+
+
+MARKER_LIMIT: Final = 4096  # bytes
+DUMPS_LIMIT: Final = 16
+"""Dumps that a host can keep."""
+
+
+class Dump(msgspec.Struct, frozen=True, kw_only=True):
+    """A dump on the host's disk, by name.
+
+    ``boot`` and ``at`` (Unix seconds of the host's clock) identify the life that wrote it. ``key``
+    is the key that encrypts it, the host's or a VM's; None: it is in clear. ``readable``: that key
+    is in the host's memory now. ``problem``: the file is damaged, and the other fields are unknown.
+    """
+
+    dump: str
+    boot: int = 0
+    at: float = 0.0
+    key: CryptoKeyId | None = None
+    readable: bool = False
+    problem: str = ""
+
+
+class WriteDump(Request["DumpWritten"], frozen=True, kw_only=True):
+    """Dump the host's agent; durable on return. A safe host encrypts the dump under a key of its
+    own, which the host key wraps. With ``vm``: dump the process of that running VM, under the VM's
+    key if it is encrypted (DUMP-01).
+
+    ``marker`` (at most ``MARKER_LIMIT`` bytes) goes into the dump, so that its reader can recognise
+    it. A repeat finds the dump of that name and changes nothing. ``ResourceInUse`` when there are
+    ``DUMPS_LIMIT`` dumps; ``EncryptionKeyRequired`` when the VM's key is not in the cache.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    dump: str
+    marker: bytes = b""
+    vm: VmName | None = None
+
+
+class DumpWritten(Reply, frozen=True, kw_only=True):
+    """The dump is on the disk."""
+
+    dump: Dump
+
+
+class ListDumps(Request["DumpList"], frozen=True, kw_only=True):
+    """All dumps on the host's disk."""
+
+
+class DumpList(Reply, frozen=True, kw_only=True):
+    """Dumps by name."""
+
+    dumps: tuple[Dump, ...]
+
+
+class DecryptDump(Request["DumpDecrypted"], frozen=True, kw_only=True):
+    """Read a dump in clear; the file stays as it is.
+
+    ``EncryptionKeyRequired`` names the host key that is not in memory, ``NotFound`` when there is
+    no such dump, ``InvalidState`` when it is damaged.
+    """
+
+    dump: str
+
+
+class DumpDecrypted(Reply, frozen=True, kw_only=True):
+    """The content of the dump: lines of text about the host, and the marker, without keys."""
+
+    dump: Dump
+    content: bytes
+
+
+class RemoveDump(Request[Done], frozen=True, kw_only=True):
+    """Remove a dump from the disk; no change when it is not there."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    dump: str
+
+
+LOG_LIMIT: Final = 1000
+"""Entries that the event log of a TPM holds (ATT-10)."""
+
+
+class QueryTpmAttestationReport(Request["TpmAttestationReport"], frozen=True, kw_only=True):
+    """vim25 QueryTpmAttestationReport: a quote over ``selection`` and ``nonce``, with the log.
+
+    ``NotAvailable`` from a host without a TPM, ``InvalidState`` when its TPM gives no quote.
+    ``nonce`` has at most 64 bytes.
+    """
+
+    nonce: bytes
+    selection: PcrSelection
+
+
+class TpmAttestationReport(Reply, frozen=True, kw_only=True):
+    """The TPM's quote of this boot.
+
+    ``ek`` and ``ak`` are the public areas of endorsement key and attestation key; ``event_log`` is
+    in the TCG's crypto-agile format. ``log_reliable`` False: the log was full (``LOG_LIMIT``) and
+    is left out.
+    """
+
+    ek: PublicArea
+    ak: PublicArea
+    quote: Quote
+    event_log: bytes
+    log_reliable: bool = True
+
+
+class ActivateTpmCredential(Request["TpmCredentialActivated"], frozen=True, kw_only=True):
+    """Have the TPM open a credential made for its endorsement key and attestation key.
+
+    ``InvalidState`` when it was made for other keys.
+    """
+
+    credential: TpmCredential
+
+
+class TpmCredentialActivated(Reply, frozen=True, kw_only=True):
+    """The secret in the credential: only the TPM with both keys can open it."""
+
+    secret: bytes
+
+
+class SetTrustedConfiguration(Command[Done], frozen=True, kw_only=True):
+    """Replace the applied configuration (KPS-00).
+
+    Saved in the encrypted configuration before the answer, so that it outlives reboots while
+    vCenter is down. Tokens of services that are not in it are dropped. ``NotAvailable`` on a host
+    without a TPM (TA-03), ``InvalidArgument`` for an invalid configuration.
+    """
+
+    configuration: TrustedConfiguration
+
+
+class DeleteTrustedConfiguration(Command[Done], frozen=True, kw_only=True):
+    """The host is no longer a trusted host; saved before the answer. No change when it is none.
+
+    Keys in cache and store stay; ``EvictKeys`` and ``RemoveKeys`` remove them.
+    """
+
+
+class QueryTrustedConfiguration(Request["TrustedConfigurationState"], frozen=True, kw_only=True):
+    """The configuration applied on the host, and the results of services in this boot."""
+
+
+class TrustedConfigurationState(Reply, frozen=True, kw_only=True):
+    """``configuration`` None: not a trusted host. ``reports``: one for each of its services."""
+
+    configuration: TrustedConfiguration | None
+    reports: tuple[HostTrustReport, ...] = ()
+
+
+class QueryTrustedServices(Request["TrustedServices"], frozen=True, kw_only=True):
+    """Whether the Key Provider Services of the applied configuration serve this host now (HLT-06).
+
+    Each is asked about each provider with the token at hand; the host does not attest for it.
+    """
+
+
+class TrustedServiceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A service's answer about a provider. ``answers``: whether the service serves it. ``health``:
+    that of its key servers (NONE: unknown without a token). ``reason``: what is wrong."""
+
+    service: NodeName
+    provider: ProviderId
+    answers: bool
+    health: ProviderHealth = ProviderHealth.NONE
+    reason: str = ""
+
+
+class TrustedServices(Reply, frozen=True, kw_only=True):
+    """One per service and provider; none on a host that is not a trusted host."""
+
+    services: tuple[TrustedServiceState, ...]
+
+
+class AttestHost(Command["HostAttested"], frozen=True, kw_only=True):
+    """Attest now with a service of the applied configuration, whether there is a token or not.
+
+    For the administrator and vCenter; hosts attest by themselves at the first need (B7).
+    ``InvalidState`` on a host that is not a trusted host.
+    """
+
+
+class HostAttested(Reply, frozen=True, kw_only=True):
+    """The result of each service; ``unknown`` for those that were not asked."""
+
+    reports: tuple[HostTrustReport, ...]
+
+
+class ExportTpmEndorsement(Request["TpmEndorsement"], frozen=True, kw_only=True):
+    """Export-Tpm2EndorsementKey and Export-Tpm2CACertificate: the endorsement key of this host.
+
+    ``NotAvailable`` without a TPM, ``InvalidState`` when it does not answer.
+    """
+
+
+class TpmEndorsement(Reply, frozen=True, kw_only=True):
+    """``certificate``: DER, empty when the key has none. ``ca_chain``: of its manufacturer, root to
+    leaf, empty when the TPM has none."""
+
+    public_area: PublicArea
+    certificate: bytes = b""
+    ca_chain: tuple[bytes, ...] = ()
+
+
+class ExportBaseImage(Request["BaseImageExported"], frozen=True, kw_only=True):
+    """Export-VMHostImageDb: the measurements of this host's signed image at boot."""
+
+
+class BaseImageExported(Reply, frozen=True, kw_only=True):
+    """The image of the build that this life has booted."""
+
+    image: BaseImage

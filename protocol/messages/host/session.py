@@ -1,4 +1,7 @@
-"""Commands in a session of vCenter, and the host's view of itself."""
+"""Commands in a session of vCenter, the host's view of itself, maintenance mode, the local console
+of a host (with the VMs that a compromised host lists, fault ``host.hostile``), and vSphere HA:
+what vCenter gives to the agents on its hosts and what the agents exchange.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import msgspec
 from protocol.events import EventTypeId
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import (
+    ClusterName,
     CryptoKeyId,
     HostCryptoState,
     ManagementType,
@@ -190,3 +194,134 @@ class HostState(Reply, frozen=True, kw_only=True):
 
 class Done(Reply, frozen=True, kw_only=True):
     """The change is made, durably where the message says so."""
+
+
+class HostEnterMaintenanceMode(Command[Done], frozen=True, kw_only=True):
+    """From now on no VM is created, registered or started here; saved before the reply.
+
+    ``InvalidState`` names the VMs that run here: power them off first.
+    """
+
+
+class HostExitMaintenanceMode(Command[Done], frozen=True, kw_only=True):
+    """Leave maintenance mode; no VM is started because of it."""
+
+
+class Esxcli(Request["EsxcliResult"], frozen=True, kw_only=True):
+    """A command at the local console: its arguments, without the word ``esxcli``."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    arguments: tuple[str, ...]
+
+
+class EsxcliResult(Reply, frozen=True, kw_only=True):
+    """What the console prints; ``exit_code`` 0 for success."""
+
+    exit_code: int
+    output: str
+
+
+class SaveConfiguration(Request[Done], frozen=True, kw_only=True):
+    """The auto-backup script: save the configuration archive now."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+
+
+class ClaimedVm(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM that is off, and the keys that it claims to need."""
+
+    vm: VmName
+    keys: tuple[CryptoKeyId, ...]
+
+
+class HostClaim(Request["HostClaims"], frozen=True, kw_only=True):
+    """List these VMs to vCenter beside the registered ones, replacing those of the same names.
+
+    They replace earlier claims; without ``vms`` the host lists only its own VMs. Claims are in
+    memory: a boot ends them. ``again``: no change on a host that claims nothing now.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vms: tuple[ClaimedVm, ...] = ()
+    again: bool = False
+
+
+class QueryHostClaims(Request["HostClaims"], frozen=True, kw_only=True):
+    """The VMs that the host claims now."""
+
+    repeat: ClassVar[Repeat] = Repeat.READ
+
+
+class HostClaims(Reply, frozen=True, kw_only=True):
+    """The VMs that the host claims."""
+
+    vms: tuple[ClaimedVm, ...]
+
+
+class HaConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent knows of its cluster: the hosts that protect each other, by name.
+
+    ``epoch`` changes each time that HA is turned on; records of another epoch are out of date.
+    """
+
+    cluster: ClusterName
+    epoch: str
+    hosts: tuple[NodeName, ...]
+
+
+class SetHaConfiguration(Command[Done], frozen=True, kw_only=True):
+    """Set the configuration of the agent, saved before the reply; None: it stops."""
+
+    configuration: HaConfiguration | None = None
+
+
+class HaElect(Request["HaVote"], frozen=True, kw_only=True):
+    """Which host is primary, as this host knows it? Sent by a host that hears no primary."""
+
+    epoch: str
+
+
+class HaVote(Reply, frozen=True, kw_only=True):
+    """``datastore``: the host reaches the cluster's datastore, which ranks before its name.
+
+    ``primary``: the host that it follows, possibly itself; None when it hears none.
+    """
+
+    datastore: bool
+    primary: NodeName | None = None
+
+
+class HaHeartbeat(Request["HaState"], frozen=True, kw_only=True):
+    """The primary's heartbeat: a host that answers is alive, and follows it."""
+
+    epoch: str
+    datastore: bool
+
+
+class HaState(Reply, frozen=True, kw_only=True):
+    """A host's answer to a heartbeat. ``takes_vms``: it is not in maintenance mode; ``vms`` run
+    there.
+
+    ``primary``: the host that it follows; not the sender if that ranks lower.
+    """
+
+    primary: NodeName
+    takes_vms: bool
+    vms: int
+
+
+class HaRestartVm(Request["HaRestarted"], frozen=True, kw_only=True):
+    """Register and start a VM of the host ``of``, which has failed (HA-01).
+
+    ``InvalidState`` when the VM is not that host's any more, or is not to run; ``DatastoreFault``
+    while any host holds its lock; otherwise as a power-on.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    epoch: str
+    vm: VmName
+    of: NodeName
+
+
+class HaRestarted(Reply, frozen=True, kw_only=True):
+    """The VM runs on the answering host, and is registered there."""

@@ -1,63 +1,32 @@
 """What a key server serves, named as in KMIP 1.4; many keys share one message.
 
-- ``keys``        make, give, govern, find and audit them
-- ``attributes``  of one key; keys that are brought; data under a key that stays
-- ``custody``     what seals them
-- ``pair``        between the two servers of a pair
-- ``group``       between servers that replicate after the answer
-- ``digests``     what tells servers that have the same from others
-- ``identities``  who may come through the KMIP endpoint
-- ``handing``     a message of KMIP on its way to the one that takes changes
-- ``rejections``  what clients are refused because an administrator says so
+- ``keys``            what a key server serves, named as in KMIP 1.4; many keys share one message
+- ``administration``  messages of an administrator at a key server's own console
+- ``replication``     messages between key servers that replicate
 """
 
 from __future__ import annotations
 
-from protocol.messages.kms.attributes import (
-    AddAttribute,
-    AttributeChanged,
-    AttributeDeleted,
-    AttributeNames,
-    Decrypt,
-    Decrypted,
-    DeleteAttribute,
-    Encrypt,
-    Encrypted,
-    GetAttributeList,
-    GetKeyAttributes,
-    KeyAttributeValues,
-    ModifyAttribute,
-    RegisterKey,
-)
-from protocol.messages.kms.custody import (
+from protocol.messages.kms.administration import (
+    OF_MATERIAL,
+    REJECTABLE,
+    REJECTION_REASONS,
     ChangeRoot,
+    EndRejection,
     KeyCustody,
-    OpenRootTransfer,
-    QueryCustody,
-    RootTransferOpened,
-    RotateKek,
-)
-from protocol.messages.kms.digests import KeyDigest, KeyDigests, QueryDigests
-from protocol.messages.kms.group import (
-    Breach,
-    ChangesTaken,
-    GroupOrigin,
-    GroupPeer,
-    GroupStatus,
-    LogEntry,
-    MakeActive,
-    Mark,
-    QueryGroup,
-    Standing,
-    TellChanges,
-)
-from protocol.messages.kms.handing import HandOnMessage, MessageHandedOn
-from protocol.messages.kms.identities import (
     KmipIdentities,
     KmipIdentity,
+    OpenRootTransfer,
+    QueryCustody,
     QueryIdentities,
+    QueryRejections,
+    Rejected,
+    Rejections,
+    RejectRequests,
     RenewServerCertificate,
     RevokeIdentity,
+    RootTransferOpened,
+    RotateKek,
     ScopeIdentity,
     TrustIdentity,
 )
@@ -65,45 +34,65 @@ from protocol.messages.kms.keys import (
     KEY_ATTRIBUTES_BYTES,
     KEY_VALUE_BYTES,
     Activate,
+    AddAttribute,
+    AttributeChanged,
+    AttributeDeleted,
     AttributeList,
+    AttributeNames,
     AuditRow,
     AuditRows,
     CreateKey,
+    Decrypt,
+    Decrypted,
+    DeleteAttribute,
     Destroy,
     DiscoverVersions,
+    Encrypt,
+    Encrypted,
+    GetAttributeList,
     GetAttributes,
+    GetKeyAttributes,
     GetKeys,
     KeyAttributes,
+    KeyAttributeValues,
     KeyCreated,
     KeyState,
     KeyValue,
     KeyValues,
     Locate,
     Located,
+    ModifyAttribute,
     OnBehalf,
     QueryAudit,
+    RegisterKey,
     Revoke,
     ServerVersions,
 )
-from protocol.messages.kms.pair import (
+from protocol.messages.kms.replication import (
+    Breach,
+    ChangesTaken,
+    GroupOrigin,
+    GroupPeer,
+    GroupStatus,
+    HandOnMessage,
     JoinPair,
+    KeyDigest,
+    KeyDigests,
     KeysReplicated,
+    LogEntry,
+    MakeActive,
+    Mark,
+    MessageHandedOn,
     PairJoined,
     PairStatus,
+    QueryDigests,
+    QueryGroup,
     QueryPair,
     Replica,
     ReplicateKeys,
     SharedName,
-)
-from protocol.messages.kms.rejections import (
-    OF_MATERIAL,
-    REJECTABLE,
-    REJECTION_REASONS,
-    EndRejection,
-    QueryRejections,
-    Rejected,
-    Rejections,
-    RejectRequests,
+    Standing,
+    TellChanges,
 )
 
 __all__ = [

@@ -1,133 +1,101 @@
 """What vCenter serves: to vSphere clients (through the control plane) and to its hosts.
 
-- ``hosts``      the inventory of hosts, and the doorbell that they ring
-- ``clusters``   what all hosts of a cluster have in common
-- ``vms``        the inventory of VMs, and the tasks on them
-- ``mobility``   VMs that move    - ``relocation``  to another vCenter
-- ``copies``     clones, templates, snapshots
-- ``providers``  key providers       - ``native``  native ones
-- ``keys``  their keys               - ``events``  the event log
+- ``inventory``  vCenter's inventory of hosts and clusters, the notification that a host has
+  changed, what vSphere HA reports, the event log, recent tasks (vim25 TaskInfo), and roles (vim25
+  AuthorizationManager)
+- ``vms``        VMs of vCenter's inventory
+- ``providers``  key providers
 - ``trust``      Trust Authority, its administration at both vCenters
 - ``vsan``       vSAN encryption, imported from its own module
-- ``kmip``       trust between vCenter and KMIP servers, imported from its own module
-- ``vtpm``       virtual TPMs, and the CA that certifies them
-- ``tasks``      what it was asked to do, and how far that has come
-- ``ha``  what vSphere HA did in a cluster
-- ``authorization``  roles, and who has them
 """
 
 from __future__ import annotations
 
-from protocol.messages.vcenter.authorization import (
+from protocol.messages.vcenter.inventory import (
+    AcknowledgeAlarm,
     AddAuthorizationRole,
+    AddHost,
     AuthorizationRole,
     AuthorizationState,
-    Permission,
-    QueryAuthorization,
-    RemoveAuthorizationRole,
-    RemoveEntityPermission,
-    SetEntityPermissions,
-    UpdateAuthorizationRole,
-)
-from protocol.messages.vcenter.clusters import (
+    ClearTpmRecord,
     ClusterInfo,
     ClusterList,
-    CryptoModePolicy,
-    ListClusters,
-    ReconfigureComputeResource,
-    SetCryptoMode,
-)
-from protocol.messages.vcenter.copies import (
-    CloneVm,
-    CreateSnapshot,
-    MarkAsTemplate,
-    MarkAsVirtualMachine,
-    RemoveSnapshot,
-    RevertToSnapshot,
-    VmCloned,
-    VmMarked,
-    VmSnapshots,
-)
-from protocol.messages.vcenter.events import EventList, ListEvents, VcEvent
-from protocol.messages.vcenter.ha import (
-    HaIncident,
-    HaIncidentKind,
-    HaReport,
-)
-from protocol.messages.vcenter.hosts import (
-    AcknowledgeAlarm,
-    AddHost,
-    ClearTpmRecord,
     ConfigureCryptoKey,
+    CryptoModePolicy,
     DisableCrypto,
     DisconnectHost,
     EnterMaintenanceMode,
+    EventList,
     ExitMaintenanceMode,
+    HaIncident,
+    HaIncidentKind,
+    HaReport,
     HostAdded,
     HostChanged,
     HostInfo,
     HostList,
     HostReconnected,
+    ListClusters,
+    ListEvents,
     ListHosts,
+    ListTasks,
+    Permission,
     PrepareCrypto,
+    QueryAuthorization,
+    ReconfigureComputeResource,
     ReconnectHost,
+    RemoveAuthorizationRole,
+    RemoveEntityPermission,
     RemoveHost,
+    SetCryptoMode,
+    SetEntityPermissions,
+    TaskInfo,
+    TaskInfoState,
+    TaskList,
     TpmAttestation,
+    UpdateAuthorizationRole,
+    VcEvent,
 )
-from protocol.messages.vcenter.keys import (
+from protocol.messages.vcenter.providers import (
+    ROTATION_DAYS,
     AddKey,
+    CreateNativeProvider,
     CryptoKeyStatus,
     CryptoKeyStatusList,
-    GenerateKey,
-    KeyGenerated,
-    KeyIdList,
-    KeyRemoved,
-    ListKeys,
-    QueryCryptoKeyStatus,
-    RemoveKey,
-)
-from protocol.messages.vcenter.mobility import MigrateVm, ReconfigVm, VmRelocated
-from protocol.messages.vcenter.native import (
-    CreateNativeProvider,
+    DefaultKmsCluster,
     DownloadExport,
     ExportDownloaded,
     ExportLocation,
     ExportProvider,
-    ImportProvider,
-    OpenTransfer,
-    ProviderImported,
-    TransferOpened,
-    UpdateNativeProvider,
-)
-from protocol.messages.vcenter.providers import (
-    ROTATION_DAYS,
-    DefaultKmsCluster,
+    GenerateKey,
     GetDefaultKmsCluster,
+    ImportProvider,
+    KeyGenerated,
+    KeyIdList,
+    KeyRemoved,
     KeySpec,
     KmipPasswords,
     KmipServer,
     KmipServerStatus,
     KmsClusterUnregistered,
+    ListKeys,
     ListKmsClusters,
     MarkDefault,
+    OpenTransfer,
+    ProviderImported,
     ProviderInfo,
     ProviderKeys,
     ProviderList,
     ProviderState,
+    QueryCryptoKeyStatus,
     RegisterKmsCluster,
+    RemoveKey,
     SetDefaultKmsCluster,
+    TransferOpened,
     UnregisterKmsCluster,
+    UpdateNativeProvider,
     WrappingKeyInfo,
 )
-from protocol.messages.vcenter.relocation import (
-    EndRelocation,
-    PrepareRelocation,
-    RelocateVm,
-    RelocationEnded,
-    RelocationPrepared,
-    ServiceLocator,
-)
-from protocol.messages.vcenter.tasks import ListTasks, TaskInfo, TaskInfoState, TaskList
 from protocol.messages.vcenter.trust import (
     CreateTrustedKeyProvider,
     EnableTrustAuthority,
@@ -154,34 +122,50 @@ from protocol.messages.vcenter.trust import (
 )
 from protocol.messages.vcenter.vms import (
     AddDisk,
+    AddVtpm,
+    CloneVm,
+    CreateSnapshot,
     CreateVm,
     CryptoUnlock,
     DecryptVm,
     DestroyVm,
     EncryptVm,
+    EndRelocation,
     ListVms,
+    MarkAsTemplate,
+    MarkAsVirtualMachine,
+    MigrateVm,
     PowerOffVm,
     PowerOnVm,
+    PrepareRelocation,
+    QueryVmca,
+    ReconfigVm,
     RecryptVm,
     RegisterVm,
+    RelocateVm,
+    RelocationEnded,
+    RelocationPrepared,
     RemoveDisk,
+    RemoveSnapshot,
+    RemoveVtpm,
+    RevertToSnapshot,
+    ServiceLocator,
     UnregisterVm,
+    VmcaState,
+    VmCloned,
     VmCreated,
     VmDecrypted,
     VmDisks,
     VmEncrypted,
     VmInfo,
     VmList,
+    VmMarked,
     VmPowered,
+    VmReconfigured,
     VmRecrypted,
     VmRegistered,
-)
-from protocol.messages.vcenter.vtpm import (
-    AddVtpm,
-    QueryVmca,
-    RemoveVtpm,
-    VmcaState,
-    VmReconfigured,
+    VmRelocated,
+    VmSnapshots,
 )
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""VMs of vCenter's inventory: the tasks on them, and their list."""
+"""VMs of vCenter's inventory: the tasks on them and their list; clones, templates and snapshots;
+VMs that move within their cluster (vMotion, MOB-01 to MOB-08) and to another vCenter (MOB-07);
+virtual TPMs and the CA that certifies them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import ClassVar
 import msgspec
 
 from protocol.events import EventTypeId
-from protocol.messages.base import Repeat, Reply, Request
-from protocol.messages.host import Done, VirtualDisk
+from protocol.messages.base import Repeat, Reply, Request, Sealed
+from protocol.messages.host import Done, StreamKey, VirtualDisk
+from protocol.messages.host.vms import TpmProvisionPolicy
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -251,7 +255,256 @@ class ListVms(Request["VmList"], frozen=True, kw_only=True):
 
 
 class VmList(Reply, frozen=True, kw_only=True):
-    """``more``: ask again with the last name as ``after`` (``listing.all_vms``)."""
+    """``more``: ask again with the last name as ``after`` (``look.all_vms``)."""
 
     vms: tuple[VmInfo, ...]
     more: bool = False
+
+
+class CloneVm(Request["VmCloned"], frozen=True, kw_only=True):
+    """CloneVM_Task: ``vm`` is a whole copy of ``source``, a template, or a VM that is off or runs.
+
+    Of one that runs it has the disks as of one instant, and is off. It is under the keys of its
+    source; with ``recrypt`` under a new one of ``provider`` (the default when None), with new data
+    keys (CLN-01). ``host``: of the source's cluster; when None the emptiest, or that of a source
+    that runs, which makes its clone in any case. ``template``: it is a template itself. ``tpm``:
+    what it has for a virtual TPM (VTPM-07); None: as vCenter's knob says. A task that fails leaves
+    no VM, but for a clone that was made and does not get to ``host``, which the error says.
+
+    ``AlreadyExists``; ``InvalidState`` to recrypt a VM in clear; ``InvalidArgument``: the host is
+    in another cluster; ``EncryptionKeyRequired`` when keys of the source cannot be had;
+    ``InvalidVmState`` of a source that is locked and invalid (LOCK-02).
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    source: VmName
+    host: NodeName | None = None
+    template: bool = False
+    recrypt: bool = False
+    provider: ProviderId | None = None
+    tpm: TpmProvisionPolicy | None = None
+
+
+class VmCloned(Reply, frozen=True, kw_only=True):
+    """The clone, powered off."""
+
+    vm: VmInfo
+
+
+class MarkAsTemplate(Request["VmMarked"], frozen=True, kw_only=True):
+    """The VM, powered off, is a template from now on: it is cloned, and not powered on."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class MarkAsVirtualMachine(Request["VmMarked"], frozen=True, kw_only=True):
+    """The template is a VM again, on the host that it was registered on."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class VmMarked(Reply, frozen=True, kw_only=True):
+    """The VM or template."""
+
+    vm: VmInfo
+
+
+class CreateSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
+    """CreateSnapshot_Task: ``vm`` as it is now, also while it runs. With ``memory`` that of its
+    guest is kept too; a VM that is off has none. No change when there is one of that name.
+
+    It is under the keys of its VM, whose home's key is needed. While there is one, the VM is not
+    encrypted, decrypted or recrypted deeply (REK-02, CLN-02).
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    snapshot: str
+    memory: bool = False
+
+
+class RemoveSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
+    """RemoveSnapshot_Task: the VM stays as it is. No change when there is none of that name."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    snapshot: str
+
+
+class RevertToSnapshot(Request["VmSnapshots"], frozen=True, kw_only=True):
+    """RevertToSnapshot_Task: the VM is as it was then. With memory in the snapshot it runs
+    afterwards, from that memory, unless ``suppress_power_on``; without, it is powered off.
+
+    ``NotFound``; ``EncryptionKeyRequired`` without the key of its home (VTPM-06), or, of one that
+    is to run, without any of its keys; ``DatastoreFault`` when the memory is damaged. A VM that
+    ran goes on then. ``SaveFailed``: it may be as it was then, and off.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    snapshot: str
+    suppress_power_on: bool = False
+
+
+class VmSnapshots(Reply, frozen=True, kw_only=True):
+    """The VM, with its snapshots in the order in which they were taken."""
+
+    vm: VmInfo
+
+
+class MigrateVm(Request["VmRelocated"], frozen=True, kw_only=True):
+    """MigrateVM_Task: the VM goes on on ``host``, of the same cluster. No change when it is there.
+
+    Of a user without Cryptographer.RegisterHost an encrypted VM moves to safe hosts only (MOB-05).
+    ``EncryptionKeyRequired``: the target has not the VM's keys and they cannot be had;
+    ``InvalidState``: it is in maintenance mode or has encryption disabled (MOB-06). Refused, the VM
+    runs on where it is, and is not locked by it.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    host: NodeName
+
+
+class VmRelocated(Reply, frozen=True, kw_only=True):
+    """The VM after the task. Of one that ran: how long its guest stood still, in lab seconds, and
+    how many bytes of memory went from host to host, and whether the stream was ``encrypted``; None
+    when it was off, or there already."""
+
+    vm: VmInfo
+    gap_s: float | None = None
+    size: int | None = None
+    encrypted: bool | None = None
+
+
+class ReconfigVm(Request["VmRelocated"], frozen=True, kw_only=True):
+    """ReconfigVM_Task with ``migrateEncryption`` alone: whether the VM's memory travels encrypted.
+
+    ``InvalidState`` for anything but ``required`` of an encrypted VM (MOB-02).
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    migrate_encryption: MigrateEncryption
+
+
+class ServiceLocator(msgspec.Struct, frozen=True, kw_only=True):
+    """Which vCenter, and as which of its users; empty: the one who gives the task, by name."""
+
+    vcenter: NodeName
+    user: str = ""
+
+
+class RelocateVm(Request[VmRelocated], frozen=True, kw_only=True):
+    """RelocateVM_Task with a ``service``: the VM goes on on ``host``, under that vCenter.
+
+    Running or off as it is. No change when it has moved there by such a task.
+    ``EncryptionKeyRequired``: the other vCenter has no key provider of that name, or not its keys,
+    or the host does not open the VM with them (MOB-07, KEY-01). Refused, the VM is as it was.
+    ``TimedOut``: nobody could say yet who has it; it is settled when both vCenters and the source
+    answer.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    service: ServiceLocator
+    host: NodeName
+
+
+class PrepareRelocation(Request["RelocationPrepared"], frozen=True, kw_only=True):
+    """From the vCenter that has the VM to the one that is to have it: judged, keys brought to
+    ``host``, and the move recorded, durably.
+
+    ``user`` asks for it here. ``datastore`` has the VM's files. ``running``: its memory comes from
+    the host ``source``, sealed with ``material`` (None, as is ``stream``: in clear).
+    ``AlreadyExists`` when this vCenter has a VM of that name.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    migration: str
+    user: str
+    host: NodeName
+    source: NodeName
+    datastore: str
+    running: bool
+    keys: tuple[CryptoKeyId, ...] = ()
+    migrate_encryption: MigrateEncryption = MigrateEncryption.OPPORTUNISTIC
+    stream: StreamKey | None = None
+    material: Sealed | None = None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it asks for what an encrypted VM needs."""
+        return bool(self.keys)
+
+
+class RelocationPrepared(Reply, frozen=True, kw_only=True):
+    """The VM may come now; no host of this vCenter starts it before it does."""
+
+
+class EndRelocation(Request["RelocationEnded"], frozen=True, kw_only=True):
+    """From the vCenter that had the VM: has it come?
+
+    ``departed`` True: no host of the other side has it any more, so it is taken in here, running or
+    off. False: one has it still, so it comes only if it runs here, and else does not come any
+    more. None: nobody knows, so nothing is decided but that one that runs here has come.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    migration: str
+    departed: bool | None = None
+
+
+class RelocationEnded(Reply, frozen=True, kw_only=True):
+    """``arrived`` None: undecided. ``vm``: as it is here now; None when it has not arrived, or has
+    left again since."""
+
+    arrived: bool | None
+    vm: VmInfo | None = None
+
+
+class AddVtpm(Request["VmReconfigured"], frozen=True, kw_only=True):
+    """ReconfigVM_Task that adds a VirtualTPM to a powered-off VM (VTPM-02).
+
+    Its home is encrypted under a new KEK of ``provider`` (the default when None), unless it is
+    already; its disks stay as they are.
+    ``InvalidPowerState`` while it runs, ``InvalidArgument`` of a VM without EFI or with too old a
+    hardware version, ``AlreadyExists`` when it has one.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    provider: ProviderId | None = None
+
+
+class RemoveVtpm(Request["VmReconfigured"], frozen=True, kw_only=True):
+    """ReconfigVM_Task that removes the VirtualTPM: what is in it is destroyed (VTPM-03).
+
+    The home is decrypted, and its key released, unless a disk is encrypted. No change without one.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class VmReconfigured(Reply, frozen=True, kw_only=True):
+    """The VM after the task."""
+
+    vm: VmInfo
+
+
+class QueryVmca(Request["VmcaState"], frozen=True, kw_only=True):
+    """The certificate (DER) of VMCA, which signs those of vTPMs; it is made with the first one."""
+
+
+class VmcaState(Reply, frozen=True, kw_only=True):
+    """Empty while there is none, or when it cannot be read."""
+
+    certificate: bytes

@@ -1,26 +1,49 @@
-"""The other boot bank of a host: the release before an upgrade, with its configuration at that
-time.
-
-The first boot of another release keeps the archive and the options of the earlier release
-unchanged, each under its key. A rollback restores them. The newer ones are lost: keys added since
-are missing, and removed ones are back (UPG-02).
+"""What the boot device has beside the archive: the options that the boot loader passes to the
+kernel, in clear (POL-04), and the other boot bank, which has the release before an upgrade with
+its configuration (UPG rules).
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from services.esxi.configuration.archive import FILE
-from services.esxi.configuration.boot_options import BOOT_OPTIONS
+from services.esxi.configuration.archive import FILE, FOLDER
 from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk
 
-FOLDER: Final = "altbootbank"
-BANK: Final = f"{FOLDER}/state.tgz"
+BOOT_OPTIONS: Final = f"{FOLDER}/boot.cfg"
+_OPTIONS_CHECK: Final = 4  # bytes of a CRC-32
+_options = msgspec.msgpack.Decoder(dict[str, str])
+
+
+async def load_options(disk: Disk) -> dict[str, str] | None:
+    """The options kept on this disk; empty when there is no file, None when it is damaged."""
+    try:
+        data = await disk.read(BOOT_OPTIONS)
+    except FileNotFoundError:
+        return {}
+    check, body = data[:_OPTIONS_CHECK], data[_OPTIONS_CHECK:]
+    return _options.decode(body) if check == _options_checksum(body) else None
+
+
+async def save_options(disk: Disk, options: Mapping[str, str]) -> None:
+    """Keep the options for the next boots, durably; ``OSError`` when the disk fails."""
+    body = msgspec.msgpack.encode(dict(sorted(options.items())))
+    await replace_durably(disk, BOOT_OPTIONS, _options_checksum(body) + body)
+
+
+def _options_checksum(body: bytes) -> bytes:
+    """A checksum against accidents only: an attacker can change it together with the file."""
+    return zlib.crc32(body).to_bytes(_OPTIONS_CHECK, "big")
+
+
+BANK_FOLDER: Final = "altbootbank"
+BANK: Final = f"{BANK_FOLDER}/state.tgz"
 _CHECK: Final = 4  # bytes of a CRC-32
 
 
@@ -77,7 +100,7 @@ async def restore_bank(disk: Disk, release: str) -> bool:
             await disk.remove(BOOT_OPTIONS)
     await replace_durably(disk, FILE, bank.archive)
     await disk.remove(BANK)
-    await disk.sync_folder(FOLDER)
+    await disk.sync_folder(BANK_FOLDER)
     return True
 
 

@@ -12,11 +12,11 @@ from protocol.crypto.derive import derive_key
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError, TpmErrorKind
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import PcrSelection, SealedBlob
-from services.esxi.configuration.image import CONFIG_KEY_SIZE, ConfigurationProtection
-from services.esxi.configuration.recovery import RecoveryKey, wrap_config_key
-from services.esxi.measure import sealing_selection
+from services.esxi.configuration.archive import CONFIG_KEY_SIZE, ConfigurationProtection
+from services.esxi.configuration.sections import RecoveryKey, wrap_config_key
+from services.esxi.measured_boot import sealing_selection
 from services.runtime.ports import Rng, Tpm
 
 _TRIES = 3  # a TPM may answer that the command must be repeated

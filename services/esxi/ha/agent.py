@@ -1,17 +1,18 @@
-"""The HA agent of a host: it votes, sends heartbeats, and follows a primary or is the primary.
-
-Each ``fdm_period_s`` it keeps the host's own heartbeat and list on the datastore up to date. The
-primary asks all other hosts for a sign of life (``primary``). A host that hears no primary for
-three heartbeats starts an election. Neither vCenter nor anything else outside of the cluster takes
-part.
+"""The HA agent of a host: it votes, sends heartbeats, follows a primary or is the primary, and
+answers vCenter and other hosts' agents. A host that hears no primary for three heartbeats starts
+an election, whose decisions are pure.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
 
 from protocol.errors import InvalidState, ProductError
+from protocol.messages import host as m
 from protocol.messages.host import (
     HaConfiguration,
     HaElect,
@@ -21,13 +22,31 @@ from protocol.messages.host import (
 )
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.ha import ownership
-from services.esxi.ha.election import Rank, elect_primary
-from services.esxi.ha.primary import MISSES, Primary
-from services.esxi.ha.reports import HaReports
+from services.esxi.ha.primary import MISSES, HaReports, Primary, restart_vm
 from services.esxi.host import EsxiHost
-from services.esxi.vms import power
+from services.esxi.vms import ownership, power
+from services.esxi.vms.vm import queue_of
 from services.runtime.each import for_each
+from services.runtime.service import Peer, Service, serves
+
+
+class Rank(msgspec.Struct, frozen=True, order=True):
+    """The higher one becomes primary."""
+
+    datastore: bool
+    host: NodeName
+
+
+def elect_primary(me: Rank, votes: Mapping[NodeName, HaVote]) -> NodeName | None:
+    """The host that this host must follow, possibly itself; None: it waits for one that ranks
+    higher."""
+    ranks = {host: Rank(vote.datastore, host) for host, vote in votes.items()}
+    primaries = [ranks[host] for host, vote in votes.items() if vote.primary == host]
+    if primaries:
+        return max(primaries).host
+    followed = any(vote.primary is not None and vote.primary > me.host for vote in votes.values())
+    return me.host if not followed and all(rank < me for rank in ranks.values()) else None
+
 
 _TAKEN_EVERY: Final = 12
 """Beats between two checks for VMs that other hosts have taken over."""
@@ -241,3 +260,40 @@ class HaAgent:
             await power.stop(self._host, name, needed=lambda: self._is_isolated)
 
         await for_each(names, stop, name="ha.stop")
+
+
+def _ha(_: Any) -> str:
+    return "ha"
+
+
+def _vm(message: Any) -> str:
+    return queue_of(message.vm)
+
+
+class HaHandlers(Service):
+    """The HA handlers of a host's service."""
+
+    host: EsxiHost
+    ha: HaAgent
+
+    @serves(m.SetHaConfiguration, turn=_ha)
+    async def set_ha_configuration(self, message: m.SetHaConfiguration, peer: Peer) -> m.Done:
+        """See ``HaAgent.configure``."""
+        await self.ha.configure(message.configuration)
+        return m.Done()
+
+    @serves(m.HaElect)
+    async def ha_elect(self, message: m.HaElect, peer: Peer) -> m.HaVote:
+        """Another agent hears no primary: vote."""
+        return self.ha.vote(message)
+
+    @serves(m.HaHeartbeat)
+    async def ha_heartbeat(self, message: m.HaHeartbeat, peer: Peer) -> m.HaState:
+        """Answer the primary's heartbeat."""
+        return self.ha.heartbeat(message, peer.node)
+
+    @serves(m.HaRestartVm, turn=_vm)
+    async def ha_restart_vm(self, message: m.HaRestartVm, peer: Peer) -> m.HaRestarted:
+        """See ``primary.restart_vm``."""
+        await restart_vm(self.host, message)
+        return m.HaRestarted()

@@ -1,16 +1,16 @@
-"""The agents' folder on the cluster's datastore: heartbeats, and the lists of protected VMs."""
+"""The HA agents' folder on the cluster's datastore: heartbeats, and the lists of protected VMs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 
 from protocol.errors import DatastoreFault
 from protocol.terms import NodeName, VmName
-from services.esxi.ha.records import FOLDER, PoweronList, heartbeat_lock, list_file
 from services.esxi.vms.files import (
     add_checksum,
     release_lock,
@@ -19,6 +19,29 @@ from services.esxi.vms.files import (
     write_file,
 )
 from services.runtime.ports import Datastore
+
+FOLDER: Final = ".vSphere-HA"
+
+
+class PoweronList(msgspec.Struct, frozen=True, kw_only=True):
+    """``orderly``: the host was shut down, and its VMs with it. ``isolated``: the host hears no
+    other."""
+
+    epoch: str
+    vms: tuple[VmName, ...] = ()
+    orderly: bool = False
+    isolated: bool = False
+
+
+def list_file(host: NodeName) -> str:
+    """The name of that host's list in the folder."""
+    return f"{host}-poweron"
+
+
+def heartbeat_lock(host: NodeName) -> str:
+    """The name of the lock that shows that this host lives."""
+    return f"{FOLDER}-{host}"
+
 
 _list = msgspec.msgpack.Decoder(PoweronList)
 

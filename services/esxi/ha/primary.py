@@ -1,27 +1,164 @@
-"""The work of the primary: it asks all other hosts for a sign of life, judges silent ones by the
-datastore (``host_condition``), and has the VMs of failed hosts restarted (``restart_plan``)."""
+"""The work of the HA primary: it asks all other hosts for a sign of life, judges silent ones by the
+datastore, has the VMs of failed hosts restarted (HA-01, HA-02, C23), and reports incidents to
+vCenter.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from protocol.errors import DatastoreFault, NotFound, ProductError
+from protocol.errors import DatastoreFault, InvalidState, NotFound, ProductError
 from protocol.messages.host import HaConfiguration, HaHeartbeat, HaRestartVm, HaState
-from protocol.messages.vcenter import HaIncident, HaIncidentKind
+from protocol.messages.vcenter import HaIncident, HaIncidentKind, HaReport
 from protocol.terms import NodeName, PowerState, VmName
-from services.esxi.ha import restart_plan
-from services.esxi.ha.folder import is_heartbeat_held, read_list
-from services.esxi.ha.host_condition import HostCondition, SignsOfLife, judge_condition
-from services.esxi.ha.ownership import owner_in, owner_of
-from services.esxi.ha.reports import HaReports
-from services.esxi.ha.restart import restart_vm
-from services.esxi.ha.restart_plan import WaitingVm
+from services.esxi.ha.folder import PoweronList, is_heartbeat_held, read_list
 from services.esxi.host import EsxiHost
-from services.esxi.vms.files import read_power
+from services.esxi.vms import power, registration
+from services.esxi.vms.files import lock_and_keep, read_power
+from services.esxi.vms.ownership import owner_in, owner_of
 from services.esxi.vms.vm import queue_of
 from services.runtime.each import for_each
+
+
+class HostCondition(StrEnum):
+    """Conditions, spelled as in ClusterDasFdmHostState where it has them."""
+
+    LIVE = "connectedToMaster"
+    UNKNOWN = "unknown"
+    PARTITIONED = "networkPartitionedFromMaster"
+    ISOLATED = "networkIsolated"
+    SHUT_DOWN = "hostDown orderly"
+    FAILED = "hostDown"
+
+
+class SignsOfLife(msgspec.Struct, frozen=True):
+    """What is seen of a host. ``lives`` is its datastore heartbeat, None when the datastore does
+    not answer; ``listed`` its list, None when it has written none."""
+
+    answers: bool
+    lives: bool | None
+    listed: PoweronList | None
+
+
+def judge_condition(signs: SignsOfLife) -> HostCondition:
+    """The condition by the table."""
+    listed = signs.listed
+    if signs.answers:
+        return HostCondition.LIVE
+    if signs.lives is None:
+        return HostCondition.UNKNOWN
+    if signs.lives:
+        isolated = listed is not None and listed.isolated
+        return HostCondition.ISOLATED if isolated else HostCondition.PARTITIONED
+    if listed is not None and listed.orderly:
+        return HostCondition.SHUT_DOWN
+    return HostCondition.FAILED
+
+
+class WaitingVm(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM to be restarted. ``tried`` are the hosts that refused it, in order; ``due`` is in lab
+    seconds of the monotonic clock."""
+
+    vm: VmName
+    of: NodeName
+    due: float
+    tried: tuple[NodeName, ...] = ()
+
+
+def choose_host(waiting: WaitingVm, loads: Mapping[NodeName, int]) -> NodeName | None:
+    """The host of the next try. ``loads`` are the hosts that accept VMs, with their number of VMs.
+    None when there is none."""
+    if not loads:
+        return None
+    return min(loads, key=lambda host: (waiting.tried.count(host), loads[host], host))
+
+
+def after_refusal(
+    waiting: WaitingVm, host: NodeName, now: float, *, tries: int, again_s: float
+) -> WaitingVm | None:
+    """The VM after a refused try; None: that was the last try."""
+    tried = (*waiting.tried, host)
+    if len(tried) >= tries:
+        return None
+    return msgspec.structs.replace(waiting, tried=tried, due=now + again_s)
+
+
+def defer_to_own_host(waiting: WaitingVm, now: float, wait_s: float) -> WaitingVm:
+    """The VM after its own host has come back: that host starts it first, if it can."""
+    return msgspec.structs.replace(waiting, due=max(waiting.due, now + wait_s))
+
+
+KEPT: Final = 256
+"""Incidents that wait for vCenter; the oldest are dropped first."""
+_PER_REPORT: Final = 32
+_AGAIN_S: Final = 10.0
+
+
+class HaReports:
+    """The incidents that were not reported yet."""
+
+    def __init__(self, host: EsxiHost) -> None:
+        self._host = host
+        self._waiting: deque[HaIncident] = deque(maxlen=KEPT)
+        self._some = asyncio.Event()
+
+    def report(self, incident: HaIncident) -> None:
+        """Report ``incident`` soon, or when vCenter is back."""
+        self._waiting.append(incident)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Run for the rest of this life."""
+        while True:
+            await self._some.wait()
+            if not self._host.uplink.connected:
+                await self._host.clock.sleep(_AGAIN_S)
+                continue
+            reported = [
+                self._waiting.popleft() for _ in range(min(_PER_REPORT, len(self._waiting)))
+            ]
+            if not self._waiting:
+                self._some.clear()
+            try:
+                await self._host.uplink.send(HaReport(incidents=tuple(reported)))
+            except ProductError as error:
+                # VCenter did not accept it; if that is unknown, it is not reported twice.
+                if error.definite:
+                    self._waiting.extendleft(reversed(reported))
+                    self._some.set()
+                    await self._host.clock.sleep(_AGAIN_S)
+
+
+async def restart_vm(host: EsxiHost, message: HaRestartVm) -> None:
+    """Restart the VM. ``NotFound``: it has another owner by now, or is not to run.
+    ``DatastoreFault``: its lock is held. ``InvalidState``: HA is off here, or no VM may arrive.
+    Otherwise the errors of a power-on; the VM then stays registered here, and locked if keys are
+    missing."""
+    if host.ha is None or host.ha.epoch != message.epoch:
+        raise InvalidState(f"{host.node.name} is not protected by HA, or by another one")
+    known = host.vms.get(message.vm)
+    if known is not None and known.guest is not None:
+        return
+    host.check_takes_vms()
+    async with lock_and_keep(host.datastore, message.vm):
+        await _check_owner(host, message.vm, message.of, message.epoch)
+        await registration.register_vm(host, message.vm)
+        await power.power_on(host, message.vm, ask=True)
+
+
+async def _check_owner(host: EsxiHost, vm: VmName, of: NodeName, epoch: str) -> None:
+    record = await read_power(host.datastore, vm)
+    if record is None or record.wanted is PowerState.OFF:
+        raise NotFound(f"{vm} is not to run")
+    if owner_in(record, epoch) not in (None, of):
+        raise NotFound(f"{vm} is the VM of {record.owner}, not of {of}")
+
 
 MISSES: Final = 3
 """Missed heartbeats after which a host is judged, or a primary counts as lost. This is not a time
@@ -117,7 +254,7 @@ class Primary:
             now, wait_s = self._clock.monotonic(), self._node.knobs.autostart_window_s
             for vm, one in self._waiting.items():
                 if one.of == other:
-                    self._waiting[vm] = restart_plan.defer_to_own_host(one, now, wait_s)
+                    self._waiting[vm] = defer_to_own_host(one, now, wait_s)
 
     def _may_judge(self, other: NodeName) -> bool:
         return other in self._last_contact_at or self._clock.monotonic() >= self._may_judge_all_at
@@ -197,7 +334,7 @@ class Primary:
 
         async def restart_one(waiting: WaitingVm) -> None:
             there = {name: load for name, load in loads.items() if self._accepts_vms(name)}
-            host = restart_plan.choose_host(waiting, there)
+            host = choose_host(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
                 if await self._find_lock_holder(waiting.vm) == waiting.of:
                     self._defer_to_own_host(waiting)
@@ -273,7 +410,7 @@ class Primary:
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon, tried=tried)
             return
         again_s = knobs.ha_retry_interval_s
-        left = restart_plan.after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
+        left = after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
         if left is None:
             del self._waiting[vm]
         else:

@@ -1,9 +1,7 @@
 """vMotion on a host: a running guest moves to another host of its cluster (MOB-01 to MOB-08).
 
-- ``streams``   the memory cut into sealed parts, each bound to its place; pure
-- ``outgoing``  the source: send, stop, hand the VM's lock over, or take it back
-- ``incoming``  the target: prepare, receive the memory, resume the guest
-- ``state``     the migrations in which this host takes part
+- ``vmotion``  vMotion at both hosts (MOB-01 to MOB-08)
+- ``state``    the migrations in which this host takes part
 
 At no time do two hosts run the VM. The source writes an *offer* into the VM's configuration before
 it releases the lock. The next host that takes the lock finds the offer and removes it: the target,

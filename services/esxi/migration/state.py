@@ -9,8 +9,8 @@ from protocol.crypto.stream import StreamCipher
 from protocol.errors import InvalidArgument
 from protocol.messages.host import VmMigrated
 from protocol.terms import NodeName, VmName
-from services.esxi.vms.memory import GuestMemory
-from services.esxi.vms.vmx import VmConfig, VmKeys
+from services.esxi.vms.file_formats import VmConfig, VmKeys
+from services.esxi.vms.guest import GuestMemory
 
 LIMIT_REQUESTS: Final = 12.0
 """Request timeouts after which neither host waits for the other."""

@@ -1,16 +1,5 @@
-"""What a host does for each management type of key provider. Pure.
-
-| | vCenter, unknown | trustAuthority | nativeProvider |
-|---|---|---|---|
-| where a key comes from | vCenter brings it | a Key Provider Service | derived from the KDK |
-| makes a key when vCenter names none (KEY-02) | no | yes | yes |
-| vCenter is asked for a missing key | yes | no: it has none (TA-06) | yes: for the KDK (NKP-15) |
-| persistence without a TPM (KP-01, KP-06) | no | no | by knob |
-| why a key is not there (STD-20) | MissingInCache | ManagedByTrustAuthority | ManagedByNKP |
-| who manages its keys (HEM-08) | external; unknown | external | internal |
-
-``unknown`` is also what a host assumes of a provider that its list does not name: a standard
-provider needs no presence on hosts (NKP-09).
+"""What a host does for each management type of key provider, one table, and the order in which it
+looks for a missing key. Pure.
 """
 
 from __future__ import annotations
@@ -88,3 +77,48 @@ def capability(management_type: ManagementType) -> HostCapability:
             return _NATIVE
         case _:
             assert_never(management_type)
+
+
+class KeyMeans(StrEnum):
+    """Where a host gets a key from, or whom it asks."""
+
+    CACHE = "cache"
+    DERIVE = "derive"
+    STORE = "store"
+    KEY_PROVIDER_SERVICE = "key provider service"
+    ASK_VCENTER = "ask vCenter"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedKeyFacts:
+    """What the host knows of one key. ``provider`` is UNKNOWN unless the host's list names it: a
+    standard provider has no presence on a host (NKP-09). ``may_ask``: vCenter is connected and is
+    not itself waiting for the answer."""
+
+    cached: bool
+    stored: bool
+    persistence: bool
+    provider: ManagementType = ManagementType.UNKNOWN
+    has_kdk: bool = False
+    may_ask: bool = False
+
+
+def next_means(facts: ResolvedKeyFacts) -> KeyMeans:
+    """The first means that applies to a key with these facts."""
+    can = capability(facts.provider)
+    if facts.cached:
+        return KeyMeans.CACHE
+    if facts.persistence and facts.stored:
+        return KeyMeans.STORE
+    if can.source is KeySource.DERIVATION and facts.has_kdk:
+        return KeyMeans.DERIVE
+    if can.source is KeySource.KEY_PROVIDER_SERVICE:
+        return KeyMeans.KEY_PROVIDER_SERVICE
+    return KeyMeans.ASK_VCENTER if can.rings_vcenter and facts.may_ask else KeyMeans.NONE
+
+
+def is_usable_on_host(facts: ResolvedKeyFacts) -> bool:
+    """Whether the host can use the key without asking another node; otherwise its VMs are
+    locked."""
+    return next_means(facts) in (KeyMeans.CACHE, KeyMeans.DERIVE, KeyMeans.STORE)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import uuid
 
-from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
+from protocol.crypto.derive import KDK_SIZE, check_value, derive_kek
 from protocol.errors import (
     EncryptionKeyRequired,
     InvalidArgument,
@@ -25,8 +25,7 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KeyKind, ManagementType, ProviderId
-from services.esxi.configuration.sections import Configuration, ConfigurationSection
-from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.configuration.sections import Configuration, ConfigurationSection, StoredKey
 from services.esxi.host import EsxiHost
 
 

@@ -1,17 +1,5 @@
-"""A whole copy of a VM at its host, made from files on the datastore (CLN-01).
-
-1. the source's keys are looked for by every means of this host
-2. its disks, and the state of its virtual TPM, are read in its turn, while a running guest stops:
-   the copy has every acknowledged write, all of one instant
-3. the host's configuration records that it makes this clone, and so does a mark in its folder
-4. disks and virtual TPM are written, under their DEKs or new ones, while the source continues
-5. the clone is registered
-6. its configuration is written in one write, and the mark is removed
-
-A failure removes folder and registration again. If the host fails before step 6, its next boot does
-that, for a clone without a configuration in a folder that is empty or has its mark
-(``remove_unfinished_clone``). If it fails within step 6, the clone exists, and the next
-``files.empty_unused_files`` removes the mark.
+"""A whole copy of a VM at its host, made from files on the datastore (CLN-01), and templates: VMs
+that are not powered on until they are converted back.
 """
 
 from __future__ import annotations
@@ -32,16 +20,9 @@ from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.keys import search
-from services.esxi.providers import key_creation
-from services.esxi.vms import vtpm_commands
-from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
-from services.esxi.vms.files import hold_lock, read_config, write_config, write_file, write_power
-from services.esxi.vms.guest import decrypt_blocks
-from services.esxi.vms.nvram import encrypt_nvram, nvram_file
-from services.esxi.vms.power import unwrap_deks
-from services.esxi.vms.vm import RegisteredVm, queue_of
-from services.esxi.vms.vmx import (
+from services.esxi.keys import vm_keys
+from services.esxi.vms import vtpm
+from services.esxi.vms.file_formats import (
     CLONING_FILE,
     VmConfig,
     VmKeys,
@@ -49,8 +30,15 @@ from services.esxi.vms.vmx import (
     clone_config,
     decrypt_config,
     encrypt_config,
+    encrypt_nvram,
+    nvram_file,
     vmx_file,
 )
+from services.esxi.vms.files import hold_lock, read_config, write_config, write_file, write_power
+from services.esxi.vms.guest import decrypt_blocks
+from services.esxi.vms.power import unwrap_deks
+from services.esxi.vms.reconfigure import read_disk, usable_kek, write_disks
+from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vtpm import read_state
 from services.runtime.virtual_tpm import VirtualTpmState
 
@@ -100,7 +88,7 @@ async def _read_source(host: EsxiHost, message: HostCloneVm) -> tuple[_Source, b
     if message.recrypt and config.home is None:
         raise InvalidState(f"{message.source} is not encrypted: there is nothing to recrypt")
     if config.keys:
-        await search.bring_keys(host, config.keys, subject=config.vm, ask=False)
+        await vm_keys.bring_keys(host, config.keys, subject=config.vm, ask=False)
     async with host.node.turn(queue_of(message.source)):
         source = host.vms.get(message.source)
         if source is not None and source.guest is not None:  # its running guest holds the lock
@@ -154,7 +142,7 @@ async def _rewrap_clone(
     host: EsxiHost, message: HostCloneVm, made: VmConfig, keys: VmKeys
 ) -> tuple[VmConfig, VmKeys]:
     """The same VM with new DEKs for its home and each encrypted disk, all under the new key."""
-    key = message.key or await key_creation.new_key(host, message.provider or ProviderId(""))
+    key = message.key or await vm_keys.new_key(host, message.provider or ProviderId(""))
     encrypted = [disk.key for disk in made.disks if disk.dek is not None]
     clear, kek = decrypt_config(made, keys), usable_kek(host, made.vm, key)
     return encrypt_config(clear, key, kek, host.rng, encrypted)
@@ -173,7 +161,7 @@ async def _add_vtpm(
     else:
         tpms = host.virtual_tpms
         new = await tpms.manufacture()
-        state, ek = await tpms.run_command(new, "vtpm.endorse", vtpm_commands.endorsement_key)
+        state, ek = await tpms.run_command(new, "vtpm.endorse", vtpm.endorsement_key)
         device = VtpmDevice(ek)
     data = encrypt_nvram(made.vm, device.ek, state, 1, home, host.rng)
     await write_file(host.datastore, made.vm, nvram_file(made.vm), data)
@@ -223,3 +211,16 @@ async def _is_unfinished(host: EsxiHost, name: VmName, files: tuple[str, ...]) -
     if CLONING_FILE not in files:
         return not files and name in host.archive.now.cloning
     return await host.datastore.read(name, CLONING_FILE) == host.node.name.encode()
+
+
+async def mark_template(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
+    """See ``HostMarkTemplate``; a repeat changes nothing. No keys are needed: nothing is opened."""
+    vm = host.require_powered_off(name, "power it off to make a template of it")
+    async with hold_lock(host.datastore, name):
+        config = await read_config(host.datastore, name)
+        if config.template != template:
+            config = msgspec.structs.replace(config, template=template)
+            await write_config(host.datastore, config)
+            host.node.record("vm.template", vm=name, template=template)
+        vm.config, vm.problem = config, ""
+    return vm

@@ -16,13 +16,16 @@ import msgspec
 
 from protocol.errors import DatastoreFault, NotFound, SaveFailed
 from protocol.terms import VmName
-from services.esxi.vms.nvram import nvram_file
-from services.esxi.vms.power_file import PowerRecord, decode_power, encode_power
-from services.esxi.vms.vmem import SUFFIX, vmem_file
-from services.esxi.vms.vmx import (
+from services.esxi.vms.file_formats import (
     CLONING_FILE,
     POWER_FILE,
+    SUFFIX,
+    PowerRecord,
     VmConfig,
+    decode_power,
+    encode_power,
+    nvram_file,
+    vmem_file,
     vmx_file,
 )
 from services.runtime.ports import Datastore, VmLockHeld

@@ -1,7 +1,5 @@
-"""Power of VMs: power-on with its search for keys, and power-off.
-
-The power command is stored beside the VM before it is answered, so that the next boot knows it
-(step B9). A refused command is not accepted and does not change the stored one.
+"""Power of VMs: power-on with its search for keys, power-off, and the work of running guests, each
+at its own pace.
 """
 
 from __future__ import annotations
@@ -20,10 +18,11 @@ from protocol.errors import (
 )
 from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.keys import search
+from services.esxi.keys import vm_keys
 from services.esxi.providers import native
-from services.esxi.providers.trusted import power_on_check
+from services.esxi.providers.trusted import attestation
 from services.esxi.vms import vtpm
+from services.esxi.vms.file_formats import VmConfig, VmKeys, open_vm
 from services.esxi.vms.files import (
     empty_unused_files,
     hold_lock,
@@ -33,10 +32,8 @@ from services.esxi.vms.files import (
     write_config,
     write_power,
 )
-from services.esxi.vms.guest import RunningGuest
-from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram
+from services.esxi.vms.guest import SECRET_SIZE, GuestMemory, Ram, RunningGuest
 from services.esxi.vms.vm import RegisteredVm, queue_of
-from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
 
 async def power_on(host: EsxiHost, name: VmName, *, ask: bool) -> RegisteredVm:
@@ -142,7 +139,7 @@ async def open_vm_with_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> V
     """The opened VM, its keys looked for by every means that applies. Faults as in ``power_on``."""
     if config.keys:
         await _bring_keys(host, config, ask=ask)
-    await power_on_check.check_power_on(host, config.vm, config.keys)
+    await attestation.check_power_on(host, config.vm, config.keys)
     if not config.keys:
         return VmKeys((None,) * len(config.disks), config.nvram)
     return unwrap_deks(host, config)
@@ -152,7 +149,7 @@ async def _bring_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> None:
     """Bring every key of the VM. If only disks' keys are missing, the error names these disks
     (LOCK-03)."""
     try:
-        await search.bring_keys(host, config.keys, subject=config.vm, ask=ask)
+        await vm_keys.bring_keys(host, config.keys, subject=config.vm, ask=ask)
     except EncryptionKeyRequired as error:
         if config.home is not None and config.home.key in error.keys:
             raise
@@ -209,3 +206,25 @@ async def _stop_guest(host: EsxiHost, vm: RegisteredVm) -> None:
 
 def _record_power(host: EsxiHost, vm: VmName, power: PowerState) -> None:
     host.node.record("vm.powered", vm=vm, power=power.value)
+
+
+async def run_workload(host: EsxiHost) -> None:
+    """Run for the rest of this life, every ``workload_period_s`` lab seconds; never when it is
+    0."""
+    period_s = host.node.knobs.workload_period_s
+    if period_s <= 0:
+        return
+    async for _ in host.clock.every(period_s, period_s / 10):
+        for vm in host.running():
+            async with host.node.turn(queue_of(vm.name)):
+                if vm.guest is not None and not vm.guest.fault:
+                    await _run_step(host, vm.guest)
+
+
+async def _run_step(host: EsxiHost, guest: RunningGuest) -> None:
+    try:
+        await guest.work()
+    except GuestFault as fault:
+        host.node.record("vm.guest_fault", level="error", vm=guest.config.vm, reason=str(fault))
+    except ProductError as error:  # the next step tries again
+        host.node.record("vm.work_failed", level="warning", vm=guest.config.vm, reason=str(error))

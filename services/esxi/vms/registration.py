@@ -24,20 +24,9 @@ from protocol.messages.host import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.providers import key_creation
+from services.esxi.keys import vm_keys
 from services.esxi.vms import clone
-from services.esxi.vms.encrypt import usable_kek, write_disks
-from services.esxi.vms.files import (
-    empty_unused_files,
-    hold_lock,
-    read_config,
-    read_power,
-    write_config,
-    write_power,
-)
-from services.esxi.vms.guest import fresh_blocks
-from services.esxi.vms.vm import RegisteredVm, queue_of
-from services.esxi.vms.vmx import (
+from services.esxi.vms.file_formats import (
     EFI,
     HARDWARE,
     POWER_FILE,
@@ -47,6 +36,17 @@ from services.esxi.vms.vmx import (
     new_config,
     vmx_file,
 )
+from services.esxi.vms.files import (
+    empty_unused_files,
+    hold_lock,
+    read_config,
+    read_power,
+    write_config,
+    write_power,
+)
+from services.esxi.vms.guest import fresh_blocks
+from services.esxi.vms.reconfigure import usable_kek, write_disks
+from services.esxi.vms.vm import RegisteredVm, queue_of
 
 
 async def load_vms(host: EsxiHost) -> None:
@@ -133,7 +133,7 @@ async def create_vm(
     keys = VmKeys((None,), config.nvram)
     plain = [fresh_blocks(disk, keys.seed) for disk in config.disks]
     if key is None and provider is not None:
-        key = await key_creation.new_key(host, provider)
+        key = await vm_keys.new_key(host, provider)
     if key is not None:
         config, keys = encrypt_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):

@@ -15,8 +15,8 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+from services.esxi.vms.file_formats import VmConfig
 from services.esxi.vms.guest import RunningGuest
-from services.esxi.vms.vmx import VmConfig
 
 
 @dataclass

@@ -1,12 +1,11 @@
-"""The virtual TPM of a running VM: each command of its guest is durable before it is answered.
+"""The virtual TPM of a running VM, and what a guest does with it in one command.
 
-The state is in memory while the VM runs (VTPM-05); ``<vm>.nvram`` has what outlives a power cut. A
-command works on a copy: the new state is written first, then it replaces the one in memory, then
-the guest gets the result. A command whose state cannot be saved has not happened.
+Each command is durable before it is answered.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,17 +14,132 @@ from typing import Final, TypeVar
 import msgspec
 
 from protocol.errors import CryptographicFailure, DatastoreFault, GuestFault
-from protocol.guest_tpm import SECRET_SIZE, TpmAnswer
+from protocol.guest_tpm import (
+    CHALLENGE_PCR,
+    QUOTED,
+    SEALED_TO,
+    SECRET_SIZE,
+    TpmAnswer,
+    nonce_event,
+    nonce_for_quote,
+    proof_of,
+)
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
-from protocol.tpm.errors import TpmError
-from protocol.tpm.structures import PublicArea
-from services.esxi.vms import vtpm_commands as guest
+from protocol.tpm.errors import TpmError, TpmErrorKind
+from protocol.tpm.quote import policy_pcr_digest
+from protocol.tpm.structures import (
+    EkKind,
+    EventType,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    SealedBlob,
+)
+from services.esxi.vms.file_formats import (
+    VmConfig,
+    VtpmDevice,
+    decrypt_nvram,
+    encrypt_nvram,
+    nvram_file,
+)
 from services.esxi.vms.files import write_file
-from services.esxi.vms.nvram import decrypt_nvram, encrypt_nvram, nvram_file
-from services.esxi.vms.vmx import VmConfig, VtpmDevice
 from services.runtime.ports import Datastore, Rng
 from services.runtime.virtual_tpm import VirtualTpmCommands, VirtualTpms, VirtualTpmState
+
+BLOB_INDEX: Final = 0x01800101
+COUNTER_INDEX: Final = 0x01800102
+_OWN: Final = PcrSelection((CHALLENGE_PCR,))
+
+BOOT: Final = (
+    MeasuredEvent(0, EventType.S_CRTM_VERSION, b"VMware Virtual Platform EFI"),
+    MeasuredEvent(7, EventType.EFI_VARIABLE_DRIVER_CONFIG, b"SecureBoot=1"),
+    MeasuredEvent(4, EventType.EFI_BOOT_SERVICES_APPLICATION, b"guest boot loader"),
+)
+"""What a VM's firmware measures at power-on, the same each time."""
+
+
+def endorsement_key(tpm: VirtualTpmCommands) -> bytes:
+    """The public area of its endorsement key; the TPM gets power meanwhile."""
+    tpm.power_on()
+    area, _ = tpm.ek(EkKind.ECC_P256)
+    tpm.power_off(orderly=True)
+    return area.raw
+
+
+def power_on_vtpm(tpm: VirtualTpmCommands, secret: bytes) -> bytes:
+    """The VM's firmware measures its boot, and the guest unseals; returns the SHA-256 of the
+    secret.
+
+    A guest that has sealed nothing yet seals ``secret``.
+    """
+    tpm.power_on()
+    tpm.extend_log(BOOT)
+    tpm.ensure_srk()
+    if read_counter(tpm) == 0:
+        _seal(tpm, secret)
+        return digest_of(secret)
+    return digest_of_secret(tpm)
+
+
+def read_counter(tpm: VirtualTpmCommands) -> int:
+    """The number of counted commands; 0 for a new TPM."""
+    try:
+        return tpm.counter(COUNTER_INDEX)
+    except TpmError as error:
+        if error.kind is not TpmErrorKind.HANDLE:
+            raise
+        return 0
+
+
+def seal(tpm: VirtualTpmCommands, secret: bytes) -> tuple[PublicArea, int]:
+    """Seal ``secret`` in place of an earlier one; returns the attestation key, and the counter."""
+    counter = _seal(tpm, secret)
+    area, _ = tpm.ak()
+    return area, counter
+
+
+def _seal(tpm: VirtualTpmCommands, secret: bytes) -> int:
+    blob = tpm.seal(secret, policy_pcr_digest(SEALED_TO, tpm.pcrs(SEALED_TO)))
+    tpm.nv_write(BLOB_INDEX, msgspec.msgpack.encode(blob))
+    return tpm.counter(COUNTER_INDEX, bump=True)
+
+
+def _unseal_secret(tpm: VirtualTpmCommands) -> bytes:
+    blob = msgspec.msgpack.decode(tpm.nv_read(BLOB_INDEX), type=SealedBlob)
+    return tpm.unseal(blob, SEALED_TO)
+
+
+def digest_of_secret(tpm: VirtualTpmCommands) -> bytes:
+    """SHA-256 of the sealed secret, which a guest may remember."""
+    return digest_of(_unseal_secret(tpm))
+
+
+def digest_of(secret: bytes) -> bytes:
+    """SHA-256 of a secret."""
+    return hashlib.sha256(secret).digest()
+
+
+def challenge(tpm: VirtualTpmCommands, nonce: bytes) -> TpmAnswer:
+    """Unseal in a new session, count, measure the nonce, quote."""
+    secret = KeyMaterial(_unseal_secret(tpm))
+    counter = tpm.counter(COUNTER_INDEX, bump=True)
+    before = tpm.pcrs(_OWN)[CHALLENGE_PCR]
+    tpm.extend_log([nonce_event(nonce)])
+    quote = tpm.quote(QUOTED, nonce_for_quote(nonce, counter))
+    return TpmAnswer(quote, before, counter, proof_of(secret, quote.attest))
+
+
+def count_start(tpm: VirtualTpmCommands) -> int:
+    """Increment the counter."""
+    return tpm.counter(COUNTER_INDEX, bump=True)
+
+
+def measure_and_quote(tpm: VirtualTpmCommands, step: int) -> bytes:
+    """Measure the step of the guest's work, and quote it."""
+    tpm.extend_log([MeasuredEvent(CHALLENGE_PCR, EventType.IPL, b"work %d" % step)])
+    return tpm.quote(QUOTED, step.to_bytes(8, "big")).attest
+
 
 T = TypeVar("T")
 
@@ -72,31 +186,31 @@ class Vtpm:
     async def power_on(self) -> None:
         """The firmware starts it and measures the boot; the guest unseals its secret."""
         secret = self._means.rng.token(SECRET_SIZE)
-        self._found = await self._command("vtpm.power_on", partial(guest.power_on, secret=secret))
+        self._found = await self._command("vtpm.power_on", partial(power_on_vtpm, secret=secret))
 
     async def seal(self, secret: KeyMaterial) -> tuple[PublicArea, int]:
         """Seal ``secret`` in place of an earlier one; returns the attestation key, and the
         counter."""
-        sealed = await self._command("vtpm.seal", partial(guest.seal, secret=secret.reveal()))
-        self._found = guest.digest_of(secret.reveal())
+        sealed = await self._command("vtpm.seal", partial(seal, secret=secret.reveal()))
+        self._found = digest_of(secret.reveal())
         return sealed
 
     async def challenge(self, nonce: bytes) -> TpmAnswer:
         """See ``protocol.guest_tpm``."""
-        return await self._command("vtpm.challenge", partial(guest.challenge, nonce=nonce))
+        return await self._command("vtpm.challenge", partial(challenge, nonce=nonce))
 
     async def work(self) -> None:
         """One step of the guest's own work: unseal, or measure and quote, or count, in turn."""
         step = self._steps = self._steps + 1
         match step % _WORKS:
             case 0:
-                await self._command("vtpm.count", guest.count)
+                await self._command("vtpm.count", count_start)
             case 1:
-                found = await self._command("vtpm.unseal", guest.digest_of_secret)
+                found = await self._command("vtpm.unseal", digest_of_secret)
                 if found != self._found:
                     raise GuestFault(f"{self.vm}: its virtual TPM unseals another secret")
             case _:
-                await self._command("vtpm.quote", partial(guest.measure_and_quote, step=step))
+                await self._command("vtpm.quote", partial(measure_and_quote, step=step))
 
     def pack_for_handover(self) -> bytes:
         """Its complete state, powered, for the host to which the running VM moves."""

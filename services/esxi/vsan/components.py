@@ -15,8 +15,8 @@ from protocol.messages.host.vsan import CreateVsanComponent
 from protocol.vsan import ComponentKind
 from services.esxi.host import EsxiHost
 from services.esxi.vsan import mounting, objects
-from services.esxi.vsan.groups import DiskGroup
-from services.esxi.vsan.label import (
+from services.esxi.vsan.disk_groups import (
+    DiskGroup,
     DiskImage,
     PlacedComponent,
     contents,

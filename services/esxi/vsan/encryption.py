@@ -25,11 +25,18 @@ from protocol.terms import CryptoKeyId, KeyKind
 from protocol.vsan import VsanEncryption
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.keys import persistence
-from services.esxi.vsan import keys, mounting
+from services.esxi.keys import key_cache
+from services.esxi.vsan import mounting
 from services.esxi.vsan.components import empty_group, give_up_copies, rebuild_replicas
-from services.esxi.vsan.groups import DiskGroup, group_name
-from services.esxi.vsan.label import DiskImage, Label, new_dek, reencrypt_disk, wrap_dek
+from services.esxi.vsan.disk_groups import (
+    DiskGroup,
+    DiskImage,
+    Label,
+    group_name,
+    new_dek,
+    reencrypt_disk,
+    wrap_dek,
+)
 
 
 class DiskStep(StrEnum):
@@ -57,7 +64,7 @@ async def prepare_encryption(host: EsxiHost, wanted: VsanEncryption) -> None:
     _check_mounted(host)
     host.archive.change(vsan_next=wanted)
     await host.archive.save(ConfigurationSection.VSAN)
-    lacking = await keys.bring_keys(host, keys.collect_needed_keys(host, wanted))
+    lacking = await mounting.bring_keys(host, mounting.collect_needed_keys(host, wanted))
     if lacking:
         each = "; ".join(f"{key}: {why}" for key, why in lacking.items())
         raise EncryptionKeyRequired(f"{host.node.name}: {each}", tuple(lacking))
@@ -71,7 +78,7 @@ async def apply_encryption(host: EsxiHost, wanted: VsanEncryption, *, reduced: b
         host.archive.change(vsan_next=wanted)
         await host.archive.save(ConfigurationSection.VSAN)
     mounting.set_neighbours(host)
-    lacking = await keys.bring_keys(host, keys.collect_needed_keys(host, wanted))
+    lacking = await mounting.bring_keys(host, mounting.collect_needed_keys(host, wanted))
     if host.vsan.list_unmounted():
         await mounting.mount_groups(host)
     for kek in wanted.keks():
@@ -85,7 +92,7 @@ async def apply_encryption(host: EsxiHost, wanted: VsanEncryption, *, reduced: b
     await rebuild_replicas(host)
     await host.vsan.sync(host.disk)
     if wanted.encryption_enabled:
-        await keys.take_host_key(host, wanted)
+        await mounting.take_host_key(host, wanted)
     host.archive.change(vsan=wanted, vsan_next=None)
     await host.archive.save(ConfigurationSection.VSAN)
     await _forget_unused(host, wanted)
@@ -175,7 +182,7 @@ async def _forget_unused(host: EsxiHost, wanted: VsanEncryption) -> None:
     before = host.archive.now
     stored = [e.key for e in before.store if e.kind is KeyKind.VSAN and e.key not in used]
     if host.node.knobs.store_follows_cache and stored:
-        host.archive.now = persistence.without_keys(before, stored)
+        host.archive.now = key_cache.without_keys(before, stored)
         await host.archive.save(host.key_sections())
 
 
@@ -191,7 +198,7 @@ async def add_disk(host: EsxiHost, group: str, name: str) -> None:
     label, dek, now = Label(group=group, disk=name), None, host.archive.now.vsan
     kek = None if now is None else now.kek_of(group)
     if now is not None and now.encryption_enabled and kek is not None:
-        lacking: dict[CryptoKeyId, str] = await keys.bring_keys(host, {kek: KeyKind.VSAN})
+        lacking: dict[CryptoKeyId, str] = await mounting.bring_keys(host, {kek: KeyKind.VSAN})
         if lacking:
             raise EncryptionKeyRequired(f"{host.node.name}: {lacking[kek]}", (kek,))
         dek = new_dek(host.rng)

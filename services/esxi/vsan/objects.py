@@ -46,8 +46,13 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from protocol.vsan import ComponentKind, ComponentState
 from services.esxi.host import EsxiHost
-from services.esxi.vsan.groups import DiskGroup
-from services.esxi.vsan.label import PlacedComponent, contents, mark_component, with_contents
+from services.esxi.vsan.disk_groups import (
+    DiskGroup,
+    PlacedComponent,
+    contents,
+    mark_component,
+    with_contents,
+)
 from services.runtime.each import try_each, until_enough
 
 Votes = dict[NodeName, VsanVote]

@@ -1,37 +1,24 @@
-"""Authorization: the role and scope of a caller against one request. Pure.
+"""Authorization: the role and scope of a caller against one request, pure.
 
-1. An unregistered caller may do nothing, not even probe: Permission Denied.
-2. A caller sees the keys of its scope, and single keys that were granted to its scope. Any other
-   key is Item Not Found, whatever the operation, so another scope's key and no key look alike.
-3. A key that the caller sees, but an operation that its role lacks: Permission Denied. For requests
-   about no single key (Create, Locate, lists) the role alone decides.
-4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does;
-   it checks how a key may be used, and obtains leases.
-   ``operator`` creates, registers, activates, revokes, destroys, locates, reads and changes
-   attributes, reads the audit trail, rotates the KEK, and never gets or uses material.
-   ``owner`` may use every KMIP operation on the keys of its scope. ``kps`` gets keys and reads
-   attributes: the primary keys of its scope. ``vsan``, a host, does the same with the keys of its
-   datastore. ``peer`` replicates keys of every scope, and does nothing else.
-5. A grant is an attribute of a key, ``GRANTED_SCOPE``, that names another scope. A caller that may
-   add an attribute to the key may grant it. Callers of that scope may then get the key, as their
-   role permits, read its attributes and grant it on; they change nothing else. Locate does not find
-   it.
-6. The administrator at the server's own console is an operator of every scope. Only there can the
-   root be changed, and clients of KMIP be registered.
+Clients of KMIP are certificates, identified by their public keys and stored with their role and
+scope.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
-from protocol.errors import ItemNotFound, PermissionDenied, ProductError
+from protocol.errors import CryptographicFailure, ItemNotFound, PermissionDenied, ProductError
 from protocol.terms import NodeName
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.objects.request_types import CoreOperation
-from services.kms.settings.config import KmsConfig, KmsRole
+from services.kms.sealing.vault import Vault
+from services.kms.settings.config import DEFAULT_SCOPE, KmsConfig, KmsRole
 
 _ASKED: Final = {CoreOperation.DISCOVER_VERSIONS, CoreOperation.QUERY}
 _MATERIAL: Final = {
@@ -154,3 +141,50 @@ def refuse_key(
     if operation not in _GRANTED and not caller.owns(row):
         return PermissionDenied(f"the key was granted to {caller.who}, not to {operation}")
     return refuse(caller, operation)
+
+
+IDENTITIES_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS identities (
+        digest TEXT PRIMARY KEY,
+        row BLOB NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+_KIND: Final = b"identity"
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """One identity. ``digest`` is in hex; ``name``, which is unique, is the common name of its
+    ``certificate`` (DER), which TLS trusts by itself. ``changed``: the row of the trail of its last
+    change."""
+
+    digest: str
+    name: str
+    role: KmsRole = KmsRole.OWNER
+    scope: str = DEFAULT_SCOPE
+    revoked: bool = False
+    certificate: bytes
+    changed: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Identity).decode
+
+
+def put_identity(connection: sqlite3.Connection, vault: Vault, identity: Identity) -> None:
+    """Write an identity, in place of one with the same digest."""
+    row = _encode(identity)
+    connection.execute(
+        "INSERT OR REPLACE INTO identities VALUES (?, ?, ?)",
+        (identity.digest, row, vault.tag(_KIND, row)),
+    )
+
+
+def list_identities(connection: sqlite3.Connection, vault: Vault) -> Iterator[Identity]:
+    """All identities, in order of their digests; ``CryptographicFailure`` for an altered row."""
+    for digest, row, tag in connection.execute("SELECT * FROM identities ORDER BY digest"):
+        vault.verify(_KIND, row, tag, f"the row of identity {digest}")
+        identity = _decode(row)
+        if identity.digest != digest:
+            raise CryptographicFailure(f"the row of identity {digest} is another's")
+        yield identity

@@ -1,15 +1,7 @@
-"""The audit trail: one row per operation, written in the transaction of the operation, or soon
-after it when the operation only reads and the server's audit is ``buffered``.
+"""The audit trail: one row per operation, numbered from 1 without gaps and chained by digests.
 
-Rows are numbered from 1 without gaps. ``digest`` of a row is SHA-256 over the digest before it
-and the row, so a changed, removed or inserted row breaks the chain. The head (last number and
-digest) is stored beside it with a tag of the vault, so a removed end is noticed, and a rewritten
-chain cannot be signed without the key ring.
-
-The trail records what changes a key, uses it or releases material, and refusals of that, many of a
-kind in one row (``refusal_counts``). Reading attributes or the trail, Locate and Discover Versions
-are not recorded. Key bytes are never in it. An administrator may cut old rows: the chain then
-begins behind the last cut (``trail_cuts``).
+Where an administrator has cut it, a cut with a tag of the vault is what preceded its first row; a
+trail that begins anywhere else was shortened by somebody else.
 """
 
 from __future__ import annotations
@@ -23,10 +15,112 @@ import msgspec
 
 from protocol.errors import CryptographicFailure
 from protocol.terms import KeyId, ResultReason
-from services.kms.audit import trail_cuts
 from services.kms.objects import bulk_insert
 from services.kms.objects.request_types import AuditRecord, CoreOperation
 from services.kms.sealing.vault import Vault
+
+CUTS_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS audit_cuts (
+        sequence INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        at REAL NOT NULL,
+        before INTEGER NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS audit_told (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        told BLOB NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT""",
+)
+_KIND: Final = b"audit cut"
+_encode_cut = msgspec.msgpack.Encoder().encode
+
+
+class TrailCut(NamedTuple):
+    """The last removed row, the time of the cut (Unix seconds), and the last row of the cut before;
+    0: there was none."""
+
+    sequence: int
+    digest: bytes
+    at: float
+    before: int
+
+
+START: Final = TrailCut(0, bytes(32), 0.0, 0)
+"""The cut of a trail that was never cut."""
+
+
+def list_cuts(connection: sqlite3.Connection, vault: Vault) -> tuple[TrailCut, ...]:
+    """Every cut in order; ``CryptographicFailure`` when one was altered or is missing."""
+    found: list[TrailCut] = []
+    rows = connection.execute(
+        "SELECT sequence, digest, at, before, tag FROM audit_cuts ORDER BY sequence"
+    )
+    for *fields, tag in rows:
+        vault.verify(
+            _KIND, _encode_cut(fields), tag, f"the cut of the audit trail at row {fields[0]}"
+        )
+        cut = TrailCut(*fields)
+        if cut.before != (found[-1].sequence if found else 0):
+            raise CryptographicFailure(
+                f"a cut of the audit trail before row {cut.sequence} is gone"
+            )
+        found.append(cut)
+    return tuple(found)
+
+
+def last_cut(connection: sqlite3.Connection, vault: Vault) -> TrailCut:
+    """The last cut; ``CryptographicFailure`` as in ``all_of``."""
+    found = list_cuts(connection, vault)
+    return found[-1] if found else START
+
+
+def find_summary(connection: sqlite3.Connection, vault: Vault, cut: TrailCut) -> bytes | None:
+    """The summary of the rows up to the last cut, as given to ``put``; None when there is no cut.
+    ``CryptographicFailure`` when it was altered."""
+    if cut == START:
+        return None
+    found = connection.execute("SELECT told, tag FROM audit_told").fetchone()
+    if found is None:
+        raise CryptographicFailure("the summary of the audit trail's cut rows is missing")
+    vault.verify(_KIND, _encode_cut((cut.sequence, found[0])), found[1], "the summary of cut rows")
+    return bytes(found[0])
+
+
+def put_cut(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, summary: bytes) -> None:
+    """Let the trail begin after ``cut``; ``summary``: that of all rows up to it."""
+    tag = vault.tag(_KIND, _encode_cut(list(cut)))
+    connection.execute("INSERT INTO audit_cuts VALUES (?, ?, ?, ?, ?)", (*cut, tag))
+    tag = vault.tag(_KIND, _encode_cut((cut.sequence, summary)))
+    connection.execute("INSERT OR REPLACE INTO audit_told VALUES (1, ?, ?)", (summary, tag))
+
+
+def sweep_cuts(connection: sqlite3.Connection, rows: int) -> bool:
+    """Remove so many of the cut rows; returns whether any were left. No code reads them
+    meanwhile."""
+    removed = connection.execute(
+        "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE sequence <= "
+        "(SELECT max(sequence) FROM audit_cuts) ORDER BY sequence LIMIT ?)",
+        (rows,),
+    )
+    return removed.rowcount > 0
+
+
+def left(connection: sqlite3.Connection) -> bool:
+    """Whether cut rows are still to be removed."""
+    found = connection.execute(
+        "SELECT 1 FROM audit WHERE sequence <= (SELECT max(sequence) FROM audit_cuts) LIMIT 1"
+    )
+    return found.fetchone() is not None
+
+
+def is_cut_at(connection: sqlite3.Connection, sequence: int, digest: bytes) -> bool:
+    """Whether the trail was cut after that row."""
+    found = connection.execute("SELECT digest FROM audit_cuts WHERE sequence = ?", (sequence,))
+    row = found.fetchone()
+    return row is not None and row[0] == digest
+
 
 SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS audit (
@@ -46,7 +140,7 @@ SCHEMA: Final = (
         digest BLOB NOT NULL,
         tag BLOB NOT NULL
     ) STRICT""",
-    *trail_cuts.SCHEMA,
+    *CUTS_SCHEMA,
 )
 
 CHANGING: Final = frozenset(
@@ -222,7 +316,7 @@ def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
     found = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (end.sequence,))
     row = found.fetchone()
     if row is None:
-        return trail_cuts.is_at(connection, end.sequence, end.digest)
+        return is_cut_at(connection, end.sequence, end.digest)
     return bool(row[0] == end.digest)
 
 
@@ -264,8 +358,8 @@ def summarize_until(
 
 
 def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Subjects, TrailEnd]:
-    cut = trail_cuts.last(connection, vault)
-    summary = trail_cuts.find_summary(connection, vault, cut)
+    cut = last_cut(connection, vault)
+    summary = find_summary(connection, vault, cut)
     subjects = Subjects({}, {}, {}, {}) if summary is None else _subjects(summary)
     expected, digest = cut.sequence, cut.digest
     rows = connection.execute(
@@ -292,7 +386,7 @@ def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Sub
 def older(connection: sqlite3.Connection, vault: Vault, before: float) -> TrailEnd | None:
     """The last row of the longest beginning of the trail that is older than ``before`` (Unix
     seconds of this server's clock); None when no uncut row is."""
-    cut = trail_cuts.last(connection, vault)
+    cut = last_cut(connection, vault)
     found = connection.execute(
         "SELECT max(sequence) FROM audit WHERE sequence > ? AND sequence < "
         "(SELECT coalesce(min(sequence), ?) FROM audit WHERE sequence > ? AND at >= ?)",

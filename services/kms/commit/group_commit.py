@@ -1,13 +1,6 @@
 """Group commit: messages that arrive in one step of the loop share a transaction.
 
-They share the most expensive parts: the way to the database's writer and back, the head of the
-trail, its rows in one statement, and the wait for the witnesses. Each message runs by itself, in
-the order of arrival, and decides by itself. When one of them fails, the transaction is rolled back
-and each message gets a transaction of its own. A commit that the disk refuses may have happened all
-the same: then no message runs again, because it would refuse what it has done itself, and all
-report the disk's error.
-
-Rows of the trail that wait (``audit.row_buffer``) are written before those of the messages.
+States that a date has changed are written when a message reports them (``states``, rule 9).
 """
 
 from __future__ import annotations
@@ -21,13 +14,14 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from protocol.errors import ProductError
+from protocol.terms import KeyId
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import AuditTrail, TrailEnd
-from services.kms.audit.row_buffer import TrailLoad, Unwritten
-from services.kms.commit import new_keys, store
+from services.kms.audit.deferred_rows import Allowance, TrailLoad, Unwritten
+from services.kms.commit import store
 from services.kms.commit.key_cache import NONE, RowCache, Touched
-from services.kms.commit.new_keys import Making, NewKeyOrder
-from services.kms.commit.unit_of_work import Written, combine
+from services.kms.commit.store import Making, NewKeyOrder
+from services.kms.commit.unit_of_work import Work, Written, combine
 from services.kms.sealing.vault import Vault
 from services.runtime.incarnation import NodeDown
 from services.runtime.ports import Database
@@ -129,7 +123,7 @@ class _NewKeys(_Message):
         left, vault = self.made, self.commits.vault
         if self.again:
             left = [one for one in left if not store.find(connection, vault, one.row.key_id)]
-        keys = new_keys.write(connection, trail, vault, left)
+        keys = store.write_new_keys(connection, trail, vault, left)
         return DoneMessage(None, Written(trail.end(), changed=True, keys=keys))
 
     def _answer(self) -> None:
@@ -399,3 +393,51 @@ async def _wait_for_witnesses(witnesses: Iterable[CommitWitness], written: Writt
         left = witness.confirm(written)
         if left is not None:
             await left
+
+
+_Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[None]]
+Commit = Callable[[_Run, Touched], Awaitable[None]]
+"""Writes the changes of a message, as ``KeyServerCore.commit``."""
+BeginWork = Callable[[sqlite3.Connection, AuditTrail, Allowance], Work]
+"""Begins the changes of one message, as ``KeyServerCore.begin_work``."""
+
+AT_ONCE: Final = 200
+"""Keys whose states one transaction writes."""
+
+
+class DatesCome(Exception):
+    """More keys of ``scope`` (None: all scopes) have changed their state by date than one message
+    may write."""
+
+    def __init__(self, scope: str | None) -> None:
+        super().__init__(f"dates have come of more than {AT_ONCE} keys")
+        self.scope = scope
+
+
+def reach_due_dates(work: Work, scope: str | None) -> None:
+    """Let the message write each key of the scope whose date has come; ``DatesCome``."""
+    reached = store.find_due_keys(work.connection, scope, work.at, AT_ONCE + 1)
+    if len(reached) > AT_ONCE:
+        raise DatesCome(scope)
+    for key_id in reached:
+        work.find(key_id)
+
+
+async def write_due_dates(
+    database: Database, begin_work: BeginWork, commit: Commit, scope: str | None, at: float
+) -> None:
+    """Write the states of all keys of the scope as their dates define them at the time ``at``."""
+
+    def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
+        return store.find_due_keys(connection, scope, at, AT_ONCE)
+
+    def run(
+        reached: Sequence[KeyId], connection: sqlite3.Connection, trail: AuditTrail, due: Allowance
+    ) -> DoneMessage[None]:
+        work = begin_work(connection, trail, due)
+        for key_id in reached:
+            work.find(key_id)
+        return DoneMessage(None, work.write())
+
+    while reached := await database.query(look):
+        await commit(partial(run, reached), reached)

@@ -1,25 +1,14 @@
 """Keys in the database: rows, their tags, and every SQL statement about them.
 
-Functions here run inside ``Database.transact`` or ``query``; they take and give values.
-Material is wrapped with AES-256-GCM, bound to its KEK, id, scope, algorithm, length and usage; the
-row as a whole, with its state, carries a tag of the vault, so that an edited file cannot turn
-Compromised back into Active. ``changed`` is the audit row of the last change: putting an older
-row back disagrees with the trail, which the check at start finds. ``kek_id`` is read out of
-``wrapped``, so it cannot say anything else.
-
-Attributes that Locate finds keys by stand in ``attribute_index`` too, which is made of the rows;
-the check at start compares it with them. The key ring is one row (``ring``).
-
-Rows are never deleted: a destroyed key keeps a tombstone without material. (What was overwritten
-in the database file may stand in its log file until SQLite resets that.) ``ordinal`` is the
-order of creation and the only order anything is listed in.
+Functions here run inside ``Database.transact`` or ``query``. New keys that need no lookup are made
+on the loop, and written together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,9 +16,12 @@ import msgspec
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit.audit_trail import AuditEntry, AuditTrail
 from services.kms.objects import bulk_insert
 from services.kms.objects.attributes import raw_index
 from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.request_types import Create
 from services.kms.sealing.vault import Vault, kek_bytes, kek_of
 
 SCHEMA: Final = (
@@ -354,3 +346,33 @@ def rewrap(
             "UPDATE keys SET wrapped = ?, tag = ? WHERE key_id = ?", (row.wrapped, tag, key_id)
         )
     return int(looked[-1][0]) if looked else None
+
+
+Over = Callable[[KeyId, BaseException | None], None]
+"""Called when a new key is durable, or with the error when that is unknown."""
+
+
+class NewKeyOrder(msgspec.Struct, gc=False):
+    """A request for a new key: its caller, its parameters, and its callback."""
+
+    caller: KeyServerCaller
+    request: Create
+    over: Over
+
+
+class Making(msgspec.Struct, gc=False):
+    """A new key before it is written: its row, which has no number yet, and its entry of the trail.
+    ``Mint.make_keys`` makes them."""
+
+    row: StoredKeyRow
+    entry: AuditEntry
+
+
+def write_new_keys(
+    connection: sqlite3.Connection, trail: AuditTrail, vault: Vault, made: Sequence[Making]
+) -> tuple[KeyId, ...]:
+    """Write these keys with their entries of the trail, in order; returns the keys."""
+    end = trail.append_each([(one.row.initial_date, one.entry) for one in made])
+    first = end.sequence - len(made) + 1
+    insert_all(connection, vault, [one.row for one in made], first)
+    return tuple([one.row.key_id for one in made])

@@ -19,7 +19,7 @@ from services.kms.access import authorization
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.access.rejections import Judging
 from services.kms.audit.audit_trail import Appending, AuditEntry, TrailEnd
-from services.kms.audit.refusal_counts import OWN_ROWS, Allowance
+from services.kms.audit.deferred_rows import OWN_ROWS, Allowance
 from services.kms.commit import store
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow, as_at

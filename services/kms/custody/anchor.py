@@ -37,8 +37,7 @@ from services.kms.audit.audit_trail import EMPTY, TrailEnd
 from services.kms.commit.unit_of_work import Written
 from services.kms.sealing.vault import Vault
 from services.kms.settings.knobs import KmsNode
-from services.runtime.durable import replace_durably
-from services.runtime.nv_counter import read_counter
+from services.runtime.durable import read_counter, replace_durably
 from services.runtime.ports import Clock, Database, Disk, Tpm
 
 ANCHOR_FILE: Final = "keys.anchor"

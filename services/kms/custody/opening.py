@@ -13,18 +13,27 @@ from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms.access import identities, rejections
+from services.kms.access import authorization, rejections
 from services.kms.access.rejections import Rejection
-from services.kms.audit import audit_trail, trail_cuts
+from services.kms.audit import audit_trail
 from services.kms.commit import store
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.replication import pair_state
-from services.kms.sealing.key_ring import Header, new_ring, pack_header, seal, unpack_header, unseal
 from services.kms.sealing.roots import ROOTS
 from services.kms.sealing.roots.base import RootLocked, RootMeans
 from services.kms.sealing.roots.passphrase import CURE
-from services.kms.sealing.vault import NUMBER_SIZE, Vault, kek_bytes
+from services.kms.sealing.vault import (
+    NUMBER_SIZE,
+    Header,
+    Vault,
+    kek_bytes,
+    new_ring,
+    pack_header,
+    seal,
+    unpack_header,
+    unseal,
+)
 from services.runtime.ports import Database
 
 DATABASE: Final = "keys"
@@ -32,7 +41,7 @@ SCHEMA: Final = (
     *store.SCHEMA,
     *audit_trail.SCHEMA,
     *pair_state.SCHEMA,
-    *identities.SCHEMA,
+    *authorization.IDENTITIES_SCHEMA,
     *rejections.SCHEMA,
 )
 _encode = msgspec.msgpack.Encoder().encode
@@ -99,7 +108,7 @@ async def _open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStor
         box = seal(ring, root, packed, means.rng.token(NONCE_SIZE))
         await database.transact(lambda connection: begin(connection, vault, packed, box))
     found, left = await database.query(
-        lambda connection: (check(connection, vault), trail_cuts.left(connection))
+        lambda connection: (check(connection, vault), audit_trail.left(connection))
     )
     return OpenedStore(database, vault, header, root, found, left)
 
@@ -160,7 +169,7 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 def _check_identities(
     connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]
 ) -> None:
-    for identity in identities.list_identities(connection, vault):
+    for identity in authorization.list_identities(connection, vault):
         if changed.pop(identity.digest, None) != identity.changed:
             raise CryptographicFailure(f"identity {identity.digest} differs from the audit trail")
     for digest in changed:

@@ -36,9 +36,9 @@ from services.kms.commit.unit_of_work import Written
 from services.kms.custody.opening import OpenedStore
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.core import KeyServerCore
-from services.kms.sealing.key_ring import KEKS_LIMIT, Header, KeyRing, pack_header, seal
 from services.kms.sealing.roots import ROOTS
 from services.kms.sealing.roots.base import RootLocked, RootMeans
+from services.kms.sealing.vault import KEKS_LIMIT, Header, KeyRing, pack_header, seal
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Clock
 

@@ -16,9 +16,8 @@ from typing import Final
 
 from protocol.errors import GeneralFailure, InvalidArgument
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.audit import audit_trail, trail_cuts
-from services.kms.audit.audit_trail import TrailEnd
-from services.kms.audit.trail_cuts import TrailCut
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import TrailCut, TrailEnd
 from services.kms.custody.anchor import AnchorKeeper
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.core import KeyServerCore
@@ -81,7 +80,7 @@ class Retention:
         cut = TrailCut(*end, self._clock.now(), before.sequence)
         try:
             await self._database.transact(
-                lambda connection: trail_cuts.put(connection, self._vault, cut, summary)
+                lambda connection: audit_trail.put_cut(connection, self._vault, cut, summary)
             )
             await self._sweep()
         except OSError as error:
@@ -99,14 +98,14 @@ class Retention:
             self._node.record("kms.trail_left", level="warning", text=text)
 
     async def _sweep(self) -> None:
-        while await self._database.transact(partial(trail_cuts.sweep, rows=ROWS)):
+        while await self._database.transact(partial(audit_trail.sweep_cuts, rows=ROWS)):
             pass
 
 
 def _prepare_cut(
     end: TrailEnd, connection: sqlite3.Connection, vault: Vault
 ) -> tuple[bytes, bytes, TrailCut]:
-    before = trail_cuts.last(connection, vault)
+    before = audit_trail.last_cut(connection, vault)
     if end.sequence <= before.sequence:
         raise InvalidArgument(f"the trail was cut at row {before.sequence} before")
     summary, digest = audit_trail.summarize_until(connection, vault, end.sequence)

@@ -1,12 +1,11 @@
 """Endpoints of a key server; each proves the caller and turns messages into requests.
 
-- ``bus``                requests on the data bus, and from the server's own console
-- ``bus_attributes``     of these, attributes, registered keys, and ciphers
-- ``forwarding``         of these, changes that go to the active server of a group
-- ``kmip/``              the KMIP protocol
-- ``admission``          the clients of KMIP          - ``identities``  their administration
-- ``server_certificate``  the certificate that KMIP clients see
-- ``rejections``         administration of refusals
-- ``custody``            administration of KEKs, root and audit trail
-- ``replication``        the other servers of a pair or a group
+- ``bus``             requests on the data bus
+- ``forwarding``      changes that a server forwards to the active server of its group (mode
+  ``forward``)
+- ``kmip_clients``    the clients of KMIP in memory, the console messages about them, and the
+  self-signed certificate that a lab's key server shows them
+- ``administration``  messages of an administrator about the key ring and its root
+  (``custody.rotation``), and about requests that the key server rejects (``access.rejections``)
+- ``replication``     the other servers of a pair or a group
 """

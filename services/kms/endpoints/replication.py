@@ -8,8 +8,8 @@ from services.kms.access.authorization import caller_at
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication.group import ReplicationGroup
-from services.kms.replication.name_conflicts import list_shared_names
 from services.kms.replication.pair import ReplicationPair
+from services.kms.replication.replicas import list_shared_names
 from services.kms.settings.config import KmsConfig
 from services.runtime.service import Peer, Service, serves
 

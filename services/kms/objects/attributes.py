@@ -53,7 +53,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import KmipState
-from services.kms.objects import implied
+from services.kms.objects import key_row
 from services.kms.objects.key_row import StoredKeyRow
 
 NAME: Final = "Name"
@@ -111,10 +111,10 @@ RULES: Final[Mapping[str, AttributeRule]] = {
     PROCESS_START: AttributeRule(_DATE, deletable=False, until=_EARLY),
     PROTECT_STOP: AttributeRule(_DATE, deletable=False, until=_IN_USE),
     DEACTIVATION: AttributeRule(_DATE, deletable=False, until=_IN_USE),
-    implied.MADE: AttributeRule(_DATE, deletable=False, once=True),
-    implied.GENERATOR: AttributeRule((RandomNumberGenerator,), deletable=False, once=True),
-    implied.SENSITIVE: AttributeRule((bool,), deletable=False),
-    implied.EXTRACTABLE: AttributeRule((bool,), deletable=False),
+    key_row.MADE: AttributeRule(_DATE, deletable=False, once=True),
+    key_row.GENERATOR: AttributeRule((RandomNumberGenerator,), deletable=False, once=True),
+    key_row.SENSITIVE: AttributeRule((bool,), deletable=False),
+    key_row.EXTRACTABLE: AttributeRule((bool,), deletable=False),
 }
 CUSTOM_RULE: Final = AttributeRule(_CUSTOM, many=True)
 _COLUMNS: Final = {ACTIVATION: "activation_date", DEACTIVATION: "deactivation_date"}
@@ -125,14 +125,14 @@ _NOT_AFTER: Final = (
 )
 
 READ_ONLY: Final = (
-    *(name for name in implied.NAMES if name not in RULES),
+    *(name for name in key_row.NAMES if name not in RULES),
     OCCURRENCE,
     REVOCATION,
 )
-_FRESH: Final = implied.FRESH.encode()
+_FRESH: Final = key_row.FRESH.encode()
 _GRANTED: Final = GRANTED_SCOPE.encode()
-_DIGEST: Final = implied.DIGEST.encode()
-_INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.values())
+_DIGEST: Final = key_row.DIGEST.encode()
+_INDEXED: Final = (OCCURRENCE, REVOCATION, key_row.FRESH, *key_row.EVER_SINCE.values())
 """Attributes without a rule that are in the index all the same."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -171,8 +171,8 @@ def of(row: StoredKeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
     A name that the key does not have adds nothing.
     """
     held = unpack(row.attributes)
-    others = (name for name in held if name not in implied.NAMES)
-    chosen = names or (*implied.names(row, held), *others)
+    others = (name for name in held if name not in key_row.NAMES)
+    chosen = names or (*key_row.implied_names(row, held), *others)
     return tuple([one for name in chosen for one in _instances(row, held, name)])
 
 
@@ -211,8 +211,8 @@ def protect_stop(row: StoredKeyRow) -> float | None:
 
 
 def _instances(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Attribute, ...]:
-    if name in implied.NAMES:
-        value = implied.value(row, held, name)
+    if name in key_row.NAMES:
+        value = key_row.implied_value(row, held, name)
         return () if value is None else (Attribute(name=name, value=value),)
     if name in held:
         return tuple(
@@ -225,7 +225,7 @@ def format_of(row: StoredKeyRow) -> str:
     """The format in which the material was registered, or raw."""
     if _DIGEST not in row.attributes:  # cheaper than decoding all attributes
         return RAW
-    digest = single(row, implied.DIGEST)
+    digest = single(row, key_row.DIGEST)
     return digest.format if isinstance(digest, ObjectDigest) else RAW
 
 
@@ -240,7 +240,7 @@ def with_template(
     stated: dict[str, Value] = {}
     given = given if brought else _without_generators(given)
     for attribute in given:
-        kinds = implied.AT_FIRST.get(attribute.name)
+        kinds = key_row.AT_FIRST.get(attribute.name)
         try:
             if kinds is None:
                 row, _ = add_attribute(row, attribute, at, by)
@@ -254,7 +254,7 @@ def with_template(
             raise InvalidField(str(error)) from None  # the template has it twice
     # The server's own attributes are not among them: no client may add them.
     held = unpack(row.attributes)
-    for name, value in implied.initial_values(stated, brought=brought).items():
+    for name, value in key_row.initial_values(stated, brought=brought).items():
         held[name] = Stamped(name, float(at), by, ((0, value),))
     return msgspec.structs.replace(row, attributes=pack(held), last_change_date=at)
 
@@ -263,10 +263,10 @@ def _without_generators(given: Iterable[Attribute]) -> list[Attribute]:
     """The template of a key to create, without generators. One of them must be this server's (KMIP
     1.4 section 3.44)."""
     given = list(given)
-    wanted = [one.value for one in given if one.name == implied.GENERATOR]
-    if wanted and implied.OWN_GENERATOR not in wanted:
-        raise InvalidField(f"{implied.GENERATOR}: Unspecified is the only one here")
-    return [one for one in given if one.name != implied.GENERATOR]
+    wanted = [one.value for one in given if one.name == key_row.GENERATOR]
+    if wanted and key_row.OWN_GENERATOR not in wanted:
+        raise InvalidField(f"{key_row.GENERATOR}: Unspecified is the only one here")
+    return [one for one in given if one.name != key_row.GENERATOR]
 
 
 def mark_served(row: StoredKeyRow, at: float, by: str, *, unheard: bool) -> StoredKeyRow:
@@ -277,9 +277,9 @@ def mark_served(row: StoredKeyRow, at: float, by: str, *, unheard: bool) -> Stor
     if not is_fresh(row):
         return row
     if not unheard:
-        return stamp(row, implied.FRESH, (), at, by)
+        return stamp(row, key_row.FRESH, (), at, by)
     held = unpack(row.attributes)
-    del held[implied.FRESH]
+    del held[key_row.FRESH]
     return msgspec.structs.replace(row, attributes=pack(held))
 
 
@@ -291,7 +291,7 @@ def is_fresh(row: StoredKeyRow) -> bool:
 @lru_cache(maxsize=4096)
 def _is_fresh(packed: bytes) -> bool:
     """As ``is_fresh``, for packed attributes; cached, because it is called at each Get."""
-    return _FRESH in packed and implied.is_fresh(unpack(packed))
+    return _FRESH in packed and key_row.is_fresh(unpack(packed))
 
 
 def add_attribute(
@@ -420,8 +420,8 @@ def _with_instances(
     if column is not None:
         [changes[column]] = [one.value for one in instances]
         instances = ()  # the value is the column; the stamp stays
-    ever_since = implied.EVER_SINCE.get(name)
-    if ever_since is not None and instances[0].value is implied.BY_DEFAULT[name]:
+    ever_since = key_row.EVER_SINCE.get(name)
+    if ever_since is not None and instances[0].value is key_row.BY_DEFAULT[name]:
         instances = ()
         if ever_since in unpack(row.attributes):
             row = stamp(row, ever_since, (), at, by)

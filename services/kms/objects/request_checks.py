@@ -47,7 +47,7 @@ def flaw(request: CoreRequest[Any]) -> ProductError | None:
 def _check_kind(request: request_types.NewKey) -> None:
     if len(request.operation_id) > OPERATION_ID_LIMIT:
         raise InvalidField(f"operation_id: {OPERATION_ID_LIMIT} characters at most")
-    size = algorithms.size(request.algorithm, request.length, request.usage_mask)
+    size = algorithms.key_size(request.algorithm, request.length, request.usage_mask)
     if isinstance(request, request_types.Register) and len(request.material) != size:
         text = f"a key of {request.length} bits has {size} bytes, not {len(request.material)}"
         raise InvalidField(text)

@@ -15,9 +15,8 @@ from typing import Final, NamedTuple
 from protocol.attributes import Attribute, ObjectDigest, Value
 from protocol.errors import InvalidField
 from protocol.terms import KeyId, KmipState
-from services.kms.objects import attributes, implied
-from services.kms.objects.key_row import StoredKeyRow, as_at
-from services.kms.objects.states import DESTROYED
+from services.kms.objects import attributes, key_row
+from services.kms.objects.key_row import DESTROYED, StoredKeyRow, as_at
 
 STATE, MASK = "State", "Cryptographic Usage Mask"
 LENGTH, LAST_CHANGE = "Cryptographic Length", "Last Change Date"
@@ -31,7 +30,7 @@ _DATES: Final = {
     attributes.PROCESS_START: "",
     attributes.PROTECT_STOP: "",
     attributes.OCCURRENCE: "",
-    implied.MADE: "",
+    key_row.MADE: "",
 }
 """Names of dates, with their columns; those without a column are in the index."""
 
@@ -41,8 +40,8 @@ _COLUMNS: Final = {
     LENGTH: "length",
 }
 _OF_ALL: Final[dict[str, Value]] = {
-    "Object Type": implied.OBJECT_TYPE,
-    implied.LEASE: implied.LEASE_S,
+    "Object Type": key_row.OBJECT_TYPE,
+    key_row.LEASE: key_row.LEASE_S,
 }
 """Attributes with one value for every key."""
 
@@ -204,19 +203,19 @@ def _date(name: str, values: Sequence[Value], at: float) -> _Term:
     if _DATES[name]:
         return _Term(f"{_DATES[name]} BETWEEN ? AND ?", ends)
     keys = (attributes.key_of(dates[0]), attributes.key_of(dates[-1]))
-    if name == implied.MADE:  # for a key created here it is not in the index
+    if name == key_row.MADE:  # for a key created here it is not in the index
         sql = f"({_SELECTIVE} OR (initial_date BETWEEN ? AND ? AND {_WITHOUT}))"
         return _Term(sql.format("BETWEEN ? AND ?"), (name, *keys, *ends, name))
     return _index_term("BETWEEN ? AND ?", name, *keys)
 
 
 def _term(name: str, value: Value, at: float) -> _Term:
-    if name in implied.BY_DEFAULT and value is implied.BY_DEFAULT[name]:
+    if name in key_row.BY_DEFAULT and value is key_row.BY_DEFAULT[name]:
         return _Term(_WITHOUT, (name,))  # only the opposite is in the index
-    if name == implied.GENERATOR and value == implied.OWN_GENERATOR:
+    if name == key_row.GENERATOR and value == key_row.OWN_GENERATOR:
         # for a key created here it is not in the index
         sql = f"({_SELECTIVE.format('= ?')} OR ({_WITHOUT} AND {_WITHOUT}))"
-        return _Term(sql, (name, attributes.key_of(value), name, implied.MADE))
+        return _Term(sql, (name, attributes.key_of(value), name, key_row.MADE))
     if attributes.is_indexed(name):
         return _index_term("= ?", name, attributes.key_of(value))
     if name == STATE:
@@ -226,7 +225,7 @@ def _term(name: str, value: Value, at: float) -> _Term:
     if name in _OF_ALL:
         same = attributes.key_of(value) == attributes.key_of(_OF_ALL[name])
         return _Term("1" if same else "0", ())
-    if name == implied.DIGEST:
+    if name == key_row.DIGEST:
         if value == ObjectDigest(digest=getattr(value, "digest", b"")):
             return _Term(f"digest = ? AND {_WITHOUT}", (value.digest, name))
         return _index_term("= ?", name, attributes.key_of(value))
@@ -241,7 +240,7 @@ def _index_term(condition: str, *values: object) -> _Term:
 
 
 def _state(state: KmipState, at: float) -> _Term:
-    """What ``states.at`` returns, in SQL."""
+    """What ``key_row.at`` returns, in SQL."""
     match state:
         case KmipState.PRE_ACTIVE:
             return _Term(

@@ -11,8 +11,7 @@ from protocol.errors import CryptographicFailure, InvalidField, ItemNotFound, Pr
 from protocol.terms import KeyId
 from services.kms.access import authorization
 from services.kms.audit import audit_trail
-from services.kms.commit.due_dates import DatesCome
-from services.kms.commit.group_commit import DoneMessage
+from services.kms.commit.group_commit import DatesCome, DoneMessage
 from services.kms.commit.unit_of_work import START, Refusal, Work
 from services.kms.objects import request_checks, request_types
 from services.kms.objects.request_types import CoreOperation, CoreRequest, Response

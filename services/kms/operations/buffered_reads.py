@@ -19,15 +19,14 @@ from protocol.errors import CryptographicFailure, GeneralFailure
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit.audit_trail import Appending, AuditEntry
-from services.kms.audit.refusal_counts import Allowance, Refusals
-from services.kms.audit.row_buffer import Changes, Page, TrailDraft
+from services.kms.audit.deferred_rows import Allowance, Changes, Page, Refusals, TrailDraft
 from services.kms.commit import store
 from services.kms.commit.group_commit import Commits, DoneMessage
 from services.kms.commit.key_cache import NOWHERE, NotKept
 from services.kms.objects import request_types
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.objects.request_types import CoreOperation, CoreRequest, GotKey
-from services.kms.operations import release
+from services.kms.operations import execution
 from services.kms.sealing.vault import Vault
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Clock, Database
@@ -98,7 +97,7 @@ class Readings:
         """The outcome of ``read`` for a Get of this key in clear, when that changes nothing and its
         row is cached; None, and nothing happened, otherwise."""
         row, at = self._kept.row(key_id), self._clock.now()
-        if row is None or self._commits.unwritten.full or not release.is_plain(caller, row, at):
+        if row is None or self._commits.unwritten.full or not execution.is_plain(caller, row, at):
             return None
         try:
             material = store.material(self._vault, row)
@@ -106,7 +105,7 @@ class Readings:
             return None
         entry = AuditEntry(caller.who, row.scope, CoreOperation.GET, key_id)
         self._add([Page(at, (entry,))])
-        return release.build_got_key(row, material)
+        return execution.build_got_key(row, material)
 
     async def _try_read(
         self, key_ids: Collection[KeyId], draft: TrailDraft, allowance: Allowance, run: Run[T]

@@ -1,9 +1,6 @@
 """Runs the messages of a key server, whichever endpoint received them.
 
-An endpoint proves the caller and turns a message into requests (``objects.request_types``). A
-message of several requests is one transaction: all or nothing (``batch``), or with an outcome for
-each item (``process``). The answer comes after the commit. Refusals are returned from the
-transaction, not raised in it: raising would undo their audit rows.
+A Get of a cached key and a plain Create need neither a wait nor a task.
 """
 
 from __future__ import annotations
@@ -28,17 +25,16 @@ from services.kms.access.authorization import KeyServerCaller
 from services.kms.access.rejections import Judging, RejectionTable
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import Appending, AuditEntry, AuditTrail
-from services.kms.audit.refusal_counts import OWN_ROWS, Allowance, Refusals
-from services.kms.audit.row_buffer import Changes, TrailDraft
-from services.kms.commit import due_dates
-from services.kms.commit.due_dates import DatesCome
-from services.kms.commit.group_commit import Commits, DoneMessage
+from services.kms.audit.deferred_rows import OWN_ROWS, Allowance, Changes, Refusals, TrailDraft
+from services.kms.commit import group_commit
+from services.kms.commit.group_commit import Commits, DatesCome, DoneMessage
 from services.kms.commit.key_cache import NONE, Touched, keys_touched_by
+from services.kms.commit.store import NewKeyOrder, Over
 from services.kms.commit.unit_of_work import FreshKey, QueueChanges, Work
 from services.kms.objects import request_checks, request_types
 from services.kms.objects.identifiers import Ids
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.request_types import CoreOperation, CoreRequest, Response
+from services.kms.objects.request_types import CoreOperation, CoreRequest, Create, GotKey, Response
 from services.kms.operations import batches
 from services.kms.operations.batches import Continuation, Item, KeyDemand
 from services.kms.operations.buffered_reads import Readings, is_long
@@ -303,7 +299,7 @@ class KeyServerCore:
             return self.begin_work(connection, trail, caller, at, allowance=allowance)
 
         commit = partial(self.commit, caller)
-        return due_dates.write(self.database, begin_work, commit, scope, at)
+        return group_commit.write_due_dates(self.database, begin_work, commit, scope, at)
 
     async def admit(self, caller: KeyServerCaller, *operations: CoreOperation) -> None:
         """Raise the refusal of a role, after it is recorded in the trail."""
@@ -384,3 +380,23 @@ def _reply(outcome: T | ProductError) -> T:
     if isinstance(outcome, ProductError):
         raise outcome
     return outcome
+
+
+def get_at_once(core: KeyServerCore, caller: KeyServerCaller, key_id: KeyId) -> GotKey | None:
+    """What ``core.process`` would return for a Get of this key alone, in clear; None, and nothing
+    happened, when it must be processed."""
+    readings = core.readings
+    if readings is None or not core.caught_up.is_set() or core.rejections.judges(caller):
+        return None
+    return readings.at_once(caller, key_id)
+
+
+def making(core: KeyServerCore, caller: KeyServerCaller, request: Create, over: Over) -> bool:
+    """Make the key of this request as ``core.process`` would, for a valid request without
+    attributes. False, and nothing happened, when it must be processed."""
+    if not core.alone or not core.caught_up.is_set() or core.rejections.judges(caller):
+        return False
+    if authorization.refuse(caller, CoreOperation.CREATE) is not None or not core.mint.unheard:
+        return False
+    core.commits.add(NewKeyOrder(caller, request, over))
+    return True

@@ -1,6 +1,6 @@
 """Executes each operation inside the transaction of its message.
 
-Errors that the trail records are raised as ``Refusal``; the core records them.
+What a Get returns of a key, and which Gets change nothing, is decided here too.
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.attributes import Revocation, Value
+from protocol.attributes import Attribute, Revocation, Value
 from protocol.errors import (
     CryptographicFailure,
     IllegalOperation,
     InvalidField,
     ItemNotFound,
+    NotExtractable,
     PermissionDenied,
     ProductError,
+    Sensitive,
     WrongKeyLifecycleState,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, ResultReason
 from services.kms.access import authorization
+from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail
 from services.kms.commit.unit_of_work import FreshKey, Refusal, Work
-from services.kms.objects import attributes, implied, request_types, states
-from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects import attributes, key_row, request_types
+from services.kms.objects.key_row import StoredKeyRow, Transition, as_at
 from services.kms.objects.request_types import (
     AddObjectAttribute,
     CheckUsage,
@@ -36,21 +39,63 @@ from services.kms.objects.request_types import (
     DeleteObjectAttribute,
     EncryptData,
     GetUsageAllocation,
+    GotKey,
     ListObjectAttributes,
     ModifyObjectAttribute,
     ObtainLease,
     ReKey,
     Response,
 )
-from services.kms.objects.states import Transition
-from services.kms.operations import (
-    attribute_operations,
-    encryption,
-    rekey,
-    release,
-    usage,
-    wrapping,
-)
+from services.kms.operations import attribute_operations, key_creation, key_usage
+
+
+def build_got_key(
+    row: StoredKeyRow,
+    material: KeyMaterial | None,
+    under: KeyMaterial | None = None,
+    told: tuple[Attribute, ...] = (),
+) -> GotKey:
+    """The key with its material (None: it has none any more), to be wrapped ``under`` another key,
+    with the requested attributes."""
+    return GotKey(
+        unique_identifier=row.key_id,
+        state=row.state,
+        material=material,
+        algorithm=row.algorithm,
+        length=row.length,
+        format=attributes.format_of(row),
+        wrapping_key=under,
+        attributes=told,
+    )
+
+
+_EXTRACTABLE: Final = key_row.EXTRACTABLE.encode()
+_SENSITIVE: Final = key_row.SENSITIVE.encode()
+
+
+def reason_withheld(row: StoredKeyRow, *, wrapped: bool) -> ProductError | None:
+    """Why a Get does not return the key, in clear or ``wrapped``, by attributes that its client set
+    (KMIP 1.4 sections 3.48 and 3.50); None when it does."""
+    held = row.attributes  # cheaper than decoding all attributes
+    if _EXTRACTABLE in held and attributes.single(row, key_row.EXTRACTABLE) is False:
+        return NotExtractable()
+    if not wrapped and _SENSITIVE in held and attributes.single(row, key_row.SENSITIVE) is True:
+        return Sensitive()
+    return None
+
+
+def is_plain(caller: KeyServerCaller, row: StoredKeyRow, at: float) -> bool:
+    """Whether a Get of this key, in clear, returns its material at the time ``at`` and writes
+    nothing but that: no refusal, no date that has come, and the key was given before."""
+    return (
+        caller.sees(row)
+        and row.wrapped is not None
+        and authorization.refuse(caller, CoreOperation.GET) is None
+        and as_at(row, at) is row
+        and not attributes.is_fresh(row)
+        and reason_withheld(row, wrapped=False) is None
+    )
+
 
 VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
 
@@ -92,7 +137,7 @@ def _apply_template(work: Work, request: request_types.NewKey, row: StoredKeyRow
         )
         if isinstance(request, request_types.Register) and request.digest is not None:
             digest = ((0, request.digest),)
-            row = attributes.stamp(row, implied.DIGEST, digest, work.at, work.server)
+            row = attributes.stamp(row, key_row.DIGEST, digest, work.at, work.server)
         for one in request.attributes:
             attribute_operations.check_name(work, row, one)
     except IllegalOperation as error:
@@ -135,7 +180,7 @@ def _build_got(
         work.note(CoreOperation.GET, key_id, row.scope, refusal.error.reason)
         return request_types.GotKey(unique_identifier=key_id)
     material = work.material(row)
-    withheld = release.withheld(row, wrapped=wanted is not None)
+    withheld = reason_withheld(row, wrapped=wanted is not None)
     if material is not None and withheld is not None:
         # In a list the error names the key.
         error = CryptographicFailure(f"key {key_id}: {withheld}") if listed else withheld
@@ -144,10 +189,10 @@ def _build_got(
     work.note(CoreOperation.GET, key_id, row.scope, gone)
     under: KeyMaterial | None = None
     if material is not None:
-        under = None if wanted is None else wrapping.key_of(work, wanted, row, material)
+        under = None if wanted is None else key_usage.wrapping_key_of(work, wanted, row, material)
         work.serve(row)
     shown = attributes.of(row, wanted.names) if wanted and wanted.names else ()
-    return release.build_got_key(row, material, under, shown)
+    return build_got_key(row, material, under, shown)
 
 
 def _activate(work: Work, request: request_types.ActivateObject) -> request_types.StateChanged:
@@ -155,7 +200,7 @@ def _activate(work: Work, request: request_types.ActivateObject) -> request_type
 
 
 def _revoke(work: Work, request: request_types.RevokeObject) -> request_types.StateChanged:
-    return _move(work, request, states.revocation(request.reason))
+    return _move(work, request, key_row.revocation(request.reason))
 
 
 def _destroy(work: Work, request: request_types.DestroyObject) -> request_types.StateChanged:
@@ -181,7 +226,7 @@ def _transition(
 ) -> StoredKeyRow:
     """The row after ``transition``, unchanged when it is reached already (states, rules 5 and
     6)."""
-    state = states.after(row.state, transition)
+    state = key_row.state_after(row.state, transition)
     if state is None or (state is row.state and not request.repeat):
         error = WrongKeyLifecycleState if request.repeat else PermissionDenied
         raise work.refusal(error(f"{request.operation} of a key that is {row.state}"), row)
@@ -212,7 +257,7 @@ def _with_revocation_reason(
     values: dict[str, Value] = {}
     if not request.repeat or request.message:
         values[attributes.REVOCATION] = Revocation(code=request.reason, message=request.message)
-    if states.revocation(request.reason) is Transition.COMPROMISE and request.occurred is not None:
+    if key_row.revocation(request.reason) is Transition.COMPROMISE and request.occurred is not None:
         values[attributes.OCCURRENCE] = float(request.occurred)
     try:
         for name, value in values.items():
@@ -245,13 +290,13 @@ _PERFORM: Final[dict[type[CoreRequest[Any]], Callable[[Work, Any], Response]]] =
     request_types.ActivateObject: _activate,
     request_types.RevokeObject: _revoke,
     request_types.DestroyObject: _destroy,
-    ReKey: rekey.replace,
-    ObtainLease: usage.lend,
-    CheckUsage: usage.check,
-    GetUsageAllocation: usage.allocate,
+    ReKey: key_creation.replace_key,
+    ObtainLease: key_usage.lend,
+    CheckUsage: key_usage.check_usage,
+    GetUsageAllocation: key_usage.allocate,
     request_types.LocateObjects: attribute_operations.locate,
-    EncryptData: encryption.encrypt,
-    DecryptData: encryption.decrypt,
+    EncryptData: key_usage.encrypt,
+    DecryptData: key_usage.decrypt,
     request_types.DiscoverServerVersions: _versions,
     request_types.Query: lambda work, request: request_types.Queried(),
     request_types.QueryAuditTrail: _trail,

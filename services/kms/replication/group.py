@@ -26,10 +26,10 @@ from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import TrailEnd
 from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.operations.core import KeyServerCore
-from services.kms.replication import checksums, counters, oplog, replicas, standing
+from services.kms.replication import checksums, oplog, replicas, standing
 from services.kms.replication.key_merge import Taken
-from services.kms.replication.name_conflicts import LISTED, list_shared_names, record_names
 from services.kms.replication.oplog import Active, LogPlace, LogRow
+from services.kms.replication.replicas import LISTED, list_shared_names, record_names
 from services.kms.replication.standing import HeardStanding
 from services.kms.sealing.vault import Vault
 from services.kms.settings.config import KmsConfig
@@ -211,7 +211,7 @@ class ReplicationGroup:
             at = self._clock.now()
             if own_standing.everything:
                 oplog.confirm_everything(connection, peer)
-            news = [key for key in refused if counters.breach(connection, key, peer, at)]
+            news = [key for key in refused if oplog.breach(connection, key, peer, at)]
             return self._record_standing(connection, peer, reply.standing, trusted=True), news
 
         recorded, news = await self._database.transact(record)
@@ -302,15 +302,15 @@ class ReplicationGroup:
         def also(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
             now = self._clock.now()
             refused = [one.theirs.key_id for one in taken if one.refused]
-            news[:] = [key for key in refused if counters.breach(connection, key, peer.node, now)]
-            counters.count(connection, CONFLICTS, sum(one.conflict for one in taken))
+            news[:] = [key for key in refused if oplog.breach(connection, key, peer.node, now)]
+            oplog.count_event(connection, CONFLICTS, sum(one.conflict for one in taken))
             withdrawn = [(one.theirs.key_id, one.withdrawn(now)) for one in taken]
             stale = sum(
                 audit_trail.count_gets_since(connection, key, at)
                 for key, at in withdrawn
                 if at is not None
             )
-            counters.count(connection, STALE_SERVES, stale)
+            oplog.count_event(connection, STALE_SERVES, stale)
             changed = [one.theirs.key_id for one in taken if one.changed]
             checksums.mark_unsummed(connection, changed)
             trusted = line.looked == peer.boot or standing.looked(connection, peer.node, reported)
@@ -445,7 +445,7 @@ def view(
 ) -> m.GroupStatus:
     """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
     active = oplog.active(connection)
-    counted = counters.tallies(connection)
+    counted = oplog.tallies(connection)
     names, names_shared = list_shared_names(connection)
     keys_at_risk, at_risk = oplog.at_risk(connection, me, config.peers, LISTED)
     return m.GroupStatus(
@@ -453,15 +453,15 @@ def view(
         active=active.node,
         term=active.term,
         peers=_peers(connection, me, now),
-        origins=tuple(m.GroupOrigin(**row._asdict()) for row in counters.origins(connection)),
+        origins=tuple(m.GroupOrigin(**row._asdict()) for row in oplog.origins(connection)),
         keys_at_risk=keys_at_risk,
         at_risk=at_risk,
         conflicts=counted.get(CONFLICTS, 0),
         stale_serves=counted.get(STALE_SERVES, 0),
-        keys_breached=counters.count_breaches(connection),
+        keys_breached=oplog.count_breaches(connection),
         breaches=tuple(
             m.Breach(key_id=key_id, peer=peer, at=at)
-            for key_id, peer, at in counters.breaches(connection, LISTED)
+            for key_id, peer, at in oplog.breaches(connection, LISTED)
         ),
         names_shared=names_shared,
         shared_names=names,

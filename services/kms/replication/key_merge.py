@@ -1,6 +1,6 @@
 """Merges two servers' rows of one key into one, with the same result on both, whichever is first.
 
-States are joined upwards (``states.join_states``), and material that one server has destroyed is
+States are joined upwards (``key_row.join_states``), and material that one server has destroyed is
 removed from both. Facts that never change must be equal: an id that arrives with another scope,
 kind or material is refused, so no id ever has two materials.
 
@@ -23,11 +23,11 @@ from protocol.terms import KeyId, KmipState, ResultReason
 from services.kms.audit.audit_trail import TrailEnd
 from services.kms.commit import store
 from services.kms.commit.unit_of_work import Work
-from services.kms.objects import attributes, implied, states
+from services.kms.objects import attributes, key_row
 from services.kms.objects.key_row import StoredKeyRow, as_at
 from services.kms.objects.request_types import CoreOperation
-from services.kms.operations import shared_names, usage
-from services.kms.operations.shared_names import NameHolders
+from services.kms.operations import attribute_operations, key_usage
+from services.kms.operations.attribute_operations import NameHolders
 
 _NEVER_CHANGE: Final = (
     "scope",
@@ -93,8 +93,8 @@ class Taken(NamedTuple):
         """When the peer had withdrawn the key, if it was usable here until ``now``."""
         if self.mine is None or self.refused:
             return None
-        active, mine = states.rank(KmipState.ACTIVE), as_at(self.mine, now)
-        if not states.rank(mine.state) <= active < states.rank(self.merged.state):
+        active, mine = key_row.rank(KmipState.ACTIVE), as_at(self.mine, now)
+        if not key_row.rank(mine.state) <= active < key_row.rank(self.merged.state):
             return None
         row = self.theirs
         return _earliest(row.deactivation_date, row.compromise_date, row.destroy_date)
@@ -122,7 +122,7 @@ def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
     theirs, mine = replica.row, work.find_stored(replica.row.key_id)
     if mine is None:
         work.take(_wrap_material(work, replica, nonce), CoreOperation.REPLICATE, new=True)
-        return Taken(theirs, None, theirs, shared=shared_names.got(work, None, theirs))
+        return Taken(theirs, None, theirs, shared=attribute_operations.got(work, None, theirs))
     if not _same_key(work, mine, replica):
         work.note(
             CoreOperation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE
@@ -133,17 +133,17 @@ def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
         work.take(merged, CoreOperation.REPLICATE)
     if comparable_part(merged) != comparable_part(theirs):
         work.replicate(merged)
-    return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
+    return Taken(theirs, mine, merged, shared=attribute_operations.got(work, mine, merged))
 
 
 def merge(mine: StoredKeyRow, theirs: StoredKeyRow) -> StoredKeyRow:
     """My row with the additions of theirs."""
-    state = states.join_states(mine.state, theirs.state)
+    state = key_row.join_states(mine.state, theirs.state)
     return msgspec.structs.replace(
         mine,
         state=state,
         last_change_date=max(mine.last_change_date, theirs.last_change_date),
-        wrapped=mine.wrapped if states.has_material(state) else None,
+        wrapped=mine.wrapped if key_row.has_material(state) else None,
         attributes=_latest(mine, theirs),
         **{name: _earliest(getattr(mine, name), getattr(theirs, name)) for name in _EARLIEST},
         **{column: _ahead(mine, theirs, *date) for date in _AHEAD for column in [date[1]]},
@@ -160,7 +160,7 @@ def _latest(mine: StoredKeyRow, theirs: StoredKeyRow) -> bytes:
         if mine_of_it is None or _stamp(other) > _stamp(mine_of_it):
             held[name] = other
         if name == attributes.LIMITS and mine_of_it is not None:
-            held[name] = usage.join_limits(
+            held[name] = key_usage.join_limits(
                 held[name], other if held[name] is mine_of_it else mine_of_it
             )
     return attributes.pack(held)
@@ -175,7 +175,7 @@ def _ahead(
 ) -> float | None:
     """A date that changes the state: the earliest that has come, else the last writer's."""
     dates = [(row, getattr(row, column)) for row in (mine, theirs)]
-    behind = [date for row, date in dates if states.rank(row.state) >= states.rank(past)]
+    behind = [date for row, date in dates if key_row.rank(row.state) >= key_row.rank(past)]
     if behind:
         return _earliest(*behind)
     stamps = [attributes.unpack(row.attributes).get(name) for row in (mine, theirs)]
@@ -215,7 +215,7 @@ def _without_gift(row: StoredKeyRow) -> StoredKeyRow:
     """The row without the record of whether the key was given out; that may have been its last
     change."""
     held = attributes.unpack(row.attributes)
-    held.pop(implied.FRESH, None)
+    held.pop(key_row.FRESH, None)
     packed = attributes.pack(held)
     return msgspec.structs.replace(comparable_part(row), attributes=packed, last_change_date=0.0)
 

@@ -1,19 +1,5 @@
-"""The logs of changes of a group's servers, and how far each server has them.
-
-Every server numbers its own changes of keys: its *log*. A log has one row for each key, for its
-last change, because servers send the present key and not the steps that led there. Rows travel with
-the keys, and each server stores the logs of all servers, so that it can pass them to a third one
-while their origin is away. A *mark* is how far a server has a log without a gap: its own marks
-record what it has, the others' what it knows that they have.
-
-A place in a log is an *epoch* and a number. Each life of a server begins an epoch with a random
-part, so two lives that begin from copies of one disk never use one place for two changes. A server
-knows its epochs: a mark with an unknown one shows that it was restored to an older state. It then
-begins a new epoch, sends all its keys again under new numbers, and asks the others for all of
-theirs.
-
-Functions here run inside ``Database.transact`` or ``query``. ``begin`` creates the tables in the
-database of a server that needs them.
+"""The logs of changes of a group's servers, how far each server has them, and counters of a server
+for its operator.
 """
 
 from __future__ import annotations
@@ -25,7 +11,98 @@ from typing import Final, NamedTuple
 from protocol.terms import KeyId, NodeName
 from services.kms.audit.audit_trail import EMPTY, TrailEnd
 from services.kms.commit.unit_of_work import KeyChange
-from services.kms.replication import checksums, counters
+from services.kms.replication import checksums
+
+_COUNTERS_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS origins (
+        node TEXT PRIMARY KEY,
+        applied INTEGER NOT NULL,
+        lag_s REAL NOT NULL,
+        worst_lag_s REAL NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS breaches (
+        key_id TEXT NOT NULL,
+        peer TEXT NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (key_id, peer)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS tallies (
+        name TEXT PRIMARY KEY,
+        number INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+
+
+class OriginRow(NamedTuple):
+    """How many changes of a server were applied here, and with what delay in seconds."""
+
+    node: NodeName
+    applied: int
+    lag_s: float
+    worst_lag_s: float
+
+
+def begin_counters(connection: sqlite3.Connection) -> None:
+    """Make the tables on the first start."""
+    for statement in _COUNTERS_SCHEMA:
+        connection.execute(statement)
+
+
+def count_applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
+    """Count a change of ``node`` that was applied ``lag_s`` after it was made. With differing
+    clocks the lag may be negative; it counts as none."""
+    lag_s = max(lag_s, 0.0)
+    connection.execute(
+        "INSERT INTO origins VALUES (?, 1, ?, ?) ON CONFLICT (node) DO UPDATE SET "
+        "applied = applied + 1, lag_s = excluded.lag_s, "
+        "worst_lag_s = max(worst_lag_s, excluded.worst_lag_s)",
+        (node, lag_s, lag_s),
+    )
+
+
+def origins(connection: sqlite3.Connection) -> tuple[OriginRow, ...]:
+    """The servers whose changes were applied here, by name."""
+    found = connection.execute(
+        "SELECT node, applied, lag_s, worst_lag_s FROM origins ORDER BY node"
+    )
+    return tuple(OriginRow(NodeName(node), *rest) for node, *rest in found)
+
+
+def count_event(connection: sqlite3.Connection, name: str, more: int) -> None:
+    """Add to a counter; no change when ``more`` is 0."""
+    if more:
+        connection.execute(
+            "INSERT INTO tallies VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET "
+            "number = number + excluded.number",
+            (name, more),
+        )
+
+
+def tallies(connection: sqlite3.Connection) -> dict[str, int]:
+    """All counters by name."""
+    return dict(connection.execute("SELECT name, number FROM tallies ORDER BY name").fetchall())
+
+
+def breach(connection: sqlite3.Connection, key_id: KeyId, peer: NodeName, at: float) -> bool:
+    """Record that the peer has another material under this id; returns whether that is new."""
+    done = connection.execute(
+        "INSERT OR IGNORE INTO breaches VALUES (?, ?, ?)", (key_id, peer, float(at))
+    )
+    return done.rowcount > 0
+
+
+def count_breaches(connection: sqlite3.Connection) -> int:
+    """How many ids have two materials."""
+    return int(connection.execute("SELECT count(DISTINCT key_id) FROM breaches").fetchone()[0])
+
+
+def breaches(connection: sqlite3.Connection, limit: int) -> list[tuple[KeyId, NodeName, float]]:
+    """The first ids with two materials, and the server that has the other one."""
+    found = connection.execute(
+        "SELECT key_id, peer, at FROM breaches ORDER BY at, key_id, peer LIMIT ?", (limit,)
+    )
+    return [(KeyId(key_id), NodeName(peer), at) for key_id, peer, at in found]
+
 
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS oplog (
@@ -118,7 +195,7 @@ def begin(
     for statement in _SCHEMA:
         connection.execute(statement)
     checksums.begin(connection)
-    counters.begin(connection)
+    begin_counters(connection)
     known = marks(connection, me).get(me)
     if known is not None:  # of a database without epochs of lives
         connection.execute("INSERT OR IGNORE INTO epochs VALUES (?, ?)", known)
@@ -236,7 +313,7 @@ def take(
             (row.node, row.key_id, *row.place, row.at),
         )
         mine[row.node] = row.place
-        counters.count_applied(connection, row.node, now - row.at)
+        count_applied(connection, row.node, now - row.at)
     for node in whole:
         _mark(connection, me, node, mine[node])
 

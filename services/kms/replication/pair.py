@@ -26,8 +26,8 @@ from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication import pair_state, replicas
 from services.kms.replication.key_merge import Replicated, Taken
-from services.kms.replication.name_conflicts import record_names
 from services.kms.replication.pair_state import PeerView
+from services.kms.replication.replicas import record_names
 from services.kms.sealing.vault import Vault
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Bus, Clock, Database

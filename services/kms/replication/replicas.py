@@ -1,13 +1,12 @@
-"""Keys that travel between servers: read from the store, as fields of a message, and stored.
-
-Each field of a row that travels is listed in ``build_replica`` and ``_build_row``. What is not
-listed stays on its server, such as how the material is wrapped.
+"""Keys that travel between servers: read from the store, as fields of a message, and stored; and
+reports about Names that several keys have because of it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from protocol.errors import CryptographicFailure
 from protocol.messages import kms as m
@@ -16,15 +15,34 @@ from protocol.pages import KEY_BYTES, first_page
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import AuditTrail, TrailEnd
-from services.kms.audit.refusal_counts import Allowance
+from services.kms.audit.deferred_rows import Allowance
 from services.kms.commit import store
 from services.kms.commit.group_commit import DoneMessage
 from services.kms.commit.unit_of_work import KeyChange
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow
+from services.kms.operations import attribute_operations
+from services.kms.operations.attribute_operations import NameHolders
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication import key_merge
 from services.kms.replication.key_merge import KeyReplica, Replicated, Taken
+from services.kms.settings.knobs import KmsNode
+
+LISTED: Final = 1000
+"""Keys, or Names, of a kind that are listed; the rest is only counted."""
+
+
+def list_shared_names(connection: sqlite3.Connection) -> tuple[tuple[m.SharedName, ...], int]:
+    """The first shared Names, and how many there are."""
+    found, total = attribute_operations.view(connection, LISTED)
+    return tuple([m.SharedName(name=one.name, key_ids=one.key_ids) for one in found]), total
+
+
+def record_names(node: KmsNode, found: Sequence[NameHolders]) -> None:
+    """Record each new shared Name."""
+    for one in found:
+        keys = ", ".join(one.key_ids)
+        node.record("kms.name_shared", level="warning", name=one.name, keys=keys)
 
 
 async def read_replicas(

@@ -14,7 +14,7 @@ from protocol.messages import kms as m
 from protocol.terms import NodeName
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import TrailEnd
-from services.kms.replication import checksums, counters, oplog
+from services.kms.replication import checksums, oplog
 from services.kms.replication.oplog import Active, LogPlace
 from services.kms.sealing.vault import Vault
 
@@ -122,7 +122,7 @@ def _differs(
     total: bytes,
 ) -> bool:
     """An id with two materials is not a difference that sending could repair."""
-    if not total or theirs != oplog.marks(connection, me) or counters.count_breaches(connection):
+    if not total or theirs != oplog.marks(connection, me) or oplog.count_breaches(connection):
         return False
     mine = checksums.total(connection, vault)
     return bool(mine) and mine != total

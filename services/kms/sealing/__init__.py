@@ -1,6 +1,5 @@
 """The protection of keys on the disk.
 
-- ``key_ring``  the KEKs and the key of the tags, sealed by a root
-- ``roots/``    the kinds of roots: a key file, a passphrase, a TPM
-- ``vault``     wraps keys and tags rows with the ring
+- ``vault``  the key ring of a key server (its KEKs by version, and the key of its tags), and the
+  vault that wraps key material and tags rows and trail with it, in one life of a server
 """

@@ -8,15 +8,11 @@ survives.
 
 A process with a single thread needs no server: it forks itself (``own_forks``).
 
-- ``packets``            the protocol between owner and server
-- ``server``             the process that forks
-- ``child``              the life of a child
-- ``own_forks``          an owner with one thread, without a server
-- ``copied_server``      a server that is a copy of its owner, without a second Python
-- ``connection``         the owner's end: start the process, send orders, receive answers
-- ``memory_protection``  the memory of a process that holds keys, protected from others
-- ``fork_hazards``       what must not be open when a process forks
-- ``blocking``           an owner with threads: the simulation's workers; servers that are children
-  of one
-- ``children``           an owner with an event loop: the agents of a lab
+- ``packets``     the protocol between owner and server
+- ``server``      the process that forks
+- ``child``       a forked child, from its fork to its end
+- ``own_forks``   forks without a fork server that was started for it
+- ``connection``  the owner's end: start the process, send orders, receive answers
+- ``blocking``    an owner with threads: the simulation's workers; servers that are children of one
+- ``children``    an owner with an event loop: the agents of a lab
 """

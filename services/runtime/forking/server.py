@@ -18,9 +18,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from services.runtime.forking.child import die_with, load_target, run_child, set_process_name
-from services.runtime.forking.fork_hazards import descriptors, list_fork_hazards
-from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.forking.child import (
+    descriptors,
+    die_with,
+    list_fork_hazards,
+    load_target,
+    run_child,
+    set_process_name,
+    withhold_memory,
+)
 from services.runtime.forking.packets import (
     SIZE_LIMIT,
     ChildEnded,

@@ -1,20 +1,43 @@
-"""The Bus port's driver for nats-server: a node's wire, and the tap that records everything.
-
-Each node has one connection under its own broker identity, also when nodes share a process, and one
-wildcard subscription, ``l.*.<me>.>``: several subscriptions would lose the order of a link.
-``connection`` has everything about the connection itself.
+"""The Bus port's driver for nats-server: a node's wire, the tap that records everything, and how
+many requests one sender may send to one node per second.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
 
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.real.request_shares import RequestShares
-from services.runtime.wire import TapCallback, Wire, WireSink
+from services.runtime.world import TapCallback, Wire, WireSink
+
+RATE: Final = 5_000.0
+"""Sustained requests of one sender per second of the real clock."""
+
+BURST: Final = 2_500.0
+"""Requests of one sender at once."""
+
+
+class RequestShares:
+    """What is left of each sender's share. ``monotonic`` returns seconds."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._left: defaultdict[str, float] = defaultdict(lambda: BURST)
+        self._at: dict[str, float] = {}
+
+    def allows(self, sender: str) -> bool:
+        """Whether one more request of ``sender`` is within its share; if so, it is used."""
+        now = self._monotonic()
+        left = min(BURST, self._left[sender] + (now - self._at.get(sender, now)) * RATE)
+        self._at[sender] = now
+        self._left[sender] = left - 1 if left >= 1 else left
+        return left >= 1
 
 
 class NatsWire(Wire):

@@ -23,7 +23,7 @@ from nats import errors
 from protocol.errors import NotSent
 from services.runtime.real.broker_tls import BrokerTls, ForeignServersTls
 from services.runtime.real.nats_client import BrokerClient
-from services.runtime.wire import WireSink
+from services.runtime.world import WireSink
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 _NO_RESPONDERS = b"NATS/1.0 503"

@@ -1,11 +1,6 @@
 """A cluster's shared array as a folder that many processes of this machine use.
 
-- ``vms/<vm>/<file>``  the files; a whole write is a new file, synced and renamed into place
-- ``locks/<vm>``       one lock file per VM, never removed; its text names the holder
-- ``incoming/``        files that are being written
-
-Each incarnation locks (``locks``) through a descriptor of its own. A child made by fork would share
-the descriptor; processes of a lab are therefore forked before.
+The jobs of one step of the loop go to a thread together, and their results come back together.
 """
 
 from __future__ import annotations
@@ -20,15 +15,74 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from protocol.terms import NodeName
-from services.runtime.incarnation import Incarnation
+from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Datastore, VmLockHeld
-from services.runtime.real import locks
+from services.runtime.real import files
 from services.runtime.real.files import replace_file, sync_folder
-from services.runtime.real.thread_batches import ThreadBatches
 from services.runtime.store import Array, block_start, check_plain_name, place_blocks
+
+MOST: Final = 8
+"""Jobs that one thread runs in a row. More would make the last ones wait for the disk."""
+
+_Work = Callable[[], Any]
+_Outcome = tuple[Any, BaseException | None]
+
+
+class ThreadBatches:
+    """The jobs that wait for the end of this step of the loop."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._waiting: list[tuple[_Work, asyncio.Future[Any], Callable[[Future[Any]], None]]] = []
+
+    async def run(self, work: _Work, begun: Callable[[Future[Any]], None]) -> Any:
+        """The result of ``work``, or its exception. ``begun`` is called with a future that is done
+        when the thread is."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._submit, loop)
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((work, answer, begun))
+        return await answer
+
+    def _submit(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting, self._waiting = self._waiting, []
+        for at in range(0, len(waiting), MOST):
+            works, answers, begun = zip(*waiting[at : at + MOST], strict=True)
+            thread = self._pool.submit(_run_in_a_row, loop, works, answers)
+            for notify in begun:
+                notify(thread)
+
+
+def _run_in_a_row(
+    loop: asyncio.AbstractEventLoop,
+    works: Sequence[_Work],
+    answers: Sequence[asyncio.Future[Any]],
+) -> None:
+    outcomes = [_run_one(work) for work in works]
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_set_results, answers, outcomes)
+
+
+def _run_one(work: _Work) -> _Outcome:
+    try:
+        return work(), None
+    except (Exception, NodeDown) as error:
+        return None, error
+
+
+def _set_results(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
+    for answer, (value, error) in zip(answers, outcomes, strict=True):
+        if answer.done():  # the caller has been cancelled
+            continue
+        if error is None:
+            answer.set_result(value)
+        else:
+            answer.set_exception(error)
+
 
 T = TypeVar("T")
 
@@ -140,8 +194,8 @@ class LabDatastore(Datastore):
 
     def _take_lock(self, vm: str) -> int:
         try:
-            descriptor = locks.take_lock(self._array.locks / vm)
-        except locks.Locked as held:
+            descriptor = files.take_lock(self._array.locks / vm)
+        except files.Locked as held:
             raise VmLockHeld(vm, held.text or "another host") from None
         with suppress(OSError):  # on a full device the lock is held without the holder's name
             os.ftruncate(descriptor, 0)
@@ -178,7 +232,7 @@ class LabDatastore(Datastore):
         """Empty when nobody holds the lock, or the holder has not written its name yet."""
         if vm in self._held:
             return self._life.node
-        return NodeName(locks.holder_of(self._array.locks / vm))
+        return NodeName(files.holder_of(self._array.locks / vm))
 
     # ---- files ------------------------------------------------------------------------------
 

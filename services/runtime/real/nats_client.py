@@ -1,26 +1,6 @@
 """The client of nats-py, with the methods overridden that do not fit keystead.
 
-The overridden methods are private, and were read from nats-py 2.16; ``pyproject.toml`` admits no
-later minor version. What they change:
-
-- *Lost links.* After stale pings nats-py closes the transport and waits until the write buffer is
-  empty, which a half-open peer never allows. Here the transport is reset first.
-- *Errors of the server.* Any ``-ERR`` but a permissions violation closes nats-py's client for good.
-  Here it is a lost link, and the client dials again until its owner closes it.
-- *Late dials.* A dial in progress may outlive ``close``. Here an abandoned client never logs in.
-- *Order.* nats-py has a task and a queue for each subscription, which loses the order between
-  subscriptions. Here each message goes from the read loop to the owner, synchronously.
-- *Parsing.* nats-py matches seven patterns and awaits a coroutine for each message. Here messages
-  that arrived whole are cut out by their length.
-- *Late pongs.* A pong that arrives after its flush has timed out ends nats-py's reading, and the
-  link receives nothing until it is found stale. Here it is ignored.
-- *Pings.* nats-py has a task, a timer and a future for each connection. Here one timer of the
-  process (``ping_timer``) writes the pings, and only on links without traffic in both directions.
-  A link that sends nothing is pinged even while messages arrive: otherwise the server pings it,
-  one link at a time, and each answer costs a task.
-
-``tests/services/runtime/real_bus/test_pins.py`` fails when nats-py drops one of these methods;
-the failure tests beside it fail when one is no longer called.
+One timer serves the pings of all links of a process.
 """
 
 from __future__ import annotations
@@ -28,14 +8,73 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
+import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from nats import errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, MAX_CONTROL_LINE_SIZE, Parser
 
-from services.runtime.real.ping_timer import PingTimer
+_PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, PingTimer]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class PingTimer:
+    """Calls all its members once in each interval of real seconds, at multiples of the interval."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
+        self._loop, self._interval_s = loop, interval_s
+        self._members: dict[Callable[[], None], None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @staticmethod
+    def of(interval_s: float) -> PingTimer:
+        """The pulse of the running loop with that interval."""
+        loop = asyncio.get_running_loop()
+        pulses = _PULSES.setdefault(loop, {})
+        if interval_s not in pulses:
+            pulses[interval_s] = PingTimer(loop, interval_s)
+        return pulses[interval_s]
+
+    def join(self, member: Callable[[], None]) -> None:
+        """Call ``member`` from the next tick on, until it leaves."""
+        self._members[member] = None
+        if self._timer is None:
+            self._schedule()
+
+    def leave(self, member: Callable[[], None]) -> None:
+        """Stop calling ``member``. No change if it is not a member."""
+        self._members.pop(member, None)
+        if not self._members and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _schedule(self) -> None:
+        left_s = self._interval_s - time.monotonic() % self._interval_s
+        if left_s < self._interval_s / 10:  # timers of the loop may fire slightly early
+            left_s += self._interval_s
+        self._timer = self._loop.call_later(left_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for member in tuple(self._members):
+            if member in self._members:  # an earlier member may have removed this one
+                self._call(member)
+        if self._members and self._timer is None:
+            self._schedule()
+
+    def _call(self, member: Callable[[], None]) -> None:
+        """Call one member; its failure does not affect the others."""
+        try:
+            member()
+        except Exception as error:
+            what = {"message": f"{member!r} failed in its turn", "exception": error}
+            self._loop.call_exception_handler(what)
+
 
 _MSG, _CRLF = b"MSG ", b"\r\n"
 

@@ -1,14 +1,6 @@
 """Connections between processes of a lab: Unix sockets in the lab's folder, no TCP.
 
-A node on another machine is reached through the gate of that machine (``gate_addresses``), and its
-socket there.
-
-A node listens on ``doors/<node>`` while it lives. A caller sends its name and gets the answer
-whether the connection may begin. Both travel under the rules of the link, as all later bytes do.
-Each end applies the rules of its own process: to what it sends, and to whether it accepts what
-arrives. No third process stands between two nodes.
-
-Addresses outside of the lab are reached over TCP, without rules.
+Connections to other machines go to the addresses where those accept them for their nodes.
 """
 
 from __future__ import annotations
@@ -16,21 +8,86 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from protocol import names
 from protocol.errors import InvalidArgument, Refused
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.links.table import RuleTable
-from services.runtime.real.gate_addresses import GateAddresses, connect_through_gate
-from services.runtime.tls.lane import PartKind, StreamPart
-from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
+from services.runtime.link_rules import RuleTable
+from services.runtime.real.files import replace_file
+from services.runtime.tls.transport import (
+    Admitting,
+    Carrier,
+    ConnectionEnd,
+    PartKind,
+    StreamDriver,
+    StreamPart,
+)
+
+FILE: Final = "where.json"
+LET_IN: Final = b"+"
+"""A gate's answer when the node's socket is open; any other answer: it is not."""
+_decoder: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def write_gate_addresses(folder: Path, where: Mapping[str, str]) -> None:
+    """Write the addresses for all processes with this folder; raises ``OSError``."""
+    path, data = folder / FILE, msgspec.json.encode(dict(where), order="sorted")
+    if not (where or path.exists()) or (path.exists() and path.read_bytes() == data):
+        return
+    replace_file(path, data, mode=0o600, durable=False)
+
+
+class GateAddresses:
+    """The gates of the nodes of the lab in ``folder``; read again when the file has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._read: tuple[int, int] | None = None
+        self._where: dict[str, str] = {}
+
+    def of(self, node: NodeName) -> str:
+        """``host:port`` of a node's gate; empty: the node is here."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return ""
+        if self._read != (status.st_mtime_ns, status.st_ino):
+            try:
+                self._where = _decoder.decode(self._path.read_bytes())
+            except (OSError, msgspec.DecodeError):
+                return self._where.get(node, "")
+            self._read = status.st_mtime_ns, status.st_ino
+        return self._where.get(node, "")
+
+
+async def connect_through_gate(address: str, node: NodeName) -> socket.socket:
+    """A connection to ``node`` through the gate at ``address``, for the caller to close;
+    ``OSError`` when there is none."""
+    loop = asyncio.get_running_loop()
+    host, _, port = address.rpartition(":")
+    found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    family, kind, protocol, _, at = found[0]
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(made, at)
+        await loop.sock_sendall(made, f"{node}\n".encode())
+        if await loop.sock_recv(made, 1) != LET_IN:
+            raise ConnectionRefusedError(f"{node} has no endpoint there")
+    except BaseException:
+        made.close()
+        raise
+    return made
+
 
 FOLDER: Final = "doors"
 ASK_AGAIN_S: Final = 1.0

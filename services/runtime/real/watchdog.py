@@ -1,11 +1,5 @@
-"""A watchdog of an event loop: reports when the loop was blocked for over a second, and where.
-
-A loop is blocked when one step keeps it from its selector: a file on a mount that does not answer,
-a lock, a long calculation. Everything in its process waits then, and nothing in it can report that;
-a thread watches the loop instead.
-
-Time in which the process itself did not run does not count: it was stopped by a signal, or the
-machine had no processor for it. The thread detects that by its own lateness.
+"""A watchdog of an event loop: reports when the loop was blocked for over a second, and where, and
+counts such blockages.
 """
 
 from __future__ import annotations
@@ -17,12 +11,55 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from selectors import EpollSelector, SelectorKey
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from services.runtime.real.blockages import Blockage
+import msgspec
+
+from protocol.messages.agent import NodeList
+
+STOOD: Final = "loop_stood"
+STOOD_MS: Final = "loop_stood_ms"
+"""Counters of the first node of a process: how often its loop was blocked, and the longest time."""
+
+
+class Blockage(NamedTuple):
+    """One blockage. ``seconds``: how long the loop was blocked; so far, when it is not ``over``.
+    ``where``: the innermost functions that blocked it, empty when they were not captured."""
+
+    seconds: float
+    where: str
+    over: bool
+
+
+@dataclass
+class BlockageCounts:
+    """How often a loop was blocked for over a second, and the longest time."""
+
+    count: int = 0
+    longest_s: float = 0.0
+    where: str = ""
+    """Where the loop was blocked the longest, when that is known."""
+
+    def add(self, stand: Blockage) -> None:
+        """Count a blockage that is over."""
+        if stand.over:
+            self.count += 1
+            if stand.seconds > self.longest_s:
+                self.longest_s, self.where = stand.seconds, stand.where
+
+    def add_counts(self, reply: NodeList) -> NodeList:
+        """Add these counts to the first node in a process's list of nodes."""
+        if not self.count or not reply.nodes:
+            return reply
+        first, *others = reply.nodes
+        counts = {STOOD: self.count, STOOD_MS: round(1000 * self.longest_s)}
+        first = msgspec.structs.replace(first, counters={**first.counters, **counts})
+        return NodeList(nodes=(first, *others))
+
 
 T = TypeVar("T")
 

@@ -22,27 +22,21 @@ from protocol.errors import InvalidState
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown, context_of
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.ports import Clock
-from services.runtime.real.boot_counter import read_boots, write_boots
 from services.runtime.real.broker_tls import BrokerTls
-from services.runtime.real.bus import NatsWire
-from services.runtime.real.clock import PacedClock
+from services.runtime.real.bus import NatsWire, RequestShares
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
-from services.runtime.real.request_shares import RequestShares
-from services.runtime.real.rng import LabRng
+from services.runtime.real.state_files import FileNv, read_boots, tpm_maker, write_boots
 from services.runtime.real.streams import LabStreams
-from services.runtime.real.tpm_maker import tpm_maker
-from services.runtime.real.tpm_nv import FileNv
-from services.runtime.service_queue import Processor
+from services.runtime.request_queues import Processor
 from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.device import ForeignImage, TpmDevice
 from services.runtime.tpm.maker import TpmMaker
-from services.runtime.tpm.nv import ForeignImage
-from services.runtime.tpm.pool import PoolRunner
-from services.runtime.tpm.port import TpmPort
+from services.runtime.tpm.port import PoolRunner, TpmPort
 from services.runtime.tpm.virtual import VirtualTpmPools, VirtualTpmsPort
 from services.runtime.world import World
 

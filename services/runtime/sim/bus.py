@@ -18,17 +18,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT
 from protocol.errors import NotSent
 from protocol.subjects import may_publish, may_subscribe, own_subscription, reply_prefix
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
+from services.runtime.request_queues import ServiceQueue
 from services.runtime.seeded import stream
-from services.runtime.service_queue import ServiceQueue
-from services.runtime.sim import normal_form
+from services.runtime.sim import trace
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.tasks import SimTimer
-from services.runtime.wire import TapCallback, WireSink
+from services.runtime.sim.ready_queue import SimTimer
+from services.runtime.world import TapCallback, WireSink
 
 FIRST_CONNECT_S = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
@@ -259,11 +259,7 @@ class SimBroker:
         # The last token of a reply's subject is the call's own: it does not belong into the trace.
         reply = link and tokens[3] == "_r"
         label = ".".join(tokens[:4] if reply else tokens)
-        content = (
-            normal_form.of_reply(message.payload)
-            if reply
-            else normal_form.of_request(message.payload)
-        )
+        content = trace.of_reply(message.payload) if reply else trace.of_request(message.payload)
         self.loop.trace.add_content(self.loop.now_ns, wire.me, wire.life.boot, label, content)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)

@@ -14,9 +14,9 @@ from heapq import heappop, heappush
 
 from protocol.messages.agent import ServiceTime
 from services.runtime.incarnation import context_of
-from services.runtime.service_queue import Processor
+from services.runtime.request_queues import Processor
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.tasks import SimTimer
+from services.runtime.sim.ready_queue import SimTimer
 
 _SLACK_S = 1e-10
 """Work below this is done: less than the nanosecond to which a timer is rounded."""

@@ -21,13 +21,14 @@ from typing import Any, TypeVar, TypeVarTuple
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation
 from services.runtime.seeded import derive, stream
-from services.runtime.sim.order import ReadyQueue, StepOrder
-from services.runtime.sim.tasks import (
+from services.runtime.sim.ready_queue import (
     LivingTasks,
+    ReadyQueue,
     SimHandle,
     SimTask,
     SimTimer,
     Step,
+    StepOrder,
     describe_place,
     leak,
 )

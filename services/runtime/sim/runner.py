@@ -1,9 +1,6 @@
 """Runs of the simulation in processes of their own, forked from one with a single thread.
 
-``run_in_worker`` is one call. ``Conversation`` (``Worker`` for blocking callers) is a worker that
-stays and answers call after call. Most workers are forked from a server, because their callers
-(pytest, for example) have threads and open files that a fork would tear. Only a process that runs
-one command forks itself (``forking.own_forks``).
+A worker serves one function, or a conversation, over its socket.
 """
 
 from __future__ import annotations
@@ -11,17 +8,114 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import pickle  # spoken with our own workers only
+import gc
+import pickle  # spoken with the parent only, over an inherited socket
+import select
 import socket
+import struct
 import threading
+import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from services.runtime.forking.blocking import ForkServer
+from services.runtime.forking.child import load_target
 from services.runtime.forking.connection import ForkFailed
 from services.runtime.forking.own_forks import Forks
-from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
+
+LENGTH = struct.Struct("!Q")
+
+
+def send_frame(sock: socket.socket, data: bytes) -> None:
+    """One length-prefixed frame, blocking."""
+    sock.sendall(LENGTH.pack(len(data)) + data)
+
+
+def receive_frame(sock: socket.socket) -> bytes | None:
+    """The next frame, blocking; None when the other side has closed (also in mid-frame)."""
+    head = _receive(sock, LENGTH.size)
+    return None if head is None else _receive(sock, LENGTH.unpack(head)[0])
+
+
+def _receive(sock: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        part = sock.recv(min(size - len(data), 1 << 20))
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+class WorkerSocket:
+    """The channel from a running function in a worker to its caller."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, message: Any) -> None:
+        """Send something to the caller; ``word`` must pickle."""
+        send_frame(self._sock, pickle.dumps(("message", message)))
+
+    def is_stop_requested(self) -> bool:
+        """Whether the caller asks it to stop; the caller still waits for the result."""
+        return bool(select.select([self._sock], [], [], 0)[0])
+
+
+def run_worker(argument: bytes, sock: socket.socket) -> None:
+    """The life of a worker: one function, or a conversation until the other side closes.
+
+    The garbage collector is off: the moments at which it runs depend on earlier allocations.
+    """
+    gc.disable()
+    with suppress(ConnectionError):  # the other side closed while it was answered
+        _run_order(sock)
+
+
+def _run_order(sock: socket.socket) -> None:
+    first = receive_frame(sock)
+    if first is None:
+        return
+    function, args = None, ()
+    try:
+        kind, function, args = pickle.loads(first)  # noqa: S301
+        if kind == "run":
+            answer = _pack_result(function(*args))
+        elif kind == "stream":
+            answer = _pack_result(function(*args, line=WorkerSocket(sock)))
+        else:
+            handler = load_target(function)(*args)
+            answer = _pack_result(None)
+    except BaseException as error:
+        send_frame(sock, _pack_failure(error))
+        return
+    send_frame(sock, answer)
+    if kind != "talk":
+        return
+    while (frame := receive_frame(sock)) is not None:
+        name, _, payload = frame.partition(b"\0")
+        try:
+            answer = _pack_result(handler(name.decode(), payload))
+        except BaseException as error:
+            answer = _pack_failure(error)
+        send_frame(sock, answer)
+
+
+def _pack_result(result: Any) -> bytes:
+    return pickle.dumps(("ok", result))
+
+
+def _pack_failure(error: BaseException) -> bytes:
+    """The exception itself if it survives pickling, and always its traceback as text."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        data = pickle.dumps(("error", error, text))
+        pickle.loads(data)  # noqa: S301
+    except Exception:
+        data = pickle.dumps(("error", None, text))
+    return data
+
 
 T = TypeVar("T")
 STOP = b"\0"
@@ -52,7 +146,7 @@ def default_server() -> ForkServer:
 
 def _fork(server: Forks) -> tuple[socket.socket, int]:
     try:
-        return server.fork("ks-simulation", "services.runtime.sim.worker:run_worker")
+        return server.fork("ks-simulation", "services.runtime.sim.runner:run_worker")
     except ForkFailed as error:
         raise WorkerDied(str(error)) from error
 
@@ -109,7 +203,7 @@ def run_in_worker(
 ) -> T:
     """Call ``function(*args)`` in a new worker and return its result. Blocks.
 
-    With ``on_message`` the function gets a keyword ``line`` (``worker.WorkerSocket``), and
+    With ``on_message`` the function gets a keyword ``line`` (``runner.WorkerSocket``), and
     ``on_message`` is called with each message that it sends there. Within ``stopping`` it can be
     asked to stop; its result is still awaited.
 

@@ -16,12 +16,18 @@ from protocol.errors import NotAvailable
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.seeded import stream
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.tasks import SimTimer
-from services.runtime.tls.lane import PartKind, StreamPart
-from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
+from services.runtime.sim.ready_queue import SimTimer
+from services.runtime.tls.transport import (
+    Admitting,
+    Carrier,
+    ConnectionEnd,
+    PartKind,
+    StreamDriver,
+    StreamPart,
+)
 
 ASK_AGAIN_S: Final = 1.0
 """A caller that gets no answer asks again after so many seconds, as TCP does."""

@@ -1,20 +1,154 @@
-"""The trace of a run: what happened and what was said, in order, folded into one hash.
-
-Two runs of one seed must have the same hash on every machine. An entry therefore has only things
-that the seed fixes: virtual time, node, boot, label, ordinals, and the normal form of
-what was said. It never has keys, nonces, wall time or addresses.
+"""The trace of a run: what happened and what was sent, in order, folded into one hash over the
+normal form of messages, records and answers, which two runs of one seed have in common.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import inspect
 
-from services.runtime.sim import normal_form
+from protocol.codec import Envelope, ReplyEnvelope
+from protocol.errors import ProductError
+from protocol.messages.agent import Answer, NodeRecord
+from protocol.messages.base import Message
+
+_encode = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
+_decode = msgspec.msgpack.Decoder().decode
+_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_reply = msgspec.msgpack.Decoder(ReplyEnvelope).decode
+_WRONG = (msgspec.DecodeError, ValueError)
+
+# Types without bytes, checked without a call.
+_BARE = frozenset({str, int, float, bool, type(None)})
+
+NOTHING = b""
+"""The normal form of bytes that are not a message."""
+
+
+def of_request(payload: bytes) -> bytes:
+    """The normal form of a request or event, as it travels."""
+    try:
+        found = _envelope(payload)
+        content = (found.message_id, found.cause, found.deadline, found.name, _decode_body(found))
+    except _WRONG:
+        return NOTHING
+    return _encode(content)
+
+
+def of_reply(payload: bytes) -> bytes:
+    """The normal form of a reply, as it travels: its body, or its error."""
+    try:
+        found = _reply(payload)
+        content = (found.message_id, found.name, _decode_body(found), found.error)
+    except _WRONG:
+        return NOTHING
+    return _encode(content)
+
+
+def of_record(record: NodeRecord) -> bytes:
+    """The normal form of a line of a node's log; its node and time are those of the trace's
+    entry."""
+    return _encode((record.level, record.kind, blank_bytes(record.fields)))
+
+
+def of_answer(answer: Answer | ProductError) -> bytes:
+    """The normal form of an answer at a node's local console: its reply, or the error."""
+    if isinstance(answer, ProductError):
+        return _encode(("", None, answer.body()))
+    return _encode((answer.name, _decode_body(answer), answer.error))
+
+
+def _decode_body(found: Envelope | ReplyEnvelope | Answer) -> Any:
+    return found.body if has_no_bytes(found.name) else blank_bytes(_decode(found.body))
+
+
+@cache
+def has_no_bytes(name: str) -> bool:
+    """Whether no field of this kind of message can hold bytes or arbitrary values."""
+    cls = Message._registry.get(name)
+    return cls is not None and not any(
+        isinstance(kind, inspect.BytesType | inspect.AnyType | inspect.CustomType | inspect.RawType)
+        for kind in _types_in(inspect.type_info(cls), {})
+    )
+
+
+def _types_in(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
+    """Every type in ``kind``: itself and the types inside, each once."""
+    if not isinstance(kind, inspect.Type | inspect.Field) or id(kind) in known:
+        return
+    known[id(kind)] = kind
+    yield kind
+    for name in kind.__struct_fields__:
+        inner = getattr(kind, name)
+        for part in inner if isinstance(inner, tuple) else (inner,):
+            yield from _types_in(part, known)
+
+
+def blank_bytes(value: Any) -> Any:
+    """``value`` (plain data) with its bytes blanked."""
+    if type(value) in _BARE:
+        return value
+    match value:
+        case bytes() | bytearray() | memoryview():
+            return None
+        case dict():
+            return {
+                key if type(key) in _BARE else blank_bytes(key): (
+                    inner if type(inner) in _BARE else blank_bytes(inner)
+                )
+                for key, inner in value.items()
+            }
+        case list() | tuple():
+            return [inner if type(inner) in _BARE else blank_bytes(inner) for inner in value]
+        case _:
+            return value
+
+
+def format_normal_form(content: bytes) -> str:
+    """The normal form as one line of text."""
+    return msgspec.json.encode(_decode(content)).decode() if content else ""
+
+
+def describe_difference(first: bytes, second: bytes) -> str:
+    """Describe where two normal forms differ; empty when they are equal."""
+    if first == second:
+        return ""
+    if not first or not second:
+        return f"only one run has {format_normal_form(first or second)}"
+    return describe_first_difference(_decode(first), _decode(second))
+
+
+def describe_first_difference(first: Any, second: Any) -> str:
+    """Describe the first place at which two different values (plain data) differ."""
+    path, mine, other = _describe_first_difference(first, second, "")
+    one, two = _format_value(mine), _format_value(other)
+    return f"{path or 'it'} is {one} in one run and {two} in the other"
+
+
+def _describe_first_difference(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
+    if isinstance(first, dict) and isinstance(second, dict) and list(first) == list(second):
+        inside = [(f"{path}.{key}".lstrip("."), first[key], second[key]) for key in first]
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = zip(first, second, strict=True)
+        inside = [(f"{path}[{place}]", *pair) for place, pair in enumerate(pairs)]
+    else:
+        return path, first, second
+    for inner, mine, other in inside:
+        if mine != other:
+            return _describe_first_difference(mine, other, inner)
+    return path, first, second
+
+
+def _format_value(value: Any) -> str:
+    found = msgspec.json.encode(value).decode()
+    return found if len(found) <= 200 else f"{found[:200]} ..."
+
 
 _FLUSH = 4096  # entries folded at once
 _MASK = (1 << 63) - 1  # msgpack has no larger integers, and needs none here
@@ -39,7 +173,7 @@ class TraceEntry(NamedTuple):
     def __str__(self) -> str:
         who = f"{self.node}/{self.boot}" if self.node else "-"
         numbers = " ".join(map(str, self.ordinals))
-        content = normal_form.format_normal_form(self.content)
+        content = format_normal_form(self.content)
         more = f" {content[:160]}{' ...' * (len(content) > 160)}" if content else ""
         return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip() + more
 
@@ -59,9 +193,7 @@ class Difference:
         lines += [f"  1 {self.first or '(ended)'}", f"  2 {self.second or '(ended)'}"]
         first, second = self.first, self.second
         if first is not None and second is not None and first[:5] == second[:5]:
-            lines.append(
-                f"  {first.label}: {normal_form.describe_difference(first.content, second.content)}"
-            )
+            lines.append(f"  {first.label}: {describe_difference(first.content, second.content)}")
         return "\n".join(lines)
 
 

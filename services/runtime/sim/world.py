@@ -1,11 +1,14 @@
-"""The simulated world: creates the ports of every node's life, and keeps what outlives lives."""
+"""The simulated world: creates the ports of every node's life, and keeps what outlives lives.
+
+Calls of a host's TPM run at once, through the gate of the host's storage.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -13,29 +16,68 @@ from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec, ServiceTime, SharedMachine, TpmBackend
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
+from protocol.tpm.errors import TpmError
 from services.runtime.incarnation import Incarnation, WayDown, context_of
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.ports import Clock
+from services.runtime.request_queues import Processor, QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.seeded import SeededStreams, stream
-from services.runtime.service_queue import Processor, QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.sim.bus import SimBroker, SimWire
-from services.runtime.sim.clock import SimClock
+from services.runtime.sim.clock_and_rng import SimClock, SimRng
 from services.runtime.sim.cores import SharedCores
 from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
+from services.runtime.sim.gate import StorageCall, StorageGate
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.rng import SimRng
 from services.runtime.sim.streams import SimExchange, SimStreams
-from services.runtime.sim.tpm import SimRunner
 from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.device import MemoryNv, TpmDevice
 from services.runtime.tpm.latency import LATENCY_S
 from services.runtime.tpm.maker import TpmMaker
-from services.runtime.tpm.nv import MemoryNv
-from services.runtime.tpm.port import TpmPort
+from services.runtime.tpm.port import InlineRunner, TpmPort
 from services.runtime.tpm.virtual import VirtualTpmPools, VirtualTpmsPort
 from services.runtime.world import World
+
+T = TypeVar("T")
+
+
+class Gated(Protocol):
+    """An object with a gate: the store of the same node."""
+
+    gate: StorageGate | None
+
+
+class SimRunner(InlineRunner):
+    """As ``InlineRunner``, for one life of a node; its ``store`` may have a gate."""
+
+    def __init__(
+        self,
+        sleep: Callable[[float], Awaitable[object]],
+        life: Incarnation,
+        store: Gated,
+        latency_s: Callable[[str], float],
+    ) -> None:
+        super().__init__(sleep, latency_s)
+        self._life, self._store = life, store
+
+    async def run(self, label: str, work: Callable[[], T]) -> T:
+        gate = self._store.gate
+        if gate is None:
+            return await super().run(label, work)
+        call = StorageCall(self._life, f"tpm.{label}", "")
+        await gate.before(call)
+        try:
+            value = work()
+        except TpmError as error:
+            return await super().run(label, partial(_raise, error))
+        await gate.after(call)
+        return await super().run(label, lambda: value)
+
+
+def _raise(error: TpmError) -> NoReturn:
+    raise error
+
 
 # Seconds of a storage call, by the beginning of its name; the last line is for all others.
 _COSTS = (

@@ -1,4 +1,7 @@
-"""One end of a connection: an endpoint of TLS between two lanes; the ``Stream`` of a service."""
+"""One end of a connection: an endpoint of TLS between two lanes; the ``Stream`` of a service.
+
+It applies the rules of the links between the two nodes.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,43 @@ from contextvars import copy_context
 from typing import Final
 
 from protocol.errors import Disconnected, ProductError, Refused, TimedOut
+from protocol.subjects import NodePair
 from services.runtime.incarnation import Incarnation, NodeDown
+from services.runtime.link_rules import RuleTable
 from services.runtime.streams import AtOnce, DeferredAnswer, Stream
 from services.runtime.tls.endpoint import TlsEndpoint
-from services.runtime.tls.lane import GIVE_UP_S, PartKind, StreamLane, StreamPart, Timing, Wait
-from services.runtime.tls.stream_rules import StreamRules
-from services.runtime.tls.transport import Carrier, ConnectionEnd
+from services.runtime.tls.transport import (
+    GIVE_UP_S,
+    Carrier,
+    ConnectionEnd,
+    PartKind,
+    StreamLane,
+    StreamPart,
+    Timing,
+    Wait,
+)
+
+
+class StreamRules:
+    """The rules between two nodes for one end: ``out`` for what it sends, ``back`` for what it
+    receives.
+
+    ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
+    """
+
+    def __init__(
+        self, rules: RuleTable, out: NodePair, boot: int, number: Callable[[], int]
+    ) -> None:
+        self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
+        self._number = number
+
+    def judge_departure(self, part: StreamPart) -> float | Wait:
+        """How late a part leaves, or why it must wait."""
+        if part.kind is PartKind.HANDSHAKE and self.rules.stalls(self.out):
+            return Wait.RETRY
+        delays = self.rules.egress(self.out, self.boot, self._number())
+        return min(delays) if delays else Wait.RETRY
+
 
 GRANTED: Final = b"+"
 """The answer that grants a connection; any other answer is the reason for a refusal."""

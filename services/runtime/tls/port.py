@@ -15,7 +15,7 @@ from protocol.secret import KeyMaterial
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.ports import Clock
 from services.runtime.streams import (
     CONNECTIONS,
@@ -25,11 +25,9 @@ from services.runtime.streams import (
     Streams,
     TlsIdentity,
 )
-from services.runtime.tls.connection import TlsConnection
+from services.runtime.tls.connection import StreamRules, TlsConnection
 from services.runtime.tls.endpoint import Credentials
-from services.runtime.tls.lane import Timer
-from services.runtime.tls.stream_rules import StreamRules
-from services.runtime.tls.transport import StreamDriver
+from services.runtime.tls.transport import StreamDriver, Timer
 
 Serve = Callable[[Stream], Coroutine[Any, Any, None]]
 

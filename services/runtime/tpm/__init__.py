@@ -1,18 +1,14 @@
 """TPM devices behind the Tpm port.
 
 - ``backends``  the available backends: ``open_device``; ``available`` and ``probe`` for ``doctor``
-- ``device``    ``TpmDevice``: the TPM itself, which outlives a host's lives
-- ``nv``        where a TPM's permanent state is stored, and an image in memory
-- ``base``      what all backends share: power, lock, NV image, the lab's commands
-- ``checks``    what every backend refuses before it calls its TPM
+- ``device``    the TPM as a device of the lab
+- ``base``      what every backend of a TPM shares
 - ``library``   private copies of libtpms, many TPMs in one process
-- ``tss_crypto``  the TSS's end of a session: hashes, HMACs, ECDH, AES
-- ``tss``       one ESAPI context of tpm2-pytss: handles, sessions, templates
+- ``tss``       one ESAPI context of tpm2-pytss over one engine
 - ``libtpms``   the real backend: libtpms commanded through tpm2-pytss
 - ``model``     the fast backend, pure Python: same return codes, real cryptography
-- ``port``      ``TpmPort``: the Tpm port of one incarnation
+- ``port``      the Tpm port of one life of a host, on a device that outlives it
 - ``maker``     certifies the endorsement keys of a lab's TPMs
-- ``pool``      how a port runs a device's blocking calls: in threads (lab) or inline (sim)
 - ``virtual``   TPMs of virtual machines: a few instances; a state is loaded for one command
 - ``latency``   the virtual time of a call
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
-from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import MemoryNv, NvStore
+from services.runtime.tpm.device import MemoryNv, NvStore, TpmDevice
 
 
 def open_device(

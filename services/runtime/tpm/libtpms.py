@@ -49,16 +49,16 @@ from protocol.tpm.structures import (
     TpmInfo,
     TpmName,
 )
-from services.runtime.tpm.base import BaseDevice
-from services.runtime.tpm.checks import (
+from services.runtime.tpm.base import (
+    BaseDevice,
     check_blob,
     check_credential,
     check_index,
     check_nonce,
     check_seal,
 )
+from services.runtime.tpm.device import NvStore
 from services.runtime.tpm.library import Engine
-from services.runtime.tpm.nv import NvStore
 from services.runtime.tpm.tss import (
     COUNTER,
     DATA_IN,

@@ -45,7 +45,6 @@ from protocol.tpm.errors import (
     tpm_error,
 )
 from protocol.tpm.event_log import DRTM_PCRS, encode_log, event_digest, extend_pcr, initial_pcr
-from protocol.tpm.policy import pcr_digest, policy_pcr_digest
 from protocol.tpm.public import (
     RSA_EXPONENT,
     ak_public,
@@ -57,7 +56,13 @@ from protocol.tpm.public import (
     qualified_name,
     srk_public,
 )
-from protocol.tpm.quote import QuoteBody, ecdsa_signature, encode_attest
+from protocol.tpm.quote import (
+    QuoteBody,
+    ecdsa_signature,
+    encode_attest,
+    pcr_digest,
+    policy_pcr_digest,
+)
 from protocol.tpm.structures import (
     PCR_COUNT,
     EkKind,
@@ -69,18 +74,20 @@ from protocol.tpm.structures import (
     SealedBlob,
     TpmInfo,
     TpmName,
+    TpmReader,
+    pcr_select,
+    tpm2b,
 )
-from protocol.tpm.wire import TpmReader, pcr_select, tpm2b
-from services.runtime.tpm.base import BaseDevice
-from services.runtime.tpm.checks import (
+from services.runtime.tpm.base import (
     SECRET_LIMIT,
+    BaseDevice,
     check_blob,
     check_credential,
     check_index,
     check_nonce,
     check_seal,
 )
-from services.runtime.tpm.nv import NvStore
+from services.runtime.tpm.device import NvStore
 
 RC_ATTRIBUTES: Final = 0x82
 RC_ATTRIBUTES_H2: Final = 0x282

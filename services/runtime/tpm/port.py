@@ -1,17 +1,15 @@
 """The Tpm port of one life of a host, on a device that outlives it.
 
-Calls are serialised in the order in which they were made. Three checks ask whether the life goes
-on: before a call, right before the TPM works while the call holds the device, and after each wait.
-After a life has ended and its power was cut, no call of it reaches the TPM, however long the call
-waited in a queue.
+Blocking calls of the device run in a small pool of threads, or inline.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import (
@@ -27,6 +25,7 @@ from protocol.tpm.structures import (
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Tpm
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.latency import LATENCY_S
 from services.runtime.tpm.maker import TpmMaker
 
 T = TypeVar("T")
@@ -141,3 +140,56 @@ class TpmPort(Tpm):
         if seconds > 0:
             await self._runner.pause(seconds)
             self._life.check()
+
+
+Result = TypeVar("Result")
+Sleep = Callable[[float], Awaitable[object]]
+"""Waits for so many lab seconds."""
+
+THREADS: Final = 4
+
+
+class PoolRunner(Runner):
+    """Runs calls in a pool that is created at the first call, so not before a fork."""
+
+    def __init__(self, sleep: Sleep = asyncio.sleep, threads: int = THREADS) -> None:
+        self._sleep = sleep
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, label: str, work: Callable[[], Result]) -> Result:
+        """Run ``work`` in a thread. If the caller is cancelled, work that began still ends."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="tpm")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def pause(self, seconds: float) -> None:
+        await self._sleep(seconds)
+
+    def close(self) -> None:
+        """Wait for the calls in progress and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+class InlineRunner(Runner):
+    """Runs the work at once and then sleeps ``latency_s`` of its label, also after a refusal."""
+
+    def __init__(
+        self, sleep: Sleep, latency_s: Callable[[str], float] = LATENCY_S.__getitem__
+    ) -> None:
+        self._sleep = sleep
+        self._latency_s = latency_s
+
+    async def run(self, label: str, work: Callable[[], Result]) -> Result:
+        try:
+            result = work()
+        except TpmError:
+            await self._sleep(self._latency_s(label))
+            raise
+        await self._sleep(self._latency_s(label))
+        return result
+
+    async def pause(self, seconds: float) -> None:
+        await self._sleep(seconds)

@@ -18,8 +18,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError
 from services.runtime.incarnation import Incarnation
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.device import MemoryNv, TpmDevice
 from services.runtime.tpm.port import Runner
 from services.runtime.virtual_tpm import VirtualTpmCommands, VirtualTpms, VirtualTpmState
 

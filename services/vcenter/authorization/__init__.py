@@ -1,6 +1,6 @@
 """Authorization: users have a role, a role has privileges, a task needs privileges.
 
-- ``roles``   built-in roles, custom roles, and the privileges of a user
-- ``needs``   the table of the privileges that each task needs
-- ``tasks``   tasks on roles and permissions; ``handlers`` serves them
+- ``privileges``  the requirements of each task (privileges, and a valid VM) in one table; roles,
+  and what the user of a task may do
+- ``role_tasks``  vCenter's handlers and tasks for roles, and for who has them
 """

@@ -11,7 +11,7 @@ from protocol.errors import ProductError
 from protocol.messages.host import HaConfiguration, SetHaConfiguration
 from protocol.messages.vcenter import HaIncident, HaIncidentKind
 from protocol.terms import NodeName
-from services.vcenter import cluster_events
+from services.vcenter import events
 from services.vcenter.events import EventDraft
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
@@ -101,8 +101,8 @@ class HaConfigurations:
 def _draft(incident: HaIncident) -> EventDraft:
     match incident.kind:
         case HaIncidentKind.HOST_FAILED:
-            return cluster_events.ha_host_failed(incident.host)
+            return events.ha_host_failed(incident.host)
         case HaIncidentKind.HOST_ISOLATED:
-            return cluster_events.ha_host_isolated(incident.host)
+            return events.ha_host_isolated(incident.host)
         case HaIncidentKind.VM_RESTARTED | HaIncidentKind.VM_NOT_RESTARTED:
-            return cluster_events.ha_of_vm(incident)
+            return events.ha_of_vm(incident)

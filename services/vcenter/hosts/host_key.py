@@ -30,11 +30,11 @@ from protocol.terms import (
     ProviderId,
 )
 from services.vcenter import events
-from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.events import OncePerBoot
 from services.vcenter.hosts.mode import ModeStep, is_adoptable, may_renew, next_mode_step
-from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
+from services.vcenter.key_server_status import KeyServerContacts
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.provider import ESXI_SERVER, KeyUse, reason_of
 from services.vcenter.providers.registry import ProviderRegistry

@@ -1,7 +1,6 @@
 """Which hosts need a pass of step B8, in order of request; remediation takes from here.
 
-Sessions, tasks and the reconciliation request passes without knowing who carries them out. Several
-requests before a pass begins are one; a request during a pass leads to another pass.
+After a change of one VM, passes over the other hosts of its cluster are gathered.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ import asyncio
 from dataclasses import dataclass
 
 from protocol.terms import NodeName
+from services.runtime.ports import Clock
+from services.vcenter.knobs import VcenterNode
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,50 @@ class PassQueue:
             over.set()
         self._unfinished.discard(host)
         self._whole.pop(host, None)
+
+
+@dataclass
+class _Asked:
+    """``due`` in lab seconds of the monotonic clock; ``removing``: the pass also removes keys."""
+
+    due: float
+    removing: bool = False
+
+
+class GatheredPasses:
+    """Forwards requests for passes to the queue after a wait."""
+
+    def __init__(self, node: VcenterNode, clock: Clock, passes: PassQueue) -> None:
+        self._node, self._clock, self._passes = node, clock, passes
+        self._waiting: dict[NodeName, _Asked] = {}  # in order of ``due``
+        self._begun = asyncio.Event()
+
+    def start(self) -> None:
+        """Forward requests from now on."""
+        self._node.background("passes", self._serve())
+
+    def want(self, host: NodeName, *, removing: bool = False) -> None:
+        """As ``PassQueue.want``, after the wait of that host, which may begin now."""
+        waiting = self._waiting.get(host)
+        if waiting is None:
+            due = self._clock.monotonic() + self._node.knobs.key_gather_s
+            waiting = self._waiting[host] = _Asked(due)
+            self._begun.set()
+        waiting.removing |= removing
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory."""
+        self._waiting.pop(host, None)
+
+    async def _serve(self) -> None:
+        while True:
+            host = next(iter(self._waiting), None)
+            if host is None:
+                self._begun.clear()
+                await self._begun.wait()
+                continue
+            wait_s = self._waiting[host].due - self._clock.monotonic()
+            if wait_s > 0:
+                await self._clock.sleep(wait_s)
+            else:
+                self._passes.want(host, removing=self._waiting.pop(host).removing)

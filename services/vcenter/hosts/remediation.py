@@ -27,13 +27,11 @@ from protocol.terms import (
 from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
-from services.vcenter.events import EventDraft, host_send_error
+from services.vcenter.events import EventDraft, OncePerBoot, host_send_error
 from services.vcenter.hosts.availability import HaConfigurations
-from services.vcenter.hosts.delivery import KeyDelivery
-from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.key_delivery import HeldKeys, KeyDelivery
 from services.vcenter.hosts.mode import is_safe, takes_keys
-from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
     Action,

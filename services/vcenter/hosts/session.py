@@ -43,8 +43,8 @@ from protocol.messages.host import (
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
-from services.vcenter.beats import Beats, BeatTicks
 from services.vcenter.knobs import VcenterKnobs, VcenterNode
+from services.vcenter.timers import Beats, BeatTicks
 
 UNANSWERED = (
     Busy,

@@ -1,7 +1,5 @@
-"""The sessions with all hosts of the inventory, and the effects of what hosts report in them.
-
-Each view updates the host's VMs in the inventory. A pass of step B8 is requested when a session was
-opened, and when a look shows that there is something to do.
+"""The sessions with all hosts of the inventory, the effects of what hosts report in them, and the
+periodic repair of all connected hosts (STD-10).
 """
 
 from __future__ import annotations
@@ -18,21 +16,27 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Ports
-from services.vcenter.beats import Beats
-from services.vcenter.events import EventDraft, host_send_error
-from services.vcenter.hosts.disbelief import disbelief, split_believed
-from services.vcenter.hosts.need import needs_pass
-from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.events import EventDraft, OncePerBoot, host_send_error
+from services.vcenter.hosts.host_reports import (
+    Registrations,
+    VmPlace,
+    Word,
+    disbelief,
+    edits_of_report,
+    is_unreadable,
+    list_unreported_problems,
+    needs_pass,
+    of_relocations,
+    place_of,
+    problem_event,
+    split_believed,
+)
 from services.vcenter.hosts.pass_queue import PassQueue
-from services.vcenter.hosts.problems import list_unreported_problems, problem_event
-from services.vcenter.hosts.registrations import Registrations
-from services.vcenter.hosts.relocated_vms import of_relocations
-from services.vcenter.hosts.reported_vms import edits_of_report, is_unreadable
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.hosts.whereabouts import VmPlace, Word, place_of
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import DatabaseTable
+from services.vcenter.timers import Beats, Ticker
 from services.vcenter.trust.judgement import attestation_news, view_of
 
 
@@ -268,3 +272,30 @@ class HostSessions:
             or self._trust_is_news(session)
         ):
             self._passes.want(session.host, looked=True)
+
+
+class Reconciliation:
+    """Requests the passes; ``soon`` does so before the period is over."""
+
+    def __init__(
+        self, node: VcenterNode, ticker: Ticker, sessions: HostSessions, passes: PassQueue
+    ) -> None:
+        self._node, self._ticker = node, ticker
+        self._sessions, self._passes = sessions, passes
+
+    def start(self) -> None:
+        """Repair in each period from now on; the first time after one period."""
+        self._ticker.start()
+        self._node.background("reconcile", self._run())
+
+    def soon(self) -> None:
+        """Repair now, without waiting for the end of the period."""
+        self._ticker.tick_now()
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            connected = self._sessions.list_connected()
+            self._node.record("reconcile.pass", hosts=len(connected))
+            for session in connected:
+                self._passes.want(session.host, removing=True)

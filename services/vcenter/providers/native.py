@@ -1,26 +1,30 @@
-"""Native providers in vCenter: their stored key derivation keys, and what hosts learn of them.
-
-A KDK is in the inventory, wrapped under vCenter's own key (``symkey``), bound to its provider and
-revision. It is opened to be pushed, exported, or to compute the check value of a host key, and
-dropped afterwards.
+"""Native providers in vCenter: their stored key derivation keys, what hosts learn of them, exports
+that wait for their download, and reminders of providers without a current backup, every 24 hours
+(NKP-05).
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
-from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState
+import msgspec
+
+from protocol.crypto.derive import KDK_SIZE, check_value, derive_kek
+from protocol.crypto.transfer import OneTimeKey
+from protocol.errors import Busy, CryptographicFailure, InvalidArgument, InvalidState, NoPermission
 from protocol.messages.host import HostSummary, ProviderRef
 from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
-from services.runtime.ports import Rng
-from services.vcenter.keys.wrapped import NativeConfig
-from services.vcenter.providers.symkey import Symkey
-from services.vcenter.tables import ProviderRow
+from services.runtime.ports import Clock, Rng
+from services.vcenter import events
+from services.vcenter.inventory import Inventory, change_provider
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.stored_secrets import Symkey
+from services.vcenter.tables import NativeConfig, ProviderRow
 
 _REVISION_SIZE: Final = 8
 
@@ -167,3 +171,117 @@ def health(
 
 def _aad(provider: ProviderId, revision: str) -> bytes:
     return f"keystead kdk|{provider}|{revision}".encode()
+
+
+TOKEN_LIFETIME_S: Final = 600.0
+_TOKEN_SIZE: Final = 32
+_MOST: Final = 64  # pending ones at the same time
+
+
+@dataclass(frozen=True)
+class Export:
+    """``until`` in monotonic lab seconds."""
+
+    provider: ProviderId
+    password: KeyMaterial
+    until: float
+
+
+class Exports:
+    """Prepared exports and open transfers; the oldest give way to new ones."""
+
+    def __init__(self, clock: Clock, rng: Rng) -> None:
+        self._clock, self._rng = clock, rng
+        self._exports: dict[str, Export] = {}
+        self._transfers: dict[str, OneTimeKey] = {}
+
+    def prepare(self, provider: ProviderId, password: KeyMaterial) -> tuple[str, float]:
+        """A token, and when it expires (Unix time of vCenter's clock). ``Busy`` when too many
+        others are pending."""
+        self._drop_old()
+        if len(self._exports) >= _MOST:
+            raise Busy(f"{_MOST} exports wait for their download already")
+        token = self._rng.token(_TOKEN_SIZE).hex()
+        until = self._clock.monotonic() + TOKEN_LIFETIME_S
+        self._exports[token] = Export(provider, password, until)
+        return token, self._clock.now() + TOKEN_LIFETIME_S
+
+    def take(self, token: str) -> Export:
+        """Take the export of that token, once; ``NoPermission`` for an invalid token."""
+        self._drop_old()
+        found = self._exports.pop(token, None)
+        if found is None:
+            raise NoPermission("token: it is unknown, was used, or is too old")
+        return found
+
+    def open_transfer(self) -> tuple[str, bytes]:
+        """The name of a new transfer, and the public key to seal to."""
+        name, key = self._rng.token(16).hex(), OneTimeKey()
+        self._transfers[name] = key
+        while len(self._transfers) > _MOST:
+            del self._transfers[next(iter(self._transfers))]
+        return name, key.public
+
+    def transfer(self, name: str) -> OneTimeKey:
+        """Take the key of that transfer, which ends now; ``InvalidArgument`` when there is none."""
+        key = self._transfers.pop(name, None)
+        if key is None:
+            raise InvalidArgument("transfer: there is none of that name (any more)")
+        return key
+
+    def _drop_old(self) -> None:
+        now = self._clock.monotonic()
+        self._exports = {t: e for t, e in self._exports.items() if e.until > now}
+
+
+PERIOD_S: Final = 86_400.0
+_LEAST_S: Final = 1.0
+
+
+class BackupReminders:
+    """Posts reminders from ``start`` on."""
+
+    def __init__(self, node: VcenterNode, clock: Clock, inventory: Inventory) -> None:
+        self._node, self._clock, self._inventory = node, clock, inventory
+
+    def start(self) -> None:
+        """Run in the background for the rest of the node's life."""
+        self._node.background("backups", self._remind())
+
+    async def _remind(self) -> None:
+        while True:
+            await self._clock.sleep(self._next_in_s())
+            now = self._clock.now()
+            due = [
+                (row, native)
+                for row, native in self._list_not_backed_up()
+                if _due(native, now) <= 0.0
+            ]
+            edits = [
+                change_provider(row.name, native=msgspec.structs.replace(native, told_at=now))
+                for row, native in due
+            ]
+            drafts = [
+                events.not_backed_up(row.name, after_update=native.backed_up) for row, native in due
+            ]
+            if drafts:
+                await self._inventory.commit(*edits, events=drafts)
+
+    def _list_not_backed_up(self) -> list[tuple[ProviderRow, NativeConfig]]:
+        rows = self._inventory.providers.values()
+        found = [(row, row.native) for row in rows if row.native is not None]
+        return [(row, native) for row, native in found if not is_backed_up(native)]
+
+    def _next_in_s(self) -> float:
+        """Lab seconds until the first reminder is due; a provider added meanwhile is not due before
+        one period."""
+        now = self._clock.now()
+        return max(
+            _LEAST_S,
+            min([PERIOD_S, *(_due(native, now) for _, native in self._list_not_backed_up())]),
+        )
+
+
+def _due(native: NativeConfig, now: float) -> float:
+    """Seconds until the next reminder."""
+    return native.told_at + PERIOD_S - now

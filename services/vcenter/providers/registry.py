@@ -1,4 +1,7 @@
-"""The providers of one vCenter: found by name, and asked for values of keys for one delivery."""
+"""The providers of one vCenter: found by name, and asked for values of keys for one delivery.
+
+Values of standard keys are kept for a while if the knob asks for it (C15, STD-15).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.keyservers.address import Address, Kmip
 from services.keyservers.client import KeyServers
-from services.runtime.ports import Ports
-from services.vcenter.contacts import KeyServerContacts
+from services.runtime.ports import Clock, Ports
 from services.vcenter.inventory import Inventory
-from services.vcenter.keys.grants import keys_from_vcenter
+from services.vcenter.key_server_status import KeyServerContacts
+from services.vcenter.key_use import keys_from_vcenter
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import (
     CAPABILITIES,
@@ -26,15 +29,63 @@ from services.vcenter.providers.capabilities import (
     keys_not_available,
     of_provider,
 )
-from services.vcenter.providers.client_certificates import ClientCertificates
-from services.vcenter.providers.kept_values import KeptValues
-from services.vcenter.providers.logins import Logins
 from services.vcenter.providers.native import NativeKeys, takes_kdk
 from services.vcenter.providers.provider import CreatedKey, KeyProvider, KeyUse
 from services.vcenter.providers.standard import StandardProvider
-from services.vcenter.providers.symkey import Symkey
-from services.vcenter.providers.wrapping import WrappingPlace, WrappingProvider
+from services.vcenter.providers.stored_secrets import ClientCertificates, Logins, Symkey
+from services.vcenter.providers.wrapped_keys import WrappingPlace, WrappingProvider
 from services.vcenter.tables import ProviderRow
+
+
+class KeptValues:
+    """The kept values by key, each with its end on the monotonic clock, in lab seconds."""
+
+    def __init__(self, clock: Clock, for_s: float) -> None:
+        self._clock, self._for_s = clock, for_s
+        self._kept: dict[CryptoKeyId, tuple[float, KeyMaterial]] = {}
+
+    def keep(self, values: Iterable[tuple[CryptoKeyId, KeyMaterial]]) -> None:
+        """Keep these values from now on; no change at the default of the knob."""
+        if not self._for_s:
+            return
+        until, was_empty = self._clock.monotonic() + self._for_s, not self._kept
+        for key, value in values:
+            self._kept.pop(key, None)  # the order is that of their ends
+            self._kept[key] = until, value
+        if was_empty and self._kept:
+            self._wait()
+
+    def among(self, keys: Iterable[CryptoKeyId]) -> dict[CryptoKeyId, KeyMaterial]:
+        """Those of ``keys`` that are kept now."""
+        if not self._kept:
+            return {}
+        self._drop()
+        return {key: self._kept[key][1] for key in keys if key in self._kept}
+
+    def forget(self, keys: Iterable[CryptoKeyId]) -> None:
+        """vCenter was told to forget these keys."""
+        for key in keys:
+            self._kept.pop(key, None)
+
+    def forget_all_of(self, provider: ProviderId) -> None:
+        """The provider was deleted, or has other servers."""
+        self.forget([key for key in self._kept if key.provider_id == provider])
+
+    def _drop(self) -> None:
+        """Drop the values whose time is over."""
+        now = self._clock.monotonic()
+        for key in [key for key, (until, _) in self._kept.items() if until <= now]:
+            del self._kept[key]
+
+    def _wait(self) -> None:
+        first = next(iter(self._kept.values()))[0]
+        self._clock.alarm(max(0.0, first - self._clock.monotonic()), self._at_the_end)
+
+    def _at_the_end(self) -> None:
+        self._drop()
+        if self._kept:
+            self._wait()
+
 
 R = TypeVar("R")
 

@@ -57,7 +57,7 @@ from services.keyservers.address import Address
 from services.keyservers.address import address_of as written
 from services.keyservers.client import KeyServers, Tagging
 from services.runtime.each import try_each
-from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.key_server_status import KeyServerContacts
 from services.vcenter.providers.provider import CreatedKey, FetchedKeys, KeyUse, reason_of
 
 R = TypeVar("R")

@@ -1,31 +1,20 @@
 """Tasks of vCenter, one flow each, in the order of the documents' numbered lists.
 
-- ``validity``      which of them are refused about a VM that is invalid (LOCK-02)
-- ``vm``            CreateVm
-- ``registration``  RegisterVm, UnregisterVm, DestroyVm
-- ``encrypt``       EncryptVm
-- ``recrypt``       RecryptVm, DecryptVm
-- ``disks``         AddDisk, RemoveDisk
-- ``vtpm``          AddVtpm, RemoveVtpm
-- ``clone``         CloneVm
-- ``snapshots``     CreateSnapshot, RemoveSnapshot, RevertToSnapshot, MarkAsTemplate,
+- ``power``             power and unlock of one VM, in the VM's turn, and the check before every
+  task on a VM
+- ``vm_lifecycle``      VMs that enter and leave the inventory
+- ``encrypt``           EncryptVm
+- ``reconfigure``       reconfiguring a VM
+- ``clone``             CloneVm
+- ``snapshots``         CreateSnapshot, RemoveSnapshot, RevertToSnapshot, MarkAsTemplate,
   MarkAsVirtualMachine
-- ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
-- ``migrate``       MigrateVm, ReconfigVm, and the evacuation of a host
-- ``relocate``      RelocateVm: a VM that leaves for another vCenter
-- ``departure``     how such a move ends here: it has left, it stays, or nobody knows yet
-- ``arrive``        PrepareRelocation, EndRelocation: one that comes
-- ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
-  PrepareCrypto, DisableCrypto, SetCryptoMode
-- ``cluster``       ReconfigureComputeResource
-- ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
-- ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
-- ``kmip_entries``  what the entry of a provider's server may have, and its password
-- ``kmip_trust``    RetrieveClientCert, GenerateSelfSignedClientCert, UploadClientCert,
-  LoseClientKey, LoseKmipPasswords, RetrieveKmipServerCert, UploadKmipServerCert
-- ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
-  ImportProvider
-- ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks
-- ``leaving_hosts``  passes that take something away from hosts, waited for
-- ``keys``          GenerateKey, AddKey, RemoveKey, ListKeys
+- ``migrate``           MigrateVm, ReconfigVm, and the evacuation of a host
+- ``relocate``          a VM that moves to another vCenter (MOB-07), at both of them
+- ``relocate_outcome``  the end of a move to another vCenter, at the vCenter that has the VM
+  (MOB-07)
+- ``host``              hosts and their clusters
+- ``providers``         key providers
+- ``kmip_servers``      the KMIP servers of a provider
+- ``vsan``              VsanClusterReconfig, RekeyEncryptedCluster, objects and disks
+- ``keys``              keys on request
 """

@@ -29,12 +29,11 @@ from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolic
 from protocol.messages.vcenter import CloneVm, VmCloned
 from protocol.releases import Feature, has
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
-from services.vcenter.authorization.roles import TaskCaller
+from services.vcenter.authorization.privileges import TaskCaller
 from services.vcenter.events import EventDraft
-from services.vcenter.hosts.reported_vms import row_of
+from services.vcenter.hosts.host_reports import row_of
 from services.vcenter.inventory import new_vm, put
-from services.vcenter.keys.grants import grant_keys
-from services.vcenter.removals import cancel_releases
+from services.vcenter.key_use import cancel_releases, grant_keys
 from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import (
     find_operation,
@@ -43,8 +42,8 @@ from services.vcenter.tasks.encrypt import (
     modes_afterwards,
 )
 from services.vcenter.tasks.migrate import bring_keys
-from services.vcenter.tasks.validity import check_valid
-from services.vcenter.tasks.vtpm import certify
+from services.vcenter.tasks.power import check_valid
+from services.vcenter.tasks.reconfigure import certify
 from services.vcenter.vcenter import VCenter
 
 

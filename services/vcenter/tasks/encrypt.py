@@ -45,15 +45,20 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter import events
-from services.vcenter.authorization.roles import TaskCaller
-from services.vcenter.hosts.delivery import refusal_of
+from services.vcenter.authorization.privileges import TaskCaller
+from services.vcenter.hosts.key_delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
-from services.vcenter.keys.grants import end_grants, grant_keys
+from services.vcenter.key_use import (
+    cancel_releases,
+    end_grants,
+    grant_keys,
+    not_wanted_there,
+    release_keys,
+)
 from services.vcenter.providers.capabilities import KeyMaker, keys_not_available
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.providers.provider import VIRTUAL_MACHINE, KeyUse
-from services.vcenter.removals import cancel_releases, not_wanted_there, release_keys
 from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter

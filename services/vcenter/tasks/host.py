@@ -1,8 +1,12 @@
-"""Hosts: adding, removing, their encryption mode, their recorded TPM."""
+"""Hosts and their clusters: hosts are added, removed, disconnected, reconnected and put into
+maintenance mode; their encryption mode and recorded TPM are changed; vSphere HA and DRS of a
+cluster are set.
+"""
 
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from protocol import names
 from protocol.errors import (
@@ -15,7 +19,13 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
-from protocol.messages.host import CryptoManagerHostPrepare, Done, HostSummary
+from protocol.messages.host import (
+    CryptoManagerHostPrepare,
+    Done,
+    HostEnterMaintenanceMode,
+    HostExitMaintenanceMode,
+    HostSummary,
+)
 from protocol.messages.host.vsan import MountVsanDiskGroups
 from protocol.messages.vcenter import (
     AcknowledgeAlarm,
@@ -24,8 +34,14 @@ from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     CryptoModePolicy,
     DisableCrypto,
+    DisconnectHost,
+    EnterMaintenanceMode,
+    ExitMaintenanceMode,
     HostAdded,
+    HostReconnected,
     PrepareCrypto,
+    ReconfigureComputeResource,
+    ReconnectHost,
     RemoveHost,
     SetCryptoMode,
 )
@@ -38,6 +54,8 @@ from protocol.terms import (
     NodeName,
     PowerState,
 )
+from services.runtime.each import try_each
+from services.vcenter.events import drs_configured, ha_switched
 from services.vcenter.inventory import (
     DropVmsOf,
     Edit,
@@ -47,12 +65,100 @@ from services.vcenter.inventory import (
     ensure_cluster,
     put,
 )
+from services.vcenter.key_use import cancel_releases, host_left, release_keys
 from services.vcenter.providers.native import check_backed_up
-from services.vcenter.removals import cancel_releases, host_left, release_keys
-from services.vcenter.tables import DatabaseTable, HostRow, Relocation
-from services.vcenter.tasks.connection import first_pass
+from services.vcenter.tables import ClusterRow, DatabaseTable, HostRow, Relocation
+from services.vcenter.tasks.migrate import empties_hosts, evacuate
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.changes import APPLY_S
+
+
+async def reconfigure(vc: VCenter, message: ReconfigureComputeResource) -> Done:
+    """See ``ReconfigureComputeResource``. A repeat changes nothing."""
+    row = vc.inventory.clusters.get(message.cluster)
+    if row is None:
+        raise NotFound(f"there is no cluster {message.cluster}")
+    if message.drs is not UNSET and row.drs != message.drs:
+        await vc.inventory.commit(
+            change_cluster(row.name, drs=message.drs),
+            events=[drs_configured(row.name, row.drs, message.drs)],
+        )
+    if message.das_enabled is not UNSET:
+        await _switch_ha(vc, row, on=message.das_enabled)
+    return Done()
+
+
+async def _switch_ha(vc: VCenter, row: ClusterRow, *, on: bool) -> None:
+    """Record the change first, then tell each connected host; a pass updates those that did not
+    take it. Enabling again starts a new epoch: the agents' earlier records do not count any
+    more."""
+    if row.ha != on:
+        epoch = row.ha_epoch + on
+        await vc.inventory.commit(
+            change_cluster(row.name, ha=on, ha_epoch=epoch), events=[ha_switched(row.name, on=on)]
+        )
+    hosts = [host.name for host in vc.inventory.hosts_of(row.name)]
+    sessions = [session for name in hosts if (session := vc.sessions.find_connected(name))]
+
+    outcomes = await try_each(sessions, vc.availability.hand_out, name="ha.configure")
+    for session, outcome in zip(sessions, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            vc.passes.want(session.host)
+
+
+FIRST_PASS_TIMEOUTS = 2.5  # request timeouts that a client waits for the first pass of step B8
+
+
+async def first_pass(vc: VCenter, host: NodeName) -> None:
+    """Wait a moment for the pass of the host's new session."""
+    try:
+        async with vc.clock.timeout(FIRST_PASS_TIMEOUTS * vc.node.knobs.request_timeout_s):
+            await vc.passes.whole(host)
+    except TimeoutError:
+        vc.node.record("remediation.slow", level="warning", host=host)
+
+
+async def disconnect_host(vc: VCenter, message: DisconnectHost) -> Done:
+    """Recorded first: a restarted vCenter does not connect the host either."""
+    row = vc.host(message.host)
+    if not row.disconnected:
+        await vc.inventory.commit(change_host(row.name, disconnected=True))
+    vc.sessions.add(row.name).disconnect()
+    return Done()
+
+
+async def reconnect_host(vc: VCenter, message: ReconnectHost) -> HostReconnected:
+    """Recorded last: the host stays disconnected until it has answered."""
+    row = vc.host(message.host)
+    try:
+        await vc.sessions.add(row.name).reconnect()
+    except ProductError as error:
+        raise HostUnreachable(f"host {row.name} cannot be connected: {error}") from None
+    if row.disconnected:
+        await vc.inventory.commit(change_host(row.name, disconnected=False))
+    await first_pass(vc, row.name)
+    return HostReconnected(host=vc.host_info(vc.host(row.name)))
+
+
+async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> Done:
+    """The host refuses while VMs run on it, which are first moved on request or by DRS; it keeps
+    the mode over reboots."""
+    session = vc.sessions.usable(vc.host(message.host).name)
+    with vc.placement.emptying(session.host):
+        if message.evacuate or empties_hosts(vc, session.host):
+            await evacuate(vc, session.host)
+            session = vc.sessions.usable(session.host)
+        await session.command(HostEnterMaintenanceMode())
+        session.view.apply(in_maintenance_mode=True)
+    return Done()
+
+
+async def exit_maintenance_mode(vc: VCenter, message: ExitMaintenanceMode) -> Done:
+    """VMs may be placed on the host again."""
+    session = vc.sessions.usable(vc.host(message.host).name)
+    await session.command(HostExitMaintenanceMode())
+    session.view.apply(in_maintenance_mode=False)
+    return Done()
 
 
 async def add_host(vc: VCenter, message: AddHost) -> HostAdded:

@@ -1,9 +1,14 @@
-"""Keys on request: created, added to those that vCenter knows, removed, listed.
-
-vCenter keeps ids only (STD-15), and nothing here changes a key at its key server (KEY-03).
+"""Keys on request: created, added to those that vCenter knows, removed, listed, and their status
+(QueryCryptoKeyStatus, STD-20). vCenter keeps ids only (STD-15), and nothing here changes a key
+at its key server (KEY-03).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import UNSET, UnsetType
 
 from protocol.errors import (
     AlreadyExists,
@@ -15,24 +20,49 @@ from protocol.errors import (
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
     AddKey,
+    CryptoKeyStatus,
+    CryptoKeyStatusList,
     GenerateKey,
     KeyGenerated,
     KeyIdList,
     KeyRemoved,
     ListKeys,
+    QueryCryptoKeyStatus,
     RemoveKey,
+    WrappingKeyInfo,
 )
 from protocol.pages import first_page
-from protocol.releases import Feature
-from protocol.terms import CryptoKeyId, KeyType, KeyUnavailableReason
+from protocol.releases import Feature, has
+from protocol.terms import (
+    CryptoKeyId,
+    KeyId,
+    KeyType,
+    KeyUnavailableReason,
+    NodeName,
+    ProviderId,
+)
+from protocol.wrapped_keys import parse_wrapped
 from services.vcenter import events
-from services.vcenter.inventory import drop, put
-from services.vcenter.keys.users import hosts_of, note_key, vms_of
-from services.vcenter.removals import cancel_releases, release_keys
-from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow
+from services.vcenter.hosts.plan import by_provider
+from services.vcenter.index import RowsFrom
+from services.vcenter.inventory import Inventory, drop, put
+from services.vcenter.key_use import cancel_releases, hosts_of, note_key, release_keys, vms_of
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, WrappingConfig
 from services.vcenter.tasks.encrypt import find_operation
-from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
+
+
+async def passes_over(vc: VCenter, hosts: tuple[NodeName, ...]) -> None:
+    """Return when a removing pass has ended at each of these hosts, complete or not, or after
+    ``request_timeout_s``. The turn of the task ends here: the next task need not wait."""
+    ends = [vc.passes.want(host, removing=True) for host in hosts]
+    vc.node.end_turn()
+    try:
+        async with vc.clock.timeout(vc.node.knobs.request_timeout_s):
+            for end in ends:
+                await end.wait()
+    except TimeoutError:
+        pass  # the caller names the hosts that have not confirmed
 
 
 async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
@@ -139,3 +169,71 @@ def _users(vms: tuple[str, ...], hosts: tuple[str, ...]) -> str:
     users = (*vms, *(f"host {name}" for name in hosts))
     more = f" and {len(users) - 3} more" if len(users) > 3 else ""
     return ", ".join(users[:3]) + more
+
+
+STATUS_BYTES: Final = 256
+"""Bytes of one key's status beyond its id, with one VM and one host that use it."""
+
+
+async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
+    """One entry per requested key, in order; all known keys when none are named; in pages."""
+    left = _remaining_keys(vc.inventory, message)
+    rest, requested = len(left), first_page(left, extra=STATUS_BYTES)
+    answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
+    for provider, keys in by_provider(requested).items():
+        found = await _ask(vc, provider, [key.key_id for key in keys])
+        answers.update({CryptoKeyId(key_id, provider): why for key_id, why in found.items()})
+    page = first_page(_entry(vc.inventory, key, answers[key]) for key in requested)
+    return CryptoKeyStatusList(keys=page, more=len(page) < rest)
+
+
+def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> RowsFrom[CryptoKeyId]:
+    """The requested keys after the cursor."""
+    if not message.keys:
+        return inventory.index.known_keys.after(message.after)
+    requested = list(dict.fromkeys(message.keys))
+    if message.after is None:
+        return RowsFrom(requested, 0)
+    if message.after not in requested:
+        raise InvalidArgument(f"after: {message.after} is none of the requested keys")
+    return RowsFrom(requested, requested.index(message.after) + 1)
+
+
+async def _ask(
+    vc: VCenter, provider: ProviderId, ids: list[KeyId]
+) -> Mapping[KeyId, KeyUnavailableReason | None]:
+    """The statuses from the provider itself, or from the table of types alone."""
+    fixed = vc.providers.capability(provider).fixed_status
+    if fixed is KeyUnavailableReason.MANAGED_BY_NKP and not has(vc.release, Feature.KEY_REASONS):
+        return dict.fromkeys(ids, None)
+    if fixed is not None:
+        return dict.fromkeys(ids, fixed)
+    return await vc.providers.require_provider(provider).status(ids)
+
+
+def _entry(
+    inventory: Inventory, key: CryptoKeyId, reason: KeyUnavailableReason | None
+) -> CryptoKeyStatus:
+    if inventory.is_forgotten(key):
+        reason = KeyUnavailableReason.MISSING_IN_CACHE
+    return CryptoKeyStatus(
+        key=key,
+        available=reason is None,
+        reason=reason,
+        encrypted_vms=vms_of(inventory, key),
+        affected_hosts=hosts_of(inventory, key),
+        wrapping_key=_wrapping_key(inventory, key),
+    )
+
+
+def _wrapping_key(inventory: Inventory, key: CryptoKeyId) -> WrappingKeyInfo | UnsetType:
+    """The wrapping key of a wrapped key, with its times if this vCenter has had it in force."""
+    wrapped = parse_wrapped(key.key_id)
+    row = inventory.providers.get(key.provider_id)
+    if wrapped is None:
+        return UNSET
+    if row is not None and isinstance(row.keys, WrappingConfig):
+        for known in row.keys.known:
+            if known.key_id == wrapped.wrapping_key:
+                return known
+    return WrappingKeyInfo(key_id=wrapped.wrapping_key, by_id=False)

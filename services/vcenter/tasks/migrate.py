@@ -31,9 +31,9 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import MigrateVm, ReconfigVm, VmRelocated
 from protocol.secret import KeyMaterial
 from protocol.terms import DrsBehavior, MigrateEncryption, NodeName, PowerState
-from services.vcenter.authorization.roles import SYSTEM, TaskCaller
+from services.vcenter.authorization.privileges import SYSTEM, TaskCaller
 from services.vcenter.client_info import stream_policy
-from services.vcenter.cluster_events import drs_migrated
+from services.vcenter.events import drs_migrated
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm
 from services.vcenter.tables import VmRow

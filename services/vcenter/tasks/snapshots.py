@@ -23,7 +23,7 @@ from protocol.messages.vcenter import (
     VmSnapshots,
 )
 from protocol.terms import PowerState
-from services.vcenter.hosts.reported_vms import copies_of
+from services.vcenter.hosts.host_reports import copies_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm
 from services.vcenter.tables import VmRow

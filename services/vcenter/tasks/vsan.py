@@ -29,22 +29,25 @@ from protocol.messages.vcenter.vsan import (
 from protocol.terms import ClusterName, NodeName
 from protocol.vsan import ComponentKind, VsanChange, VsanPlacement
 from services.vcenter.inventory import Edit
-from services.vcenter.tables import ClusterRow, DatabaseTable
+from services.vcenter.tables import ClusterRow, DatabaseTable, VsanKeys, VsanRow, VsanTransition
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.changes import APPLY_S, begin, carry_on, cover_group
-from services.vcenter.vsan.conditions import (
+from services.vcenter.vsan.changes import (
+    APPLY_S,
+    begin,
+    carry_on,
     check_idle,
     cluster_row,
+    cover_group,
     groups_of,
     members,
+    new_keys,
+    objects,
     present,
     require_provider,
     states,
+    survives_without,
 )
-from services.vcenter.vsan.handed import config_of
-from services.vcenter.vsan.new_keys import new_keys
-from services.vcenter.vsan.objects import objects, survives_without
-from services.vcenter.vsan.rows import VsanKeys, VsanRow, VsanTransition
+from services.vcenter.vsan.host_configuration import config_of
 
 MOST_BLOCKS = 1024
 _KINDS = (ComponentKind.REPLICA, ComponentKind.REPLICA, ComponentKind.WITNESS)

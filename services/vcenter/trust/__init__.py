@@ -2,11 +2,10 @@
 
 - ``handlers``   thin handlers, each behind TrustedAdmins (TA-04)
 - ``authority``  at the Trust Authority vCenter: what all services are to have, durable, pushed
-- ``changes``    what an administrator's task makes of it, pure
+- ``changes``    what a task of an administrator makes of a Trust Authority's configuration, and
+  which clusters may have one
 - ``health``     each item, compared over all services (HLT-01), pure
-- ``clusters``   at the workload vCenter: services information, trusted clusters, remediation
-- ``roles``      which of both a cluster is, pure
-- ``watch``      how trusted providers are served, asked through hosts (HLT-06)
+- ``clusters``   the workload vCenter
 - ``judgement``  desired against applied, and what is told of attestation, pure
 
 vCenter has no key of a trusted provider, and is on no key's path (TA-06).

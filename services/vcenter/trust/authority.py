@@ -53,20 +53,20 @@ from protocol.terms import ClusterName, NodeName, ProviderHealth
 from protocol.trust import AcceptedAttestationService, ItemDigest, ServiceRecord, item
 from services.runtime.each import try_each
 from services.runtime.ports import Bus, Clock
-from services.vcenter.certificate_ends import DAY_S, near_their_end_behind_services
 from services.vcenter.hosts.session import UNANSWERED
 from services.vcenter.inventory import Inventory, put
+from services.vcenter.key_server_status import DAY_S, near_their_end_behind_services
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import AuthorityRow, DatabaseTable
+from services.vcenter.trust.changes import AUTHORITY_ROW as ROW
 from services.vcenter.trust.changes import (
     Change,
     apply_change,
     attestation_configuration,
+    has_another_role,
     key_provider_configuration,
     warnings_of,
 )
-from services.vcenter.trust.roles import AUTHORITY_ROW as ROW
-from services.vcenter.trust.roles import has_another_role
 
 R = TypeVar("R", bound=Reply)
 

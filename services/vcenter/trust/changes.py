@@ -1,12 +1,5 @@
-"""What a task of an administrator makes of a Trust Authority's configuration. Pure.
-
-| task | changes | refused |
-|---|---|---|
-| ImportToTrustAuthority | adds a principal, CA, endorsement key or base image | its name is there |
-| SetTpmSettings | the settings | - |
-| CreateTrustedKeyProvider | adds a provider, its key servers not trusted yet | its name is there |
-| TrustKeyServers | its key servers are trusted | no such provider |
-| RemoveFromTrustAuthority | takes an item out | it is not there |
+"""What a task of an administrator makes of a Trust Authority's configuration, and which clusters
+may have one: a cluster is a trusted one, or of a Trust Authority, and never both (TA-02). Pure.
 """
 
 from __future__ import annotations
@@ -28,10 +21,25 @@ from protocol.messages.vcenter import (
     SetTpmSettings,
     TrustKeyServers,
 )
-from protocol.printable import quote_if_needed
-from protocol.terms import NodeName
+from protocol.names import quote_if_needed
+from protocol.terms import ClusterName, NodeName
 from protocol.trust import KeyServerRecord, TrustedEndorsementKey, TrustedKeyProvider, TrustItem
+from services.vcenter.inventory import Inventory
 from services.vcenter.tables import AuthorityRow
+
+AUTHORITY_ROW: Final = "authority"
+TRUST_ROW: Final = "trust"
+
+
+def has_another_role(inventory: Inventory, cluster: ClusterName, *, trusted: bool) -> str:
+    """Why ``cluster`` cannot become a trusted one, or that of a Trust Authority; empty: it can."""
+    authority, trust = inventory.authority.get(AUTHORITY_ROW), inventory.trust.get(TRUST_ROW)
+    if trusted and authority is not None and authority.cluster == cluster:
+        return f"{cluster} is the cluster of a Trust Authority: it cannot be a trusted one"
+    if not trusted and trust is not None and cluster in trust.clusters:
+        return f"{cluster} is a trusted cluster: it cannot be that of a Trust Authority"
+    return ""
+
 
 Change = (
     ImportToTrustAuthority

@@ -1,16 +1,12 @@
-"""The workload vCenter: services information, trusted clusters, and the applied configuration of
-their hosts.
-
-The desired configuration is here, the applied one on the hosts (HLT-02, KPS-00). A host gets its
-configuration when its cluster becomes a trusted one, and by remediation; a host that joins later is
-only reported (HLT-03). The names of trusted providers are sent to configured hosts without a
-request.
+"""The workload vCenter: services information, trusted clusters, the applied configuration of their
+hosts (HLT-02, HLT-03, KPS-00), and the health of trusted providers, for which vCenter asks hosts
+and no service of a Trust Authority (TA-06).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -21,10 +17,17 @@ from protocol.errors import (
     InvalidArgument,
     InvalidState,
     NotFound,
+    ProductError,
     ResourceInUse,
     SaveFailed,
 )
-from protocol.messages.host import DeleteTrustedConfiguration, SetTrustedConfiguration
+from protocol.events import EventTypeId
+from protocol.messages.host import (
+    DeleteTrustedConfiguration,
+    QueryTrustedServices,
+    SetTrustedConfiguration,
+    TrustedServiceState,
+)
 from protocol.messages.vcenter import (
     ImportServicesInformation,
     PrincipalExported,
@@ -34,8 +37,8 @@ from protocol.messages.vcenter import (
     TrustedClusters,
     TrustedHost,
 )
-from protocol.printable import quote_if_needed as as_told
-from protocol.releases import Feature, check, has
+from protocol.names import quote_if_needed as as_told
+from protocol.releases import Feature, Release, check, has
 from protocol.service_records import check_records
 from protocol.terms import (
     ClusterName,
@@ -48,26 +51,128 @@ from protocol.terms import (
 )
 from protocol.trust import TrustAttestationStatus, TrustedConfiguration, TrustedPrincipal
 from services.runtime.each import try_each
-from services.runtime.identity import load_signer, new_signer
-from services.runtime.ports import Ports
-from services.vcenter.events import EventDraft
-from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.runtime.node_certificates import load_signer, new_signer
+from services.runtime.ports import Clock, Ports
+from services.vcenter import events
+from services.vcenter.events import EventDraft, OncePerBoot
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.inventory import Edit, Inventory, change_host
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import DatabaseTable, HostRow, TrustRow
-from services.vcenter.trust import told
+from services.vcenter.timers import Ticker
+from services.vcenter.trust.changes import TRUST_ROW as ROW
+from services.vcenter.trust.changes import has_another_role
 from services.vcenter.trust.judgement import (
+    ServiceHealth,
+    Trouble,
     attestation_news,
     health_of,
     is_behind,
     status_of,
+    summarize_answers,
+    summarize_attestations,
     view_of,
+    worse,
 )
-from services.vcenter.trust.roles import TRUST_ROW as ROW
-from services.vcenter.trust.roles import has_another_role
-from services.vcenter.trust.watch import TrustWatch
+
+WITHIN_S: Final = 30.0
+"""Least lab seconds for a host's answer: it asks all services at once, and waits for each by its
+knob."""
+_TELLS: Final = {
+    Trouble.NOT_AVAILABLE: EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE,
+    Trouble.UNHEALTHY: EventTypeId.KMS_TA_CLUSTER_UNHEALTHY,
+    Trouble.KMS_UNHEALTHY: EventTypeId.KMS_TA_KMS_UNHEALTHY,
+}
+_UNKNOWN: Final = ServiceHealth(ProviderHealth.NONE)
+
+
+class TrustWatch:
+    """See the module; ``start`` begins it. ``release``: of this vCenter."""
+
+    def __init__(
+        self,
+        node: VcenterNode,
+        clock: Clock,
+        inventory: Inventory,
+        sessions: HostSessions,
+        release: Release,
+    ) -> None:
+        self.release = release
+        self._posts_events = has(release, Feature.TRUST_PROVIDER_EVENTS)
+        self._node, self._clock = node, clock
+        self._inventory, self._sessions = inventory, sessions
+        self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
+        self._served: Mapping[ProviderId, ServiceHealth] = {}
+        self._reported: dict[ProviderId, ServiceHealth] = {}
+        self._rounds = 0
+
+    def start(self) -> None:
+        """Check in each period from now on."""
+        self._ticker.start()
+        self._node.background("trust.watch", self._run())
+
+    def look_now(self) -> None:
+        """A host has reported trouble: check now."""
+        self._ticker.tick_now()
+
+    def judge_provider(self, provider: ProviderId) -> ServiceHealth:
+        """The worse of the answers of services, and of hosts' reports of their attestation."""
+        views = (view_of(session.summary) for session in self._sessions.list_connected())
+        by_reports = summarize_attestations(view for view in views if view is not None)
+        return worse(self._served.get(provider, _UNKNOWN), by_reports)
+
+    def news(self) -> list[EventDraft]:
+        """The events for trusted providers whose trouble has changed; none before 7.0 U2."""
+        drafts = []
+        for name in self._providers():
+            now, before = self.judge_provider(name), self._reported.get(name, _UNKNOWN)
+            self._reported[name] = now
+            if self._posts_events and now.trouble is not None and now.trouble is not before.trouble:
+                drafts.append(events.provider(name, _TELLS[now.trouble], now.details))
+        return drafts
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            if not (providers := self._providers()):
+                continue
+            states = await self._ask()
+            self._served = {name: summarize_answers(name, states) for name in providers}
+            try:
+                if drafts := self.news():
+                    await self._inventory.commit(events=drafts)
+            # The event is lost, but the cause of the change remains visible.
+            except SaveFailed as error:
+                self._node.record("inventory.save_failed", level="warning", reason=str(error))
+
+    def _providers(self) -> list[ProviderId]:
+        trusted = ManagementType.TRUST_AUTHORITY
+        rows = self._inventory.providers.items()
+        return [name for name, row in rows if row.management_type is trusted]
+
+    async def _ask(self) -> list[TrustedServiceState]:
+        """Ask one host of each cluster; without its answer nothing is known."""
+        by_cluster: dict[str, list[HostSession]] = {}
+        for session in self._sessions.list_connected():
+            row = self._inventory.hosts.get(session.host)
+            if row is not None and view_of(session.summary) is not None:
+                by_cluster.setdefault(row.cluster, []).append(session)
+        self._rounds += 1
+        sessions = [hosts[self._rounds % len(hosts)] for hosts in by_cluster.values()]
+        message = QueryTrustedServices()
+        # The host's wait is a limit of its own, which the clock may raise, like this one.
+        within_s = max(WITHIN_S, 2 * self._clock.limit(self._node.knobs.trust_timeout_s))
+        outcomes = await try_each(sessions, lambda session: session.ask(message, within_s=within_s))
+        found: list[TrustedServiceState] = []
+        for outcome in outcomes:
+            if isinstance(outcome, ProductError):
+                continue
+            if isinstance(outcome, Exception):
+                raise outcome
+            found += outcome.services
+        return found
+
 
 STS: Final = "sts"
 _TOPIC: Final = "trust"
@@ -141,7 +246,7 @@ class WorkloadTrust:
             raise SaveFailed(f"{STS}: {error.strerror or error}") from None
         self._signer = made
         if has(self._watch.release, Feature.STS_EVENT):
-            await self._inventory.commit(events=[told.certificate_changed(self._node.name)])
+            await self._inventory.commit(events=[events.certificate_changed(self._node.name)])
         return await self.principal()
 
     def _fingerprint(self) -> str:
@@ -323,9 +428,9 @@ class WorkloadTrust:
         beside = desired is None and view is not None
         if (lacking or beside) and self._once.first(session.host, session.boot, _TOPIC):
             drafts.append(
-                told.not_configured(row.name, row.cluster)
+                events.not_configured(row.name, row.cluster)
                 if lacking
-                else told.decommission(row.name)
+                else events.decommission(row.name)
             )
         drafts += self._watch.news()
         if (news := attestation_news(row.name, view, row.trust_told)) is not None:

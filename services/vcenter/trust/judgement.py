@@ -22,8 +22,8 @@ from enum import IntEnum
 from protocol.messages.host import HostSummary, TrustedServiceState, TrustView
 from protocol.terms import NodeName, ProviderHealth, ProviderId
 from protocol.trust import TrustAttestationStatus, TrustedConfiguration, digest_of
+from services.vcenter import events
 from services.vcenter.events import EventDraft
-from services.vcenter.trust import told
 
 NOT_CONFIGURED = "not configured: remediate its cluster"
 DIVERGED = "what is applied is not what is desired: remediate its cluster"
@@ -84,7 +84,7 @@ def attestation_news(
     if now == before or (now in unset and before in unset):
         return None
     messages = () if view is None else tuple(m for r in view.reports for m in r.messages)
-    return now, told.attestation(host, status, messages)
+    return now, events.attestation(host, status, messages)
 
 
 class Trouble(IntEnum):

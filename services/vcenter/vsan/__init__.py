@@ -1,14 +1,10 @@
 """Encrypted vSAN in vCenter: it distributes ids and profiles, and never a KEK (VSAN-01).
 
-- ``rows``        the rows of the inventory
-- ``handed``      the configuration for hosts, pure
-- ``objects``     which objects are accessible, pure
-- ``row_edits``   changes of that row
-- ``conditions``  requirements of a change
-- ``changes``     enable, disable, rekey
-- ``new_keys``    creation of KEKs and host keys, by cluster or by disk group
-- ``keeper``      continues changes, repairs hosts, checks health
-- ``health``      the encryption tests
+- ``host_configuration``  the encryption configuration for the hosts of a cluster (VSAN-01)
+- ``changes``             a change of a cluster's vSAN encryption (enable, disable, rekey, another
+  provider)
+- ``health``              the encryption tests of vSAN health (VSAN-14), for which vCenter and each
+  host are asked now, and the periodic work
 
 Kinds of records: ``vsan.change`` cluster, change, state · ``vsan.change_given_up`` cluster, reason
 · ``vsan.waits`` cluster, reason · ``vsan.repaired`` host

@@ -1,27 +1,24 @@
-"""The encryption tests of vSAN health (VSAN-14): vCenter and each host are asked now.
-
-| test | red when | yellow when |
-|---|---|---|
-| ``kmsconnection`` | vCenter, or a host, reaches no key server | one of several is away |
-| ``hostcpuaesni`` | a host has no AES instructions | |
-| ``dualencryption`` | | encrypted VMs are in the cluster, too |
-| ``physicaldisks`` | a disk group is not mounted (VSAN-04) | |
+"""The encryption tests of vSAN health (VSAN-14), for which vCenter and each host are asked now, and
+the periodic work: changes are continued, hosts with another configuration repaired (VSAN-04),
+health checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from protocol.errors import ProductError
 from protocol.messages.host.vsan import QueryVsanEncryptionHealth, VsanHostHealth, VsanState
 from protocol.messages.vcenter.vsan import VsanClusterHealth, VsanHostIssues, VsanTest
 from protocol.terms import ClusterName, NodeName
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanHealthState
 from services.runtime.each import try_each
+from services.vcenter import events
 from services.vcenter.providers.capabilities import CAPABILITIES
+from services.vcenter.tables import VsanKeys
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.conditions import cluster_row, members, states
-from services.vcenter.vsan.handed import build_encryption
-from services.vcenter.vsan.rows import VsanKeys
+from services.vcenter.vsan.changes import carry_on, cluster_row, members, repair, states
+from services.vcenter.vsan.host_configuration import build_encryption
 
 HOST_S = 600.0  # lab seconds: a host waits for each of its key servers, and real time has a floor
 _BOTH = "dualencryption"
@@ -175,3 +172,76 @@ def _differences(has: VsanEncryption, wished: VsanEncryption) -> Sequence[VsanEn
     if wished.encryption_enabled and not has.encryption_enabled:
         found.append(VsanEncryptionIssue.DISABLED_WHEN_CLUSTER_ENABLED)
     return found
+
+
+class VsanKeeper:
+    """See the module's text."""
+
+    def __init__(self, vc: VCenter) -> None:
+        self._vc = vc
+        self._ticker = vc.vsan_ticker
+        self._started = False
+        self._connection: dict[ClusterName, VsanHealthState] = {}
+        self._problems: dict[ClusterName, tuple[str, ...]] = {}
+
+    def problems(self, cluster: ClusterName) -> tuple[str, ...]:
+        """The problems of its encryption at the last check."""
+        return self._problems.get(cluster, ())
+
+    def start_if_needed(self) -> None:
+        """Check from now on if a cluster has vSAN; an earlier life may have left a change in
+        progress."""
+        if any(row.vsan is not None for row in self._vc.inventory.clusters.values()):
+            self.start()
+            self._ticker.tick_now()
+
+    def start(self) -> None:
+        """Check in each period from now on; called when vSAN is first used."""
+        if self._started:
+            return
+        self._started = True
+        self._ticker.start()
+        self._vc.node.background("vsan.keeper", self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            for name, row in tuple(self._vc.inventory.clusters.items()):
+                if row.vsan is not None:
+                    await self._keep(name)
+
+    async def _keep(self, cluster: ClusterName) -> None:
+        """A change that cannot continue does not prevent the checks."""
+        for step in (self._go_on, self._look):
+            try:
+                await step(cluster)
+            except ProductError as error:
+                self._vc.node.record(
+                    "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
+                )
+
+    async def _go_on(self, cluster: ClusterName) -> None:
+        await carry_on(self._vc, cluster)
+        for host, state in (await states(self._vc, cluster)).items():
+            try:
+                repaired = await repair(self._vc, cluster, host, state)
+            except ProductError as error:
+                self._vc.node.record(
+                    "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
+                )
+            else:
+                if repaired:
+                    self._vc.node.record("vsan.repaired", host=host)
+
+    async def _look(self, cluster: ClusterName) -> None:
+        """The event of a change of ``kmsconnection``, and the problems for the alarm."""
+        found = await health(self._vc, cluster)
+        self._problems[cluster] = problems(found)
+        test = next((t for t in found.tests if t.test == "kmsconnection"), None)
+        if test is None:
+            return
+        before = self._connection.get(cluster, VsanHealthState.GREEN)
+        self._connection[cluster] = test.health
+        if test.health is not before:
+            draft = events.vsan_kms_connection(cluster, test.health.value, test.details)
+            await self._vc.inventory.commit(events=[draft])

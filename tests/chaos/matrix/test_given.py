@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.matrix.judging.given import (
+from chaos.matrix.judging.account import (
     Audited,
     KeyRequest,
     find_answering_server,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaos.matrix.evidence import GroupsSeen, Works
-from chaos.matrix.judging.groups import of_groups
-from chaos.matrix.judging.letters import SCREEN_A
+from chaos.matrix.judging.letters import SCREEN_A, of_groups
 from chaos.matrix.terms import UNCLEAR
 from protocol.terms import HostConnectionState
 from protocol.vsan import ComponentState

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.matrix.evidence import EventSeen
-from chaos.matrix.judging.order import wrong_order, wrongly_told
+from chaos.matrix.judging.event_order import wrong_order, wrongly_told
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName

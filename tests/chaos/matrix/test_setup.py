@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaos.matrix import native, setup
+from chaos.matrix import provider_setup, setup
 from chaos.matrix.scene import Void
 
 
@@ -49,7 +49,7 @@ async def test_one_that_does_not_come_to_it_is_void(monkeypatch: pytest.MonkeyPa
     seen = Seen(monkeypatch, late=99)
     with pytest.raises(Void, match="lacks the key"):
         await setup.wait_until_healthy(scene(patience=108.0), ())
-    assert seen.passes == native.USE_TRIES
+    assert seen.passes == provider_setup.USE_TRIES
 
 
 async def test_in_virtual_time_it_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

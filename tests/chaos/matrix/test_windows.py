@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.matrix.clock import EXPIRED_S, RUN_S
-from chaos.matrix.events import e1_running
+from chaos.matrix.events import running
 from chaos.matrix.terms import VmKind
 from chaos.matrix.twist import ClearOnLeftOut, HostLeftOut
 from chaos.oracle.terms import TableFault
@@ -37,10 +37,10 @@ async def test_a_vm_is_watched_past_the_end_of_tokens_where_nobody_attests(
         lab=SimpleNamespace(monotonic=lambda: looked[-1]),
     )
     staged: Any = SimpleNamespace(fault=fault)
-    play = e1_running.RunsOn(scene, staged)
-    monkeypatch.setattr(e1_running.RunsOn, "subject", ("vm", "host"))
+    play = running.RunsOn(scene, staged)
+    monkeypatch.setattr(running.RunsOn, "subject", ("vm", "host"))
     monkeypatch.setattr(play.looks, "vm", look)
-    monkeypatch.setattr(e1_running, "of_running", lambda *_: None)
+    monkeypatch.setattr(running, "of_running", lambda *_: None)
     await play.play(100.0)
     assert looked[0] == 100.0 and looked == sorted(set(looked))
     long = trusted and fault in UNATTESTED

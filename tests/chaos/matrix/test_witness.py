@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from chaos.conversation import Said
-from chaos.matrix.judging.account import Account, EventCourse
-from chaos.matrix.judging.given import KeyRequest, requests_on_bus
+from chaos.matrix.judging.account import Account, EventCourse, KeyRequest, requests_on_bus
 from chaos.matrix.judging.letters import SCREEN_A
 from chaos.matrix.judging.witness import READERS, witnesses
 from protocol.messages.agent import NodeRecord

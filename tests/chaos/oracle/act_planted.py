@@ -7,10 +7,9 @@ from typing import Any
 
 from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.hosts import FoldedTrust
 from chaos.oracle.fold.listings import Listings, ProviderListing
-from chaos.oracle.fold.providers import Providers
-from chaos.oracle.fold.trust import FoldedTrust
-from chaos.oracle.fold.upkeep import Upkeep
+from chaos.oracle.fold.upkeep import Providers, Upkeep
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.oracle.fold.answers import FoldAnswers
-from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.hosts import Derivation
 from chaos.oracle.fold.operations import FoldedOperations
 from chaos.oracle.fold.ways import Ways
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.operations import FoldedOperations
+from chaos.oracle.fold.operations import Availability, FoldedOperations
 from chaos.oracle.fold.vms import FoldedVm
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (

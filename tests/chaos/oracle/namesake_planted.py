@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.oracle.fold.derivation import Derivation
+from chaos.oracle.fold.hosts import Derivation
 from chaos.oracle.fold.listings import Listings, ProviderListing
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (

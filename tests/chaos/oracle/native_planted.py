@@ -6,10 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.oracle.fold.answers import FoldAnswers
-from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.hosts import FoldedHost
-from chaos.oracle.fold.providers import Providers
+from chaos.oracle.fold.hosts import Derivation, FoldedHost
+from chaos.oracle.fold.upkeep import Providers
 from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (

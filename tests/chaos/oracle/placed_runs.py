@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chaos.oracle.fold.operations import FoldedOperations
-from chaos.oracle.fold.placements import Placements
+from chaos.oracle.fold.operations import FoldedOperations, Placements
 from tests.chaos.oracle.histories import Story
 
 ONE, TWO = "esxi-001", "esxi-002"

@@ -9,7 +9,7 @@ from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.listings import Listings
 from chaos.oracle.fold.operations import FoldedOperations
-from chaos.oracle.fold.realms import Realms
+from chaos.oracle.fold.ways import Realms
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (

@@ -13,23 +13,17 @@ import pytest
 
 from chaos.checks.result import CheckOutcome
 from chaos.checks.truth_table import truth_table
-from chaos.oracle.fold import hosts, possible
+from chaos.oracle.fold import answers, hosts
 from chaos.oracle.fold.answers import FoldAnswers
-from chaos.oracle.fold.availability import Availability
-from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import Disturbances, _remains_under
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.hosts import FoldedHost
+from chaos.oracle.fold.hosts import Derivation, FoldedHost, FoldedTrust
 from chaos.oracle.fold.listings import Listings, ProviderListing
-from chaos.oracle.fold.operations import FoldedOperations
-from chaos.oracle.fold.placements import Placements
-from chaos.oracle.fold.providers import Providers
-from chaos.oracle.fold.realms import Realm, Realms
+from chaos.oracle.fold.operations import Availability, FoldedOperations, Placements
 from chaos.oracle.fold.settings import FoldSettings
-from chaos.oracle.fold.trust import FoldedTrust
-from chaos.oracle.fold.upkeep import Upkeep
+from chaos.oracle.fold.upkeep import Providers, Upkeep
 from chaos.oracle.fold.vms import FoldedVm
-from chaos.oracle.fold.ways import Ways
+from chaos.oracle.fold.ways import Realm, Realms, Ways
 from tests.chaos.oracle.act_planted import PLANTED as OF_ACTS
 from tests.chaos.oracle.goes_on_planted import PLANTED as OF_GOING_ON
 from tests.chaos.oracle.kmip_planted import PLANTED as OF_KMIP
@@ -397,7 +391,7 @@ def broken(function: types.FunctionType, old: str, new: str) -> types.FunctionTy
 def forgetful() -> Iterator[None]:
     """Nothing that a bug has left is remembered."""
     yield
-    for module in (hosts, possible):
+    for module in (hosts, answers):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

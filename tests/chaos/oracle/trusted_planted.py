@@ -7,8 +7,7 @@ from typing import Any
 
 from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.hosts import FoldedHost
-from chaos.oracle.fold.trust import FoldedTrust
+from chaos.oracle.fold.hosts import FoldedHost, FoldedTrust
 from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.report.bands import bands, rows
 from chaos.report.latency import OperationSample, figures, samples
-from chaos.report.phases import NEVER, RunPhase, RunPhases, phases
+from chaos.report.phases import NEVER, RunPhase, RunPhases, bands, phases, rows
 from tests.chaos.report.tales import Tale
 
 

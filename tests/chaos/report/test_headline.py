@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.report.headline import headline
+from chaos.report.availability import headline
 from tests.chaos.oracle.histories import Story as Told
 from tests.chaos.report.tales import directory, story, verdict
 from tests.chaos.report.test_lanes import back, locked, told_records

@@ -6,7 +6,7 @@ import pytest
 
 from chaos.history import Record
 from chaos.report.compare import apart
-from chaos.report.lanes import Lane, lanes
+from chaos.report.story import Lane, lanes
 from tests.chaos.oracle.histories import Story, dark
 
 

@@ -14,10 +14,16 @@ from chaos.matrix.control import Control
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import cells
 from chaos.oracle.terms import Block, Letter
-from chaos.report.blocks import block_picture, squares_of, squares_of_table
 from chaos.report.filling import drawing
-from chaos.report.matrix_junit import matrix_junit
-from chaos.report.matrix_page import MatrixStory, matrix_drawings, matrix_page
+from chaos.report.matrix import (
+    MatrixStory,
+    block_picture,
+    matrix_drawings,
+    matrix_junit,
+    matrix_page,
+    squares_of,
+    squares_of_table,
+)
 from chaos.report.shapes import Rect, Text
 from tests.chaos.report.test_page import HOSTILE, Read
 

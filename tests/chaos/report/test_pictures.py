@@ -8,15 +8,12 @@ import pytest
 
 from chaos.checks.result import CheckOutcome
 from chaos.history import Record
-from chaos.report.axis import Axis, moment, span
 from chaos.report.outcomes import outcomes
-from chaos.report.plots import MOST_DOTS, hypotheses_plot, latency_plot
-from chaos.report.select import MOST_LANES
-from chaos.report.shapes import Picture, Pin, Rect, ShapeLine, Text, shorten
+from chaos.report.plots import MOST_DOTS, hypotheses_plot, latency_plot, work_plots
+from chaos.report.shapes import Axis, Picture, Pin, Rect, ShapeLine, Text, moment, shorten, span
 from chaos.report.story import Story
-from chaos.report.timeline import LEFT, RIGHT, timeline
+from chaos.report.timeline import LEFT, MOST_LANES, RIGHT, timeline
 from chaos.report.topology import MOST_HOSTS, topology
-from chaos.report.work import work_plots
 from tests.chaos.oracle.histories import Story as History
 from tests.chaos.oracle.histories import dark
 from tests.chaos.report.tales import Tale, directory, result, story, verdict

@@ -9,9 +9,7 @@ import msgspec
 
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.plan import Cue, Seen
-from chaos.report.github import workflow_lines
-from chaos.report.junit import junit
-from chaos.report.outcomes import outcomes
+from chaos.report.outcomes import junit, outcomes, workflow_lines
 from chaos.report.story import Story, schedule_digest
 from tests.chaos.report.tales import CUT, Tale, plan, result, story, verdict
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from chaos.history import Record
-from chaos.report.axis import Axis
 from chaos.report.filling import MOST_DATA, data_line
 from chaos.report.page import page
-from chaos.report.select import MOST_LANES, select
+from chaos.report.shapes import Axis
 from chaos.report.story import Story
-from chaos.report.timeline import axis_of
+from chaos.report.timeline import MOST_LANES, axis_of, select
 from tests.chaos.report.tales import directory, plan, story, verdict
 
 HOSTS = 1000

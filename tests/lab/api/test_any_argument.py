@@ -18,8 +18,8 @@ import msgspec
 import pytest
 
 from lab.schema.commands import Command, name_of
-from lab.schema.documents import document_of
 from lab.schema.errors import OF_MANY_CAUSES, KeysteadError
+from lab.schema.tables import document_of
 from lab.schema.wire import decode_answer, decode_command, encode_answer, encode_command
 from lab.serve.session import LabSession
 from lab.serve.table import COMMANDS, perform

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.client import Lab
-from lab.conformance import behind
+from lab.conformance import bench
 from lab.schema.answers import KeyServer
 from lab.schema.commands import (
     Command,
@@ -79,13 +79,13 @@ async def test_a_search_of_disks_and_bus_finds_keys_under_no_root(lab: Lab) -> N
     """With the key file it finds that file, which is where such a root lies."""
     for kms in ("kms-1", "kms-2"):
         await lab.do(KmsRotateKek(kms))
-        found = await lab.beside(behind.search_disk, kms)
+        found = await lab.beside(bench.search_disk, kms)
         assert found.secrets > 0 and not found.leaks and not found.hits, kms
-    found = await lab.beside(behind.search_disk, "kms-3")
+    found = await lab.beside(bench.search_disk, "kms-3")
     assert not found.leaks and found.hits and all("master.key" in hit for hit in found.hits)
-    assert not (await lab.beside(behind.search_bus)).hits
-    assert await lab.beside(behind.texts_on_bus, [WORDS]) == []
-    assert await lab.beside(behind.texts_on_disk, "kms-2", [WORDS]) == []
+    assert not (await lab.beside(bench.search_bus)).hits
+    assert await lab.beside(bench.texts_on_bus, [WORDS]) == []
+    assert await lab.beside(bench.texts_on_disk, "kms-2", [WORDS]) == []
 
 
 async def test_a_rotation_is_seen_and_in_the_trail(lab: Lab) -> None:

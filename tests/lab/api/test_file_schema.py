@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from chaos.text_file import text_of
-from chaos.yaml_file import read_yaml
+from chaos.yaml_file import read_yaml, text_of
 from lab.local import schema
 from lab.play.prepare import EXPERIMENTS
 from lab.topology.lab_file import SHIPPED

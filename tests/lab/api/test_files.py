@@ -32,7 +32,7 @@ from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, RunCommand, commands_by_name, encode_answer
 from lab.serve.files import CommandFiles, carry_files, open_contents, seal_contents
-from lab.simulation.simulated import Simulated
+from lab.simulation.workers import Simulated
 from lab.state import in_thread as threads
 from lab.state.in_thread import in_thread
 from lab.topology import secret_files
@@ -173,7 +173,7 @@ class Recorded:
 async def test_what_is_in_a_file_is_sealed_on_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.simulation.simulated.decode_answer", lambda command, raw: None)
+    monkeypatch.setattr("lab.simulation.workers.decode_answer", lambda command, raw: None)
     worker = Recorded()
     words = tmp_path / "words"
     words.write_text(f"{WORDS}\nsecond line\n")

@@ -8,7 +8,7 @@ from lab.client import Lab
 from lab.schema.answers import LoggedEvent
 from lab.schema.commands import GetEvents, GetStatus, HostPowerOff, HostPowerOn, VmCreate
 from lab.schema.errors import KeysteadError
-from lab.serve.following import all_events, follow_events
+from lab.serve.waiting import all_events, follow_events
 
 pytestmark = pytest.mark.sim
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lab.cli.asked import Format
+from lab.cli.invocation import Format
 from lab.cli.options import Options
 from lab.cli.results import print_answer
 from lab.schema.answers import Key, KeyAttribute

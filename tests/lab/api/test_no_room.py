@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaos.backups import back_up
+from chaos.administration import back_up
 from lab.schema.commands import Command, HostReboot, KmsBackup, KmsRestore, VcenterBackup
 from lab.schema.errors import KeysteadError
 from lab.serve.session import LabSession

@@ -44,8 +44,7 @@ from lab.schema.wire import (
     encode_answer,
     encode_command,
 )
-from lab.serve.executing import executes
-from lab.serve.session import LabSession
+from lab.serve.session import LabSession, executes
 from lab.serve.table import COMMANDS, Served
 from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName
 

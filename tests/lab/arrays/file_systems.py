@@ -60,7 +60,7 @@ int fsync(int fd) {
 TRY = """
 import sys
 from pathlib import Path
-from lab.arrays.place import SharedDatastore
+from lab.arrays.shared_datastore import SharedDatastore
 from lab.schema.errors import KeysteadError
 place = SharedDatastore(Path(sys.argv[1]), "common", "east")
 try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.arrays.place import SharedDatastore
+from lab.arrays.shared_datastore import SharedDatastore
 from lab.schema.errors import KeysteadError
 
 ID = "the id"

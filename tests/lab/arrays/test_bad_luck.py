@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.arrays import guest as guests
-from lab.arrays import trial as trials
-from lab.arrays.guest import Guest
-from lab.arrays.meeting import Meeting
-from lab.arrays.place import SharedDatastore, link
+from lab.arrays import machines as guests
+from lab.arrays import shared_datastore as trials
+from lab.arrays.machines import Guest, Meeting
+from lab.arrays.shared_datastore import SharedDatastore, link
 from lab.schema.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, ShowArray
 from tests.lab.arrays.file_systems import dead_mount, tried
@@ -54,7 +53,7 @@ def test_two_labs_that_come_at_once_do_not_share_a_folder(
         tried_it(*words)  # type: ignore[arg-type]
         both.wait(20)  # both have seen that nothing lies there
 
-    monkeypatch.setattr("lab.arrays.place.trial", meet)
+    monkeypatch.setattr("lab.arrays.shared_datastore.trial", meet)
     said: dict[str, str] = {}
 
     def come(lab: str) -> None:
@@ -75,7 +74,7 @@ def test_two_labs_that_come_at_once_do_not_share_a_folder(
 async def test_two_machines_that_come_at_once_do_not_make_two_datastores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.arrays.place.SEEN_WITHIN_S", 0.2)
+    monkeypatch.setattr("lab.arrays.shared_datastore.SEEN_WITHIN_S", 0.2)
     (tmp_path / "lab").mkdir()
     meeting = Meeting(tmp_path / "lab", "far")
     machines = []
@@ -137,7 +136,8 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path) -> None:
 def test_what_a_trial_left_that_was_killed_is_taken_away(tmp_path: Path) -> None:
     work = (
         "import os, sys; from pathlib import Path; from lab.arrays import trial; "
-        "from lab.arrays.place import SharedDatastore; trial._locks = lambda at: os._exit(0); "
+        "from lab.arrays.shared_datastore import SharedDatastore; "
+        "trial._locks = lambda at: os._exit(0); "
         "trial._replaces = lambda at: (at / 'room').write_bytes(bytes(1 << 20)); "
         f"SharedDatastore(Path(sys.argv[1]), 'common', sys.argv[2]).show('far', {ID!r}, True)"
     )

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.arrays.guest import HERE, Guest
-from lab.arrays.meeting import KnownDatastore, Meeting
+from lab.arrays.machines import HERE, Guest, KnownDatastore, Meeting
 from lab.schema.errors import KeysteadError
 from protocol.errors import TimedOut
 from protocol.messages.machines import ArrayTold, LookAtArray
@@ -17,7 +16,7 @@ COMMON = ("common",)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.arrays.place.SEEN_WITHIN_S", 0.2)
+    monkeypatch.setattr("lab.arrays.shared_datastore.SEEN_WITHIN_S", 0.2)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.arrays import guest as guests
-from lab.arrays.guest import Guest
-from lab.arrays.place import SharedDatastore, link
+from lab.arrays import machines as guests
+from lab.arrays.machines import Guest
+from lab.arrays.shared_datastore import SharedDatastore, link
 from lab.schema.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 from services.runtime.real.datastore import LabArray
@@ -46,7 +46,8 @@ def test_two_machines_see_each_others_signs_as_long_as_they_are_there(tmp_path: 
 
 def test_what_an_agent_left_that_was_killed_is_taken_away(tmp_path: Path) -> None:
     work = (
-        "import os, sys; from pathlib import Path; from lab.arrays.place import SharedDatastore; "
+        "import os, sys; from pathlib import Path; "
+        "from lab.arrays.shared_datastore import SharedDatastore; "
         f"SharedDatastore(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); "
         "os._exit(0)"
     )
@@ -63,7 +64,7 @@ def test_what_an_agent_left_that_was_killed_is_taken_away(tmp_path: Path) -> Non
 def test_another_folder_does_not_have_the_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.arrays.place.SEEN_WITHIN_S", 0.2)
+    monkeypatch.setattr("lab.arrays.shared_datastore.SEEN_WITHIN_S", 0.2)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     sign = place(tmp_path / "one").show("far", ID, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.brokers.absent import LOOKS, Absent
+from lab.brokers.foreign_servers import LOOKS, Absent
 from lab.schema.errors import KeysteadError
 from protocol.errors import NotSent
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmBackend

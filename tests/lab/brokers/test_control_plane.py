@@ -29,8 +29,8 @@ from protocol.messages.base import NIL, Event, Reply
 from protocol.messages.host import Done
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
+from services.runtime.multiplexer import Envelopes, Unsealed
 from services.runtime.real.connection import BrokerConnection
-from services.runtime.rpc.envelopes import Envelopes, Unsealed
 
 pytestmark = pytest.mark.lab
 AGENT = "agent-1"

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.brokers.bus_servers import BusServers
-from lab.brokers.floods import BURST_S, HOST, OTHER, Amount, Flood, FloodMeter
+from lab.brokers.bus_servers import BURST_S, HOST, OTHER, Amount, BusServers, Flood, FloodMeter
 from lab.brokers.identities import Identities
-from lab.brokers.looks import Connection
+from lab.brokers.monitoring import Connection
 from protocol.errors import NotSent
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName

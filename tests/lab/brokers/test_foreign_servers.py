@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.brokers import probing
-from lab.brokers.administrator import broker_config
-from lab.brokers.bus import bus_of
-from lab.brokers.foreign_servers import ForeignServers, ensure_keys
+from lab.brokers import foreign_servers
+from lab.brokers.bus_servers import bus_of
+from lab.brokers.foreign_servers import ForeignServers, broker_config, ensure_keys
 from lab.brokers.identities import Identities
 from lab.client import Lab
 from lab.local.broker_config import text_for, write_new_file
@@ -39,8 +38,8 @@ MakeServer = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(probing, "LISTEN_S", 0.3)
-    monkeypatch.setattr(probing, "PATIENCE_S", 1.5)
+    monkeypatch.setattr(foreign_servers, "LISTEN_S", 0.3)
+    monkeypatch.setattr(foreign_servers, "PATIENCE_S", 1.5)
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import pytest
 
 from lab.brokers.identities import CLI, SUPERVISOR, TAP, Identities, agent_name, control_name
 from lab.schema.errors import KeysteadError
-from protocol.codec import encode_message
+from protocol.codec import VERSION, Envelope, encode_message
 from protocol.crypto.seal import Sealing, without_keys
-from protocol.envelope import VERSION, Envelope
 from protocol.errors import InvalidName, Malformed
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys

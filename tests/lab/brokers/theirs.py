@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.brokers.looks import server_name
+from lab.brokers.monitoring import server_name
 from lab.brokers.program import find_server
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from lab.supervise.launching import ROOT
-from services.runtime.forking.memory_protection import TRACEABLE
+from services.runtime.forking.child import TRACEABLE
 from tests.lab.cli import warm
 from tests.reached.site.sitecustomize import REACHED
 from tests.reached.site.tracing import LOG

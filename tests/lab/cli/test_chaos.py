@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.asked import Format
 from lab.cli.experiments.chaos import new, plan, replay, run, worst
+from lab.cli.invocation import Format
 from lab.cli.main import run as command
 from lab.cli.options import Options
 from lab.local.experiment_files import prepare_experiment

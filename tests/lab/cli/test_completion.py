@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.completion import SCRIPTS
 from lab.cli.main import run
+from lab.cli.running.waiting import SCRIPTS
 from tests.tidy.tree import ROOT
 
 

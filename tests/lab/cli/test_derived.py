@@ -24,7 +24,7 @@ from lab.schema.commands import (
     name_of,
     words_of,
 )
-from lab.schema.commands.arguments import Argument, arguments_of, doc
+from lab.schema.commands.base import Argument, arguments_of, doc
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import table_of
 from protocol.authorization import Privilege
@@ -108,7 +108,7 @@ def outcome(make: Any) -> Any:
 def test_each_argument_of_a_line_is_a_field_of_the_command(
     kind: type[Command[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.cli.values.certificates", lambda file: (str(file).encode(),))
+    monkeypatch.setattr("lab.cli.arguments.certificates", lambda file: (str(file).encode(),))
     monkeypatch.setattr("lab.cli.derived.run", lambda command, options: command)
     monkeypatch.setattr("lab.cli.derived.look", lambda command, *rest: command)
     for values, words in lines(kind):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaos.experiment.field_docs import describe_fields
+from chaos.fields import describe_fields
 from lab.cli.main import run
 from lab.topology.lab_file import LabFile
 

@@ -248,7 +248,7 @@ def test_a_defect_is_one_message(
     def broken(*words: object) -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr("lab.local.lab_list.all_labs", broken)
+    monkeypatch.setattr("lab.local.labs.all_labs", broken)
     assert run(["list"]) == 70
     assert capsys.readouterr().err.startswith("keystead: error KS-INT-001: ZeroDivisionError")
 

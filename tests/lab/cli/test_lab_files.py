@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.experiment.skeleton import skeleton
+from chaos.experiment.write import skeleton
 from chaos.yaml_file import read_yaml
 from lab.cli.main import run
 from lab.local.labs import name_in_file

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lab.cli.asked import Format
-from lab.cli.listing import Listing
+from lab.cli.invocation import Format
 from lab.cli.options import Options
 from lab.cli.output import show
+from lab.cli.results import Listing
 from lab.schema.answers import Vm, VmList
 from lab.schema.errors import KeysteadError
 from protocol.terms import (

@@ -296,7 +296,7 @@ def test_a_command_line_imports_no_other_command() -> None:
 
 @pytest.mark.slow
 def test_a_run_in_virtual_time_loads_no_lab_of_real_processes() -> None:
-    loaded = loaded_after("import lab.play.play, lab.play.begin, lab.local.experiment_files")
+    loaded = loaded_after("import lab.play.play, lab.play.prepare, lab.local.experiment_files")
     of_processes = ("nats", "lab.processes", "lab.brokers.", "lab.serve.table")
     assert {name for name in loaded if name.startswith(of_processes)} == set()
 
@@ -304,7 +304,7 @@ def test_a_run_in_virtual_time_loads_no_lab_of_real_processes() -> None:
 @pytest.mark.slow
 def test_what_reports_are_made_with_is_loaded_by_reports_alone() -> None:
     loaded = loaded_after(
-        "import lab.cli.experiments.report, lab.cli.experiments.chaos\n"
+        "import lab.cli.experiments.stored_runs, lab.cli.experiments.chaos\n"
         "import lab.local.stored.reports, lab.local.stored.runs"
     )
     assert "chaos.report.story" in loaded

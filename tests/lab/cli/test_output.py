@@ -242,7 +242,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
     def call(options: Options, command: Command[Any]) -> Any:
         return ANSWERS[name_of(command)]
 
-    for module in ("results", "running.labs", "listing"):
+    for module in ("results", "running.labs"):
         monkeypatch.setattr(f"lab.cli.{module}.call", call)
 
 
@@ -311,7 +311,7 @@ def test_the_environment_chooses_format_and_lab(
         asked.append(options.name)
         return ANSWERS[name_of(command)]
 
-    monkeypatch.setattr("lab.cli.listing.call", call)
+    monkeypatch.setattr("lab.cli.results.call", call)
     monkeypatch.setenv("KEYSTEAD_OUTPUT", "name")
     monkeypatch.setenv("KEYSTEAD_NAME", "second")
     assert run(["get", "vms"]) == 0 and run(["get", "vms", "--name", "third", "-o", "json"]) == 0
@@ -398,7 +398,7 @@ def test_an_interrupt_ends_with_130(
     def call(options: Options, command: Command[Any]) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.cli.listing.call", call)
+    monkeypatch.setattr("lab.cli.results.call", call)
     monkeypatch.setattr(sys, "argv", ["keystead", "get", "vms"])
     before = signal.getsignal(signal.SIGINT)
     try:

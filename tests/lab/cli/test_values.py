@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.values import assignments, boot_options, duration, share
+from lab.cli.arguments import assignments, boot_options, duration, share
 from lab.schema.errors import KeysteadError
 from lab.topology.secret_files import secret_in
 

@@ -17,9 +17,8 @@ from itertools import pairwise
 import pytest
 
 from lab.cli.main import run
-from lab.cli.watch.asking import ask
 from lab.cli.watch.drawing import draw
-from lab.cli.watch.scene import LabView, StateLevel, Tile, moments, scene_of_lab, scene_of_run
+from lab.cli.watch.scene import LabView, StateLevel, Tile, ask, moments, scene_of_lab, scene_of_run
 from lab.client import Lab
 from lab.local.stored.reports import story_of
 from lab.schema.commands import HostCrash, HostReboot, LinkCut

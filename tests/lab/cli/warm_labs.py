@@ -23,8 +23,8 @@ from lab.state.scratch import state_home
 from lab.state.state_folder import put_aside
 from lab.supervise import supervisor
 from lab.supervise.launching import ROOT, Start
-from services.runtime.forking.copied_server import CopiedServer
-from services.runtime.forking.fork_hazards import descriptors, threads
+from services.runtime.forking.child import descriptors, threads
+from services.runtime.forking.own_forks import CopiedServer
 from services.runtime.forking.packets import MARK
 from tests.lab.cli.posing import pose
 

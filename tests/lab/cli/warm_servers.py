@@ -18,10 +18,8 @@ from typing import IO, Any, NoReturn
 
 from lab.processes import preload as loading
 from services.runtime.forking import blocking, children, server
-from services.runtime.forking.child import set_process_name
+from services.runtime.forking.child import descriptors, set_process_name, withhold_memory
 from services.runtime.forking.connection import ForkFailed, ForkServerConnection, ForkServerSocket
-from services.runtime.forking.fork_hazards import descriptors
-from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.forking.packets import MARK
 from tests.lab.cli.posing import pose
 

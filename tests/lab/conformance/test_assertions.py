@@ -11,7 +11,7 @@ from lab.cli.main import run
 from lab.conformance.assertions import ASSERTIONS
 from lab.conformance.bench import unheard
 from lab.local.conformance import conformance
-from lab.schema.answers.conformance import AssertionStanding, Conformance
+from lab.schema.answers.experiments import AssertionStanding, Conformance
 from lab.schema.errors import KeysteadError
 from tests.mutations.conformance import RED
 

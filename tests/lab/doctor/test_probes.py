@@ -15,9 +15,9 @@ import pytest
 
 from lab.brokers.program import OVERRIDE, probe
 from lab.cli.main import run
+from lab.doctor import probes
 from lab.doctor import probes as doctor
-from lab.doctor import size
-from lab.doctor.findings import DoctorFinding, DoctorHealth
+from lab.doctor.probes import DoctorFinding, DoctorHealth
 from lab.state.state_folder import LabFolder, LabRecord
 from services.runtime.forking.packets import MARK
 from tests.lab.cli.conftest import until
@@ -50,7 +50,7 @@ def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
         return (one for one in processes(attributes) if one.pid in pids)
 
     monkeypatch.setattr(psutil, "process_iter", mine)
-    monkeypatch.setattr(size, "free_mib", lambda: 64 << 10)
+    monkeypatch.setattr(probes, "free_mib", lambda: 64 << 10)
 
 
 @pytest.mark.lab

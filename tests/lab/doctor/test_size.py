@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.doctor import size
-from lab.doctor.findings import DoctorFinding, DoctorHealth
+from lab.doctor import probes
+from lab.doctor.probes import DoctorFinding, DoctorHealth
 from lab.topology import demand
 from lab.topology.demand import demand_of, hint, pace_for, pack_for
 
@@ -21,7 +21,7 @@ def limited(what: int, value: int, code: str) -> str:
     """Run ``code`` in a process under a limit of the kernel; what it printed."""
     script = (
         f"import resource\nresource.setrlimit({what}, ({value}, {value}))\n"
-        f"from lab.doctor.size import *\n{code}"
+        f"from lab.doctor.probes import *\n{code}"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return ran.stdout
@@ -58,11 +58,11 @@ def few_tasks() -> Iterator[Path]:
 
 
 def test_tasks_are_started_and_not_only_counted(few_tasks: Path) -> None:
-    assert size.processes(60).health is DoctorHealth.OK
+    assert probes.processes(60).health is DoctorHealth.OK
     code = f"""
 import os
 from pathlib import Path
-from lab.doctor.size import processes
+from lab.doctor.probes import processes
 Path("{few_tasks}/cgroup.procs").write_text(str(os.getpid()))
 print(processes(60))
 """
@@ -79,10 +79,10 @@ def test_no_more_tasks_are_started_than_a_machine_stands(monkeypatch: pytest.Mon
         asked.append(count)
         return count, ""
 
-    monkeypatch.setattr(size, "_take", taken)
-    monkeypatch.setattr(size, "most_tasks", lambda: 30_000)
-    below, above = size.processes(20_000), size.processes(600_000)
-    assert asked == [size.TASKS_TRIED] * 2
+    monkeypatch.setattr(probes, "_take", taken)
+    monkeypatch.setattr(probes, "most_tasks", lambda: 30_000)
+    below, above = probes.processes(20_000), probes.processes(600_000)
+    assert asked == [probes.TASKS_TRIED] * 2
     assert below.health is DoctorHealth.OK and "no limit below 20000" in below.text
     assert above.health is DoctorHealth.PROBLEM and "only 30000" in above.text
 
@@ -90,24 +90,24 @@ def test_no_more_tasks_are_started_than_a_machine_stands(monkeypatch: pytest.Mon
 def test_a_machine_that_does_not_come_to_an_end_is_a_finding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(size, "TAKE_LIMIT_S", 0.05)
-    monkeypatch.setattr(size, "_START", "import time; time.sleep(60)")
-    found = size.processes(5)
+    monkeypatch.setattr(probes, "TAKE_LIMIT_S", 0.05)
+    monkeypatch.setattr(probes, "_START", "import time; time.sleep(60)")
+    found = probes.processes(5)
     assert found.health is DoctorHealth.PROBLEM and "was not done with 5" in found.text
 
 
 def test_the_limit_on_tasks_is_one_that_this_machine_has() -> None:
-    assert 0 < size.most_tasks() <= int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert 0 < probes.most_tasks() <= int(Path("/proc/sys/kernel/pid_max").read_text())
 
 
 def test_memory_of_a_container_counts_as_that_of_the_machine(tmp_path: Path) -> None:
-    assert size.memory(1, 1).health is DoctorHealth.OK
-    refused(size.memory(100_000_000, 300), "300 hosts need", "--pack 50")
+    assert probes.memory(1, 1).health is DoctorHealth.OK
+    refused(probes.memory(100_000_000, 300), "300 hosts need", "--pack 50")
     (tmp_path / "memory.max").write_text(f"{500 << 20}\n")
     (tmp_path / "memory.current").write_text(f"{200 << 20}\n")
-    assert size.free_mib(tmp_path) == 300
+    assert probes.free_mib(tmp_path) == 300
     (tmp_path / "memory.max").write_text("max\n")
-    assert size.free_mib(tmp_path) > 300
+    assert probes.free_mib(tmp_path) > 300
 
 
 def test_a_pace_that_the_machine_cannot_keep_is_noted_with_one_that_it_can(
@@ -125,15 +125,15 @@ def test_one_process_for_more_hosts_than_it_keeps_up_with_is_noted_with_a_pack_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(demand, "usable_cpus", lambda: 64)
-    monkeypatch.setattr(size, "usable_cpus", lambda: 64)
+    monkeypatch.setattr(probes, "usable_cpus", lambda: 64)
     said = hint(300, 300, 300, 30)
     assert "300 hosts in one process are too many at pace 30" in said and "--pack 100" in said
     assert hint(300, 300, pack_for(300, 300, 30), 30) == "" == hint(300, 300, 300, 10)
     assert hint(1000, 2000, 250, 4) == "", "many hosts in a process are well at a slow pace"
     assert hint(40, 40, 500, 30) == "", "a process holds no more hosts than there are"
-    finding = size.processors(300, 300, 30)
+    finding = probes.processors(300, 300, 30)
     assert finding.health is DoctorHealth.NOTE and finding.fix == said, finding
-    assert size.processors(300, 10, 30).health is DoctorHealth.OK
+    assert probes.processors(300, 10, 30).health is DoctorHealth.OK
 
 
 def test_more_hosts_in_a_process_need_fewer_processes_and_less_memory() -> None:

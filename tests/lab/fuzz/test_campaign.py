@@ -25,9 +25,15 @@ from lab.fuzz.campaign import (
     differs,
     read_seeds,
 )
-from lab.fuzz.coverage import Coverage, collect_coverage
-from lab.fuzz.finding import Failure, failures, of_exception
-from lab.fuzz.play import PlayedRun, play
+from lab.fuzz.play import (
+    Coverage,
+    Failure,
+    PlayedRun,
+    collect_coverage,
+    failures,
+    of_exception,
+    play,
+)
 from lab.fuzz.world import CampaignWorld
 from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import BuiltLabs

@@ -12,14 +12,13 @@ import pytest
 import yaml
 
 from chaos.experiment.generate import Mix
-from lab.cli.asked import Format
-from lab.cli.experiments.fuzz import fuzz as fuzz_command
-from lab.cli.experiments.fuzz import shrink as shrink_command
+from lab.cli.experiments.campaigns import fuzz as fuzz_command
+from lab.cli.experiments.campaigns import shrink as shrink_command
+from lab.cli.invocation import Format
 from lab.cli.options import Options
 from lab.cli.progress import Style
-from lab.fuzz import files
-from lab.fuzz.finding import Failure
-from lab.fuzz.play import play
+from lab.fuzz import shrinking
+from lab.fuzz.play import Failure, play
 from lab.fuzz.shrinking import Small, fits
 from lab.fuzz.world import CampaignWorld
 from lab.local.fuzzing import Fuzzing, shrink
@@ -52,7 +51,7 @@ def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> 
     text = path.read_text()
     assert text.startswith("# check guests_read_back, found by seed ")
     assert f"in code in which {PLANTED} is planted" in text
-    made = files.read(path)
+    made = shrinking.read(path)
     assert len([s for s in made.topology.nodes if s.role == "esxi"]) == 1, "one host is enough"
     with BuiltLabs(Origin(made.topology, patch=PLANTED)) as snapshot:
         verdict = play(snapshot, made.plan).verdict
@@ -63,7 +62,7 @@ def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> 
     again = Fuzzing("c", WORLD, jobs=1, say=said.append).run(range(2), 3600, shrink=False)
     assert (again.played, again.now) == (2, 0)
     assert any("goes on: 2 seeds" in line for line in said)
-    assert list(files.corpus(path.parent)) == [path]
+    assert list(shrinking.corpus(path.parent)) == [path]
 
 
 @pytest.mark.slow
@@ -157,13 +156,15 @@ def test_a_finding_for_which_there_is_no_room_leaves_no_half_of_a_file(tmp_path:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
     try:
         with pytest.raises(KeysteadError) as caught:
-            files.write(found, small, 3, "much")
+            shrinking.write(found, small, 3, "much")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handled)
     assert caught.value.id == "KS-LAB-005"
     assert not list(found.iterdir())
-    assert files.write(found, small, 3, "much").read_text().startswith("# slow, found by seed 3")
+    assert (
+        shrinking.write(found, small, 3, "much").read_text().startswith("# slow, found by seed 3")
+    )
 
 
 def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:

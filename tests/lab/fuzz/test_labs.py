@@ -5,12 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaos.experiment.random_runs import random_plan
-from chaos.experiment.unusual import UNDRAWN
+from chaos.experiment.random_runs import UNDRAWN, random_plan
 from chaos.faults import FAULTS
 from chaos.workload import OPERATIONS
-from lab.fuzz.labs import CHUNK, LABS, by_lab, draw_lab, number_of
-from lab.fuzz.world import CampaignWorld
+from lab.fuzz.world import CHUNK, LABS, CampaignWorld, by_lab, draw_lab, number_of
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from protocol.messages.vcenter import KeySpec

@@ -19,9 +19,8 @@ from chaos.history import Record
 from lab.fuzz.play import PlayedRun, play
 from lab.fuzz.world import CampaignWorld
 from lab.simulation.snapshot import BuiltLabs, Origin
-from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
-from lab.topology.plan import plan
+from lab.topology.plan import directory_of, plan
 
 pytestmark = pytest.mark.sim
 TOPOLOGY = plan(load("default", hosts=2, vms=2, tpm="model", key_persistence=True))

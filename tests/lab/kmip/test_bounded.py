@@ -13,9 +13,9 @@ from lab.kmip import alone
 from lab.kmip.standalone import standalone
 from protocol.crypto.certificates import key_digest
 from protocol.errors import Disconnected
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestItem, ResponseMessage, encode_request
+from protocol.kmip.objects import Attribute
 from protocol.kmip.payloads import DiscoverVersionsRequest
 from protocol.terms import NodeName
 from services.kms.commit.group_commit import Commits

@@ -37,9 +37,9 @@ from protocol.kmip.payloads import (
     LocateRequest,
     LocateResponse,
 )
-from services.kms.endpoints.admission import IdentityAdmission
 from services.kms.endpoints.kmip import connections
 from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.kmip_clients import IdentityAdmission
 from services.kms.objects.request_types import QueryAuditTrail
 from services.kms.settings.config import KmsRole
 from services.runtime.real import streams as real

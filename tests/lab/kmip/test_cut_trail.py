@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from lab.cli.main import run
-from lab.kmip import trail_file, trails
+from lab.kmip import trails
 from lab.kmip.alone import Alone
 from protocol.errors import GeneralFailure
 from services.kms.access.authorization import KeyServerCaller
@@ -115,7 +115,7 @@ def test_a_file_is_checked_row_by_row(
         ([*lines, b"\n"], 1, "KS-KMIP-005"),
         (lines[:-2] + lines[-1:], 1, "KS-KMIP-005"),
         ([*lines[:3], b"[]\n", *lines[3:]], 1, "KS-KMIP-005"),
-        ([lines[0].rstrip() + b" " * trail_file.LINE + b"\n", *lines[1:]], 1, "KS-KMIP-005"),
+        ([lines[0].rstrip() + b" " * trails.LINE + b"\n", *lines[1:]], 1, "KS-KMIP-005"),
         ([b"\xff"], 64, "KS-USE-003"),
         ([], 64, "KS-USE-003"),
         (lines[1:], 64, "KS-USE-003"),
@@ -238,7 +238,7 @@ def test_a_place_without_room_keeps_the_trail_whole_and_no_draft(
 ) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    monkeypatch.setattr(trail_file, "os", System(write=Full(room).write))
+    monkeypatch.setattr(trails, "os", System(write=Full(room).write))
     assert cut(folder, place / "one") == 64
     assert "No space left on device" in capsys.readouterr().err
     assert there(folder) == [1, 2, 3, 4, 5] and not list(place.iterdir())
@@ -252,7 +252,7 @@ def test_nothing_is_cut_that_is_not_in_the_file_as_it_is_read_again(
 ) -> None:
     """A device that lies about what it has written."""
     monkeypatch.setattr(
-        trail_file,
+        trails,
         "os",
         System(write=lambda out, data: os.write(out, data.replace(b'"Create"', b'"create"'))),
     )
@@ -272,7 +272,7 @@ def test_nothing_is_cut_when_the_file_is_that_of_another_server(
     asyncio.run(life(other, 5))
     assert cut(other, tmp_path / "theirs") == 0
     taken = System(link=lambda _, file: shutil.copy(tmp_path / "theirs", file))
-    monkeypatch.setattr(trail_file, "os", taken)
+    monkeypatch.setattr(trails, "os", taken)
     assert cut(folder, tmp_path / "one") == 1
     told = capsys.readouterr().err
     assert "KS-KMIP-005" in told and "somebody else has written that file" in told
@@ -295,7 +295,7 @@ def test_a_file_is_whole_when_it_has_its_name(
     """So whoever was interrupted gives the same command again."""
     file = tmp_path / "one"
     with monkeypatch.context() as struck, pytest.raises(Killed):
-        struck.setattr(trail_file, "os", System(**{call: dies}))
+        struck.setattr(trails, "os", System(**{call: dies}))
         cut(folder, file)
     assert there(folder) == [1, 2, 3, 4, 5]
     if file.exists():
@@ -310,6 +310,6 @@ def test_a_place_without_hard_links_has_the_file_too(
     def refuses(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(trail_file, "os", System(link=refuses))
+    monkeypatch.setattr(trails, "os", System(link=refuses))
     assert cut(folder, tmp_path / "one") == 0 and verify(tmp_path / "one") == 0
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["one"]

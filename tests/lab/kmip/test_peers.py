@@ -23,11 +23,10 @@ from typing import Any
 import pytest
 
 from protocol.kmip import payloads as p
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import NameType, ResultStatus, RevocationReasonCode
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseItem
-from protocol.kmip.structures import Name, RevocationReason
+from protocol.kmip.objects import Attribute, Name, RevocationReason
 from tests.lab.kmip.test_serve import client, connections, serving
 from tests.lab.kmip.tls import ask
 from tests.services.kms.kmip_rig import message, new_key

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from lab.cli.main import run
-from lab.kmip.alone import Alone
-from lab.kmip.keeping import passphrase_options, screen_error
-from lab.kmip.resealing import Reseal, reseal
+from lab.kmip.alone import Alone, passphrase_options, screen_error
+from lab.kmip.server import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
 from services.kms.access.authorization import KeyServerCaller

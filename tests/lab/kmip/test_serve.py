@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from lab.cli.main import run
-from lab.kmip import certificates
+from lab.kmip import credentials
 from lab.kmip.alone import NAME
 from lab.kmip.standalone import standalone
 from protocol.errors import Disconnected, Refused
@@ -64,9 +64,9 @@ def client(folder: Path) -> TlsIdentity:
     """The first client that the server has made."""
     tls = folder / "tls"
     return TlsIdentity(
-        certificates.certificates(tls / "client.pem"),
-        certificates.private_key(tls / "client.key"),
-        certificates.certificates(tls / "ca.pem"),
+        credentials.certificates(tls / "client.pem"),
+        credentials.private_key(tls / "client.key"),
+        credentials.certificates(tls / "ca.pem"),
     )
 
 
@@ -137,7 +137,7 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert run(["kmip", "serve", *words]) == code
         assert error in capsys.readouterr().err
-    made = certificates.ensure_certificates(tmp_path / "tls")
+    made = credentials.ensure_certificates(tmp_path / "tls")
     words = ["--cert", str(made.certificate), "--key", bad, "--ca", str(made.authority)]
     assert run(["kmip", "serve", *folder, *words]) == 64
     assert "KS-KMIP-004" in capsys.readouterr().err

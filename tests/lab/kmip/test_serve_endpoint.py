@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 
 import pytest
 
-from lab.cli.keyservers import kmip
+from lab.cli import kmip
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS
-from lab.kmip import certificates, serving
-from lab.kmip.serving import _room
+from lab.kmip import credentials, server
+from lab.kmip.server import _room
 from lab.schema.answers.kmip import KmipClient, KmipServer
 from protocol.kmip.enums import ResultStatus
-from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints.kmip_clients import IdentityAdmission
 from services.kms.service import KmsService
 from services.runtime.streams import CONNECTIONS
 from tests.lab.kmip.test_serve import client, connections
@@ -43,7 +43,7 @@ def test_an_address_of_ipv6_is_told_in_brackets(
 def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = certificates.ensure_certificates(tmp_path / "tls")
+    made = credentials.ensure_certificates(tmp_path / "tls")
     found: list[tuple[str, bool]] = []
 
     async def closed(
@@ -61,7 +61,7 @@ def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
 @pytest.mark.slow
 async def test_the_first_client_owns_its_keys_whatever_others_may_do(tmp_path: Path) -> None:
     """``--role`` and ``--scope`` are about the clients of ``--trust``."""
-    folder, app = tmp_path / "keys", certificates.ensure_certificates(tmp_path / "other").client
+    folder, app = tmp_path / "keys", credentials.ensure_certificates(tmp_path / "other").client
     words = ("--trust", str(app), "--role", "vsan", "--scope", "apps")
     with started(folder, *words) as (_, told):
         clients = sorted((one["role"], one["scope"]) for one in told["clients"])
@@ -96,7 +96,7 @@ def test_no_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None
     limits = {"now": (1024, 4096)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.update(now=pair))
-    assert _room() == 4096 - serving.SPARE_FILES
+    assert _room() == 4096 - server.SPARE_FILES
     assert limits["now"] == (4096, 4096)
     limits["now"] = (200, 200)
     assert _room() == 100

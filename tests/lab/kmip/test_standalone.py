@@ -10,7 +10,7 @@ import pytest
 from lab.kmip.standalone import standalone
 from protocol.errors import TimedOut
 from protocol.terms import NodeName
-from services.runtime.real.clock import FLOOR_S
+from services.runtime.real.clock_and_rng import FLOOR_S
 from services.runtime.streams import TlsIdentity
 from tests.lab.kmip.tls import Party
 

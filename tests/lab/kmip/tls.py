@@ -23,7 +23,7 @@ from protocol.errors import ProductError
 from protocol.kmip.message import RequestMessage, ResponseMessage, decode_response, encode_request
 from protocol.secret import KeyMaterial
 from services.kms.access.authorization import KeyServerCaller, caller_at
-from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints.kmip_clients import IdentityAdmission
 from services.kms.settings.config import KmsConfig
 from services.runtime.streams import Stream, TlsIdentity
 

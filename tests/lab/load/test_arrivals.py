@@ -6,10 +6,9 @@ import math
 
 import pytest
 
-from chaos.load.arrivals import Spread, draw, read_mix
+from chaos.load.arrivals import Spread, draw, length, read_mix, read_profile
 from chaos.load.histogram import histogram, value_ms
-from chaos.load.profile import length, read_profile
-from chaos.load.threshold import read_threshold
+from chaos.load.planned import read_threshold
 
 
 def between(rate: str, duration: str, spread: Spread, *bounds: tuple[float, float]) -> list[int]:

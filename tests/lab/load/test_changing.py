@@ -18,17 +18,15 @@ import pytest
 
 from chaos.experiment.plan import Plan
 from chaos.history import History
-from chaos.load.arrivals import Spread
-from chaos.load.profile import read_rate
-from chaos.playing import coming as of_runs
-from chaos.playing.coming import Coming, Unchangeable, arrivals_of_run, changes
+from chaos.load.arrivals import Spread, read_rate
+from chaos.playing import load as of_runs
+from chaos.playing.load import Coming, Unchangeable, arrivals_of_run, changes
 from chaos.workload import Arrival
 from lab.cli.main import run
 from lab.load.generator import Generator
-from lab.load.journal import LoadBegin, LoadJournal, recover_report, rest_of
-from lab.load.kept import begin
 from lab.load.offering import seconds_left
 from lab.load.report import build_report
+from lab.load.stored_loads import LoadBegin, LoadJournal, begin, recover_report, rest_of
 from lab.play.prepare import prepare
 from lab.runs.load_control import NAME, runs
 from lab.schema.answers.load import LoadChange, LoadReport

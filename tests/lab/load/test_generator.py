@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chaos.load.arrivals import Spread, draw
-from chaos.load.profile import length, read_profile
-from chaos.load.threshold import read_threshold
+from chaos.load.arrivals import Spread, draw, length, read_profile
+from chaos.load.planned import read_threshold
 from lab.load.generator import Generator
 from lab.load.report import LoadTerms, build_report
 from lab.schema.answers.load import LoadReport

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.main import run
-from lab.load.journal import FILE, recover_report
+from lab.load.stored_loads import JOURNAL_FILE, recover_report
 from tests.lab.load.test_changing import Played
 
 pytestmark = pytest.mark.sim
@@ -67,7 +67,7 @@ def test_what_a_full_disk_refused_is_written_when_there_is_room(
     def full(played: Played) -> None:
         journal = played.journal
         journal.close()
-        disk = Disk(played.folder.path / FILE, 5, 16, fit)
+        disk = Disk(played.folder.path / JOURNAL_FILE, 5, 16, fit)
         disk.seek(journal._size)
         journal._file = disk  # type: ignore[assignment]
         journal._tell = told.append
@@ -83,7 +83,7 @@ def test_without_room_to_its_end_there_is_what_was_written_before(home: Path) ->
     def full(played: Played) -> None:
         journal = played.journal
         journal.close()
-        disk = Disk(played.folder.path / FILE, 20, 1000, 300)
+        disk = Disk(played.folder.path / JOURNAL_FILE, 20, 1000, 300)
         disk.seek(journal._size)
         journal._file = disk  # type: ignore[assignment]
 
@@ -106,7 +106,7 @@ def test_a_load_that_was_killed_as_its_journal_began_has_measured_nothing(
     damage: Callable[[bytes], bytes], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played = Played({}, 1, until=8.0)
-    file = played.folder.path / FILE
+    file = played.folder.path / JOURNAL_FILE
     file.write_bytes(damage(file.read_bytes()))
     assert run(["describe", "run", played.folder.run]) == 0
     assert "killed before it began" in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_a_journal_that_is_damaged_is_one_message(
     damage: Callable[[bytes], bytes], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played = Played({}, 1)
-    file = played.folder.path / FILE
+    file = played.folder.path / JOURNAL_FILE
     file.write_bytes(damage(file.read_bytes()))
     for words in (
         ["describe", "run", played.folder.run],
@@ -147,4 +147,4 @@ def test_a_journal_that_is_damaged_is_one_message(
     ):
         assert run(words) == 4
         out, err = capsys.readouterr()
-        assert out == "" and "error KS-RUN-004: " in err and FILE in err
+        assert out == "" and "error KS-RUN-004: " in err and JOURNAL_FILE in err

@@ -15,14 +15,12 @@ import pytest
 from junitparser import JUnitXml
 
 from chaos.load.histogram import decode_histogram, percentile_file, value_ms
-from lab.cli.asked import Format
-from lab.cli.loads.files import LoadFiles
-from lab.cli.loads.load import _keep_report
+from lab.cli.invocation import Format
+from lab.cli.loads.load import LoadFiles, _keep_report
 from lab.cli.main import run
 from lab.cli.options import Options
-from lab.load.junit import load_junit
-from lab.load.kept import begin, compare_loads, keep, load_of
-from lab.load.page import page, pair
+from lab.load.page import load_junit, page, pair
+from lab.load.stored_loads import begin, compare_loads, keep, load_of
 from lab.runs import store
 from lab.schema.answers.load import LoadReport
 from lab.schema.errors import KeysteadError

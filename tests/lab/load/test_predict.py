@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaos.history import Record
-from chaos.report.work import HOST, first_saturated, work_of
+from chaos.report.plots import HOST, first_saturated, work_of
 from lab.cli.main import run
 
 

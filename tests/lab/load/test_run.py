@@ -12,8 +12,8 @@ import pytest
 from chaos.experiment.plan import load_plan
 from chaos.history import verify
 from lab.cli.main import run
-from lab.load.kept import load_of
-from lab.load.of_run import load_report
+from lab.load.experiment_loads import load_report
+from lab.load.stored_loads import load_of
 from lab.runs.store import RunFolder
 
 pytestmark = pytest.mark.sim

@@ -10,7 +10,7 @@ import pytest
 
 from lab.cli.main import run
 from lab.client import Lab
-from lab.local.validation import Compared, ServedRate, list_lines, middle, offer, validate
+from lab.local.prediction import Compared, ServedRate, list_lines, middle, offer, validate
 from lab.schema.errors import KeysteadError
 
 

@@ -14,7 +14,7 @@ from protocol.errors import Disconnected, TimedOut
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import ResponseItem
-from services.keyservers.dialogue import Dialogue
+from services.keyservers.kmip_sessions import Dialogue
 
 ORDER = ("get", "create", "activate", "locate", "destroy")
 

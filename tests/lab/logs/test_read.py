@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lab.logs.read import NodeLogs
-from lab.logs.write import RecordLog
+from lab.logs.records import NodeLogs, RecordLog
 from protocol.messages.agent import NodeRecord
 from protocol.terms import NodeName
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.brokers.identities import Identities
-from lab.machines import trust
+from lab.machines import listening
 from lab.machines.listening import Address
 from lab.state.state_folder import LabFolder, LabRecord
 from lab.topology.lab_file import load
@@ -85,7 +85,7 @@ def folder(topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for number in range(1, len(topology.groups) + 1):
         identities.add_agent(number)
     identities.add_machine("east")
-    trust.ensure_proxy_certificate(made.path / "tls-proxy", "far")
+    listening.ensure_proxy_certificate(made.path / "tls-proxy", "far")
     at = Address("127.0.0.1", 4333)
     (made.path / "tls-proxy" / "address.json").write_bytes(
         b'{"host":"%b","port":%d}' % (at.host.encode(), at.port)

@@ -20,11 +20,10 @@ import msgspec
 import pytest
 
 from lab.brokers.identities import ControlIdentity, Identities, NodeIdentity
-from lab.machines.admission import use
 from lab.machines.bundle import Bundle, identity_files, pack_bundle, read
-from lab.machines.issuing import issue
+from lab.machines.issuing import issue, use
 from lab.members import joining
-from lab.members.joined import JoinedFolder, _holder
+from lab.members.holding import JoinedFolder, _holder
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import LOCK
 from lab.state.state_folder import LabFolder

@@ -20,11 +20,7 @@ from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.terms import NodeName
-from services.runtime.real.gate_addresses import (
-    GateAddresses,
-    connect_through_gate,
-    write_gate_addresses,
-)
+from services.runtime.real.streams import GateAddresses, connect_through_gate, write_gate_addresses
 from tests.lab.machines.conftest import lab_file
 
 KMS = NodeName("kms")

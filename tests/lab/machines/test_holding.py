@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 
 from lab.brokers.control_plane import NoAnswer
-from lab.machines.bundle import read
+from lab.machines.bundle import MachinePart, read, seal_part
 from lab.machines.issuing import issue
-from lab.machines.part import MachinePart, seal_part
 from lab.members import holding as module
-from lab.members.holding import Holding
-from lab.members.joined import JoinedFolder
+from lab.members.holding import Holding, JoinedFolder
 from lab.state.state_folder import LabFolder
 from protocol.errors import CryptographicFailure, InvalidState, SaveFailed
 from protocol.messages.machines import (

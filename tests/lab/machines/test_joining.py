@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.members import joining
-from lab.processes import revival
+from lab.processes import agents as revival
 from lab.schema.errors import KeysteadError
 
 

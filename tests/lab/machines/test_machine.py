@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.brokers.agent_config import AgentConfig
+from lab.brokers.configuration import AgentConfig
 from lab.machines import machine as module
+from lab.machines.bundle import MachinePart
 from lab.machines.machine import MachineProcesses, RemoteProcess
-from lab.machines.part import MachinePart
 from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.crypto.transfer import OneTimeKey

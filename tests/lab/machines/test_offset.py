@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lab.machines.offset import CONTRADICTIONS, WINDOW, Offset, OffsetSample, sample_of
+from lab.machines.machine import CONTRADICTIONS, WINDOW, Offset, OffsetSample, sample_of
 
 HOURS_3 = 3 * 3600.0
 

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from lab.brokers.identities import Identities
-from lab.machines.bundle import read
+from lab.machines.bundle import MachinePart, part_of, read, seal_part, unseal_part
 from lab.machines.issuing import issue
-from lab.machines.part import MachinePart, part_of, seal_part, unseal_part
-from lab.members.joined import JoinedFolder
+from lab.members.holding import JoinedFolder
 from lab.state.state_folder import LabFolder
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import CryptographicFailure, InvalidArgument, Malformed

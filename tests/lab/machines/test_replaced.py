@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.machines import roster
-from lab.machines.admission import Issued, keep
+from lab.machines.issuing import Issued, keep
 from lab.machines.roster import Replaced
 from lab.state.state_folder import LabFolder
 

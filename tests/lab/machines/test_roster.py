@@ -12,11 +12,10 @@ import msgspec
 import pytest
 
 from lab.brokers.identities import Identities
-from lab.machines.admission import last_run, note_run
 from lab.machines.bundle import read
-from lab.machines.doubts import doubts as doubts_of
-from lab.machines.issuing import issue
-from lab.machines.offset import OffsetSample
+from lab.machines.issuing import issue, last_run, note_run
+from lab.machines.machine import OffsetSample
+from lab.machines.machine import doubts as doubts_of
 from lab.machines.roster import Roster
 from lab.members import joining
 from lab.state.state_folder import LabFolder

@@ -17,7 +17,7 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
-from lab.machines import trust
+from lab.machines import listening
 from lab.machines.listening import Address, TlsProxy, address, find_address
 from lab.machines.tls_proxy import context, serve
 from lab.schema.errors import KeysteadError
@@ -42,7 +42,7 @@ async def broker(name: bytes) -> tuple[asyncio.Server, int]:
 @pytest_asyncio.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
     """Of a TLS proxy in front of a control broker; the data broker is down."""
-    certificate, key = trust.ensure_proxy_certificate(tmp_path / "tls-proxy", "far")
+    certificate, key = listening.ensure_proxy_certificate(tmp_path / "tls-proxy", "far")
     control, inner = await broker(b"control")
     down, gone = await broker(b"data")
     down.close()
@@ -138,7 +138,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_another_labs_proxy_is_a_stranger(tmp_path: Path, port: int) -> None:
-    trust.ensure_proxy_certificate(tmp_path / "other" / "tls-proxy", "far")
+    listening.ensure_proxy_certificate(tmp_path / "other" / "tls-proxy", "far")
 
     def knock() -> None:
         with socket.create_connection(("127.0.0.1", port)) as plain:
@@ -169,7 +169,7 @@ def test_addresses_are_written_as_they_are_read() -> None:
 
 
 async def test_strangers_who_say_nothing_give_way_to_who_comes_next(tmp_path: Path) -> None:
-    certificate, key = trust.ensure_proxy_certificate(tmp_path / "tls-proxy", "far")
+    certificate, key = listening.ensure_proxy_certificate(tmp_path / "tls-proxy", "far")
     control, inner = await broker(b"control")
     secure = context(str(certificate), str(key), ["control"])
     proxy = await serve("127.0.0.1", 0, secure, {"control": [inner]}, handshakes=4)

@@ -18,14 +18,14 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.identities import CLI, Identities
 from lab.brokers.server import Broker
 from lab.local.remote import Remote
-from lab.machines import trust
+from lab.machines import listening
 from lab.machines.access import attach
 from lab.machines.attached import Access
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
 from lab.machines.listening import Address, TlsProxy, find_address
 from lab.members import joining
-from lab.members.joined import JoinedFolder
+from lab.members.holding import JoinedFolder
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
 
@@ -86,7 +86,7 @@ async def test_a_key_that_the_lab_does_not_know(proxy: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 async def test_the_proxy_of_another_lab(proxy: Path, tmp_path: Path) -> None:
-    made, _ = trust.ensure_proxy_certificate(tmp_path / "third", "third")
+    made, _ = listening.ensure_proxy_certificate(tmp_path / "third", "third")
     authority = (made.parent / "ca.pem").read_text()
     id, text, fix = await refused(access(proxy, authority=authority))
     assert id == "KS-AGENT-011" and "no certificate of this lab" in text and "new file" in fix

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.client import Lab, Owned
-from lab.forensics.archives import archive_of, open_archive, recovery_key_of
+from lab.forensics.forensics import archive_of, open_archive, recovery_key_of
 from protocol.errors import CryptographicFailure
 from protocol.messages.host import Esxcli, GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import ListVms

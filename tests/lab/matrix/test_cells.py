@@ -7,11 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.history import records_of
+from chaos.history import read_packed, records_of
 from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, TableEvent, TableFault
-from chaos.recording import read_packed
 from lab.local.matrix import matrix, story
 from lab.matrix.run import MatrixOrder, play_matrix, result_of
 from lab.runs.store import RunFolder

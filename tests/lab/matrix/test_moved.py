@@ -12,7 +12,7 @@ from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import Agreement
 from lab.cli.main import run
 from lab.local.matrix import matrix, story
-from lab.matrix.moved import list_moved
+from lab.matrix.run import list_moved
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 

@@ -14,9 +14,7 @@ from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from chaos.verdict import Exit
-from lab.matrix.bench import apply_finding
-from lab.matrix.outcome import StagingOutcome
-from lab.matrix.pool import each
+from lab.matrix.bench import StagingOutcome, apply_finding, each
 from lab.matrix.run import Result, exit_of
 from services.runtime.sim.runner import WorkerDied
 

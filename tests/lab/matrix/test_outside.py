@@ -12,9 +12,8 @@ from chaos.matrix.grid import BLOCKS
 from chaos.matrix.outside import ROWS, RowPlayed
 from chaos.matrix.terms import Agreement
 from chaos.matrix.twists import TWISTS
-from lab.local.outside import outside
-from lab.matrix.outside import play_outside
-from lab.matrix.run import MatrixOrder
+from lab.local.matrix import outside
+from lab.matrix.run import MatrixOrder, play_outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from tests.mutations.outside import TURNED

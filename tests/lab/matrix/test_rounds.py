@@ -17,7 +17,7 @@ from chaos.oracle.terms import Block, TableEvent, TableFault
 from chaos.verdict import Exit
 from lab.local.matrix import matrix
 from lab.matrix import run as runs
-from lab.matrix.outcome import Done, StagingOutcome
+from lab.matrix.bench import Done, StagingOutcome
 from lab.matrix.run import MatrixOrder, exit_of, play_matrix, result_of
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend

@@ -13,12 +13,11 @@ from junitparser import JUnitXml
 from chaos.matrix.grid import cells_of
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
-from lab.cli.experiments.checking import check as check_command
-from lab.cli.experiments.describe import describe_run
+from lab.cli.experiments.stored_runs import check as check_command
+from lab.cli.experiments.stored_runs import describe_run
 from lab.local.matrix import story
-from lab.local.stored.checking import check
 from lab.local.stored.reports import lines_of, page_of, write_drawings, write_reports
-from lab.local.stored.runs import describe
+from lab.local.stored.runs import check, describe
 from lab.matrix.run import MatrixOrder, play_matrix
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
@@ -112,7 +111,7 @@ def test_a_cell_that_its_histories_do_not_bear_out(
 
 def test_a_letter_that_agrees_by_word_only(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     lie = Cell(Block.S00, TableFault.F2, TableEvent.E3, Letter.NO)
-    monkeypatch.setattr("lab.local.stored.matrix_runs.cell", lambda *place: lie)
+    monkeypatch.setattr("lab.local.stored.descriptions.cell", lambda *place: lie)
     failed = [one.text for one in check(run.run).items if one.result == "fail"]
     assert any("OK agrees, and the table says NO" in text for text in failed)
 

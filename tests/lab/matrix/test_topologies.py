@@ -7,7 +7,7 @@ import pytest
 from chaos.matrix.grid import Staging
 from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, TableEvent, TableFault
-from lab.matrix.topologies import HOSTS_IN_ONE, pack_processes, topology_of
+from lab.matrix.bench import HOSTS_IN_ONE, pack_processes, topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
 

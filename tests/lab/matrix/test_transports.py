@@ -11,9 +11,8 @@ from chaos.matrix.compare import CellRow
 from chaos.matrix.grid import Staging
 from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, TableEvent, TableFault
-from lab.local.matrix import matrix, story
-from lab.local.outside import outside
-from lab.matrix.topologies import topology_of
+from lab.local.matrix import matrix, outside, story
+from lab.matrix.bench import topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
 from services.kms.settings.config import KmsTransport

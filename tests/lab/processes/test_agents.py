@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.brokers.agent_config import AgentConfig
+from lab.brokers.configuration import AgentConfig
 from lab.processes.agents import Agents
 from lab.schema.errors import KeysteadError
 
@@ -90,7 +90,7 @@ import asyncio, gc, os, signal, sys
 from pathlib import Path
 from lab.processes.agents import Agents, begin, build_copied_server, log_of
 from services.runtime.forking.connection import ForkServerConnection
-from services.runtime.forking.copied_server import CopiedServer
+from services.runtime.forking.own_forks import CopiedServer
 
 TARGETS = {TARGETS!r}
 

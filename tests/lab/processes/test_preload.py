@@ -19,7 +19,7 @@ before, threads = set(sys.modules), threading.active_count()
 mapped = [line.split()[-1] for line in open("/proc/self/maps") if "libtpms-" in line]
 from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.device import MemoryNv
 tpm = open_device(TpmBackend.LIBTPMS, MemoryNv())
 tpm.power_on()
 tpm.ensure_srk()

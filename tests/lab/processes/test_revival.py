@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.processes import revival
-from lab.processes.revival import Part, Revival
+from lab.processes import agents
+from lab.processes.agents import Part, Revival
 from lab.schema.errors import KeysteadError
 
 
@@ -31,8 +31,8 @@ class Watched:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revival, "PAUSES_S", (0.01, 0.02))
-    monkeypatch.setattr(revival, "_LOOK_EVERY_S", 0.005)
+    monkeypatch.setattr(agents, "PAUSES_S", (0.01, 0.02))
+    monkeypatch.setattr(agents, "_LOOK_EVERY_S", 0.005)
 
 
 async def until(condition: Callable[[], bool]) -> None:

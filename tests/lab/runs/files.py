@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from chaos.faults import FAULTS
 from chaos.reference import NOUNS, entries
-from chaos.text_file import text_of
-from chaos.yaml_file import read_yaml
+from chaos.yaml_file import read_yaml, text_of
 from lab.play.prepare import EXPERIMENTS
 from lab.topology.lab_file import SHIPPED
 from services.knobs import table

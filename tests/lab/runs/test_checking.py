@@ -10,17 +10,15 @@ import msgspec
 import pytest
 
 from chaos.history import History, Record, verify
-from lab.cli.asked import Format
-from lab.cli.experiments.checking import check as check_command
-from lab.cli.experiments.describe import describe_run
+from lab.cli.experiments.stored_runs import check as check_command
+from lab.cli.experiments.stored_runs import describe_run
+from lab.cli.invocation import Format
 from lab.cli.options import Options
 from lab.cli.program import build
 from lab.local.experiment_files import prepare_experiment
-from lab.local.stored.checking import check, reproduce
-from lab.local.stored.runs import describe
+from lab.local.stored.runs import check, describe, reproduce
 from lab.play import play
-from lab.play.begin import begin
-from lab.play.prepare import prepare
+from lab.play.prepare import begin, prepare
 from lab.runs.live import finish
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError

@@ -11,9 +11,8 @@ from chaos.experiment.plan import Plan
 from lab.cli.main import run
 from lab.local.stored.reports import describe_fork, page_of
 from lab.play import play
-from lab.play.begin import begin
-from lab.play.fork import fork
-from lab.play.prepare import Prepared, prepare
+from lab.play.play import fork
+from lab.play.prepare import Prepared, begin, prepare
 from lab.runs.store import RunFolder, history_of
 from lab.schema.errors import KeysteadError
 
@@ -127,7 +126,7 @@ def test_a_fork_that_is_not_the_same_before_its_moment_is_found(
         plan: Plan = msgspec.structs.replace(prepared.plan, arrivals=arrivals)
         return play.play_sim(msgspec.structs.replace(prepared, plan=plan), folder)
 
-    monkeypatch.setattr("lab.play.fork.play_sim", play_another)
+    monkeypatch.setattr("lab.play.play.play_sim", play_another)
     with pytest.raises(KeysteadError, match="its fork differs from it at record") as caught:
         fork(old.run, 20.0, "host.power_loss", {"on": "esxi-001"}, lasts_s=5.0)
     assert caught.value.id == "KS-RUN-003"

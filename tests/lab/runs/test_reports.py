@@ -11,9 +11,8 @@ import pytest
 from lab.cli.main import run
 from lab.local.stored.reports import story_of
 from lab.local.stored.runs import runs
-from lab.play.begin import begin
 from lab.play.play import play_sim
-from lab.play.prepare import prepare
+from lab.play.prepare import begin, prepare
 from lab.runs.store import RunFolder
 
 pytestmark = pytest.mark.sim

@@ -14,15 +14,14 @@ from chaos.checks.result import CheckOutcome
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.plan import load_plan
 from chaos.experiment.resolve import plan as make_plan
+from chaos.history import pack, read_packed
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.progress import quiet
-from chaos.recording import pack, read_packed
 from lab.client import Lab
 from lab.local.stored.runs import runs
 from lab.play import play
-from lab.play.begin import begin
-from lab.play.prepare import Prepared, prepare
+from lab.play.prepare import Prepared, begin, prepare
 from lab.runs import store
 from lab.runs.live import finish, play_on
 from lab.runs.store import RunFolder, all_runs

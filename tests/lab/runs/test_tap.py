@@ -8,14 +8,13 @@ import msgspec
 import pytest
 
 from chaos.conversation import ConversationEnd, Said, conversation
-from chaos.recording import pack
-from lab.cli.asked import Format
-from lab.cli.experiments.tap import tap
+from chaos.history import pack
+from lab.cli.experiments.stored_runs import tap
+from lab.cli.invocation import Format
 from lab.cli.options import Options
-from lab.local.stored.conversation import MessageFilter, read_conversation
+from lab.local.stored.runs import MessageFilter, read_conversation
 from lab.play import play
-from lab.play.begin import begin
-from lab.play.prepare import prepare
+from lab.play.prepare import begin, prepare
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from tests.lab.runs.test_runs import SHORT

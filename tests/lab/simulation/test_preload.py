@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.simulation.workers import simulations
 from protocol import codec
 from protocol.messages import base
-from services.runtime.sim import normal_form
+from services.runtime.sim import trace
 from services.runtime.sim.runner import run_in_worker
 
 
@@ -16,7 +16,7 @@ def not_known() -> tuple[set[str], int, int]:
     return (
         {name for name, message in every.items() if message not in codec._decoders},
         len(every) - base.fields_with_keys.cache_info().currsize,
-        len(every) - normal_form.has_no_bytes.cache_info().currsize,
+        len(every) - trace.has_no_bytes.cache_info().currsize,
     )
 
 

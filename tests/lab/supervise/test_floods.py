@@ -17,8 +17,8 @@ from protocol.errors import NotSent
 from protocol.messages.base import Ping
 from protocol.subjects import reply_subject, request_subject
 from protocol.terms import NodeName
+from services.runtime.multiplexer import Envelopes
 from services.runtime.real.connection import BrokerConnection
-from services.runtime.rpc.envelopes import Envelopes
 from tests.lab.cli.conftest import Cli
 from tests.services.runtime.real_bus.listeners import Recorder, until
 

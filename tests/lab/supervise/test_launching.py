@@ -15,8 +15,7 @@ from lab.serve.machines import what_starts
 from lab.state.scratch import state_home
 from lab.state.state_folder import LAYOUT, LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.supervise import launching as launch
-from lab.supervise.launching import LabState, differences, state_of
-from lab.supervise.size import size_of
+from lab.supervise.launching import LabState, differences, size_of, state_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 

@@ -17,7 +17,7 @@ import pytest
 from lab.processes.notebook import Notebook
 from lab.state.state_folder import LOG_LIMIT_BYTES, LabFolder
 from lab.supervise.launching import STOP_LIMIT_S
-from services.runtime.forking.memory_protection import TRACEABLE
+from services.runtime.forking.child import TRACEABLE
 from tests.lab.cli.conftest import Cli, until
 from tests.onlooker import seen_of
 

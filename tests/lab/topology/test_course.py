@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaos.observe.listing import all_hosts, all_vms
+from chaos.observe.look import all_hosts, all_vms
 from lab.building.course import Course, Pace, unheard
 from lab.building.provision import format_names, provision, start_nodes, wait_ready
 from lab.schema.errors import KeysteadError
@@ -21,8 +21,7 @@ from protocol.messages.agent import CutRule, NodeStatus
 from protocol.messages.base import Request
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import AddHost, ListVms
-from protocol.messages.vcenter.kmip import RetrieveKmipServerCert
-from protocol.messages.vcenter.native import ExportProvider
+from protocol.messages.vcenter.providers import ExportProvider, RetrieveKmipServerCert
 from protocol.terms import ClusterName, NodeName, PowerState, VmCryptoState
 
 VCENTER, HOST = NodeName("vcenter"), NodeName("esxi-002")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lab.brokers.administrator import broker_config
+from lab.brokers.foreign_servers import broker_config
 from lab.client import Lab
 from lab.local.labs import lab_file
 from lab.local.remote import Remote

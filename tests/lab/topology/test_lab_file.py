@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from lab.schema.errors import KeysteadError
-from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
-from lab.topology.plan import plan
+from lab.topology.plan import directory_of, plan
 from protocol.terms import NodeName, Role
 
 HEAD = {"apiVersion": "keystead/v1", "kind": "Lab", "vcenters": [{"name": "vcenter"}]}

@@ -9,10 +9,9 @@ import pytest
 
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabRecord, Place
-from lab.supervise.size import size_of
+from lab.supervise.launching import size_of
 from lab.topology.lab_file import LabFile, load
-from lab.topology.places import as_recorded, next_place, spec_of, vms_of, with_places
-from lab.topology.plan import plan
+from lab.topology.plan import as_recorded, next_place, plan, spec_of, vms_of, with_places
 from protocol.terms import ClusterName, NodeName
 from tests.lab.machines.conftest import lab_file
 

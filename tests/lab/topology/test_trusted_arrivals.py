@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.building.trusted_arrivals import TrustedArrivals
+from lab.building.trust import TrustedArrivals
 from lab.client import Lab
 from lab.schema.commands import (
     FaultInject,

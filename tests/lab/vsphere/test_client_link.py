@@ -21,7 +21,7 @@ from lab.schema.errors import KeysteadError
 from tests.lab.vsphere.test_hosts import hosts, on_host
 
 if TYPE_CHECKING:
-    from lab.vsphere.http.host_listening import HostListeners
+    from lab.vsphere.http.host_server import HostListeners
     from tests.lab.vsphere.conftest import Served
 
 pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]

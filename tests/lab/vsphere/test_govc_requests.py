@@ -12,9 +12,9 @@ pytest.importorskip("pyVmomi")
 from pyVmomi import vim, vmodl
 
 from lab.schema import commands as c
-from lab.serve import alarms as provider_alarms
+from lab.serve import vcenters as provider_alarms
 from lab.vsphere.vim.alarms import ALARMS
-from services.vcenter.alarms import AlarmId
+from services.vcenter.key_server_status import AlarmId
 from tests.lab.vsphere.conftest import Served
 
 pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]

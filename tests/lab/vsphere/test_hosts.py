@@ -20,7 +20,7 @@ from pyVmomi import vim, vmodl
 from lab.local import vsphere as local
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
-from lab.vsphere.http.host_listening import HostListeners
+from lab.vsphere.http.host_server import HostListeners
 from tests.lab.vsphere.conftest import PASSWORD
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from lab.schema import commands as c
-from lab.vsphere.http.host_listening import HostListeners
+from lab.vsphere.http.host_server import HostListeners
 from tests.lab.vsphere.conftest import PASSWORD, Served
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]

@@ -14,12 +14,12 @@ pytest.importorskip("pyVmomi")
 from lab.local.simulation_socket import find_simulation, simulation_socket
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
-from lab.simulation.simulated import Simulated
+from lab.simulation.workers import Simulated
 from tests.lab.cli.conftest import Cli
 from tests.lab.vsphere.test_hosts import find_vm, hosts, on_host
 
 if TYPE_CHECKING:
-    from lab.vsphere.http.host_listening import HostListeners
+    from lab.vsphere.http.host_server import HostListeners
     from tests.lab.vsphere.conftest import Served
 
 pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]

@@ -13,7 +13,7 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.vsphere.executor import Serial
-from lab.vsphere.snapshot import LabWatch
+from lab.vsphere.inventory import LabWatch
 
 pytestmark = pytest.mark.sim
 

@@ -13,12 +13,11 @@ from protocol.terms import KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.structures import PcrSelection, SealedBlob
 from services.esxi import boot
-from services.esxi.configuration import archive, rollback, sealing
-from services.esxi.configuration.archive import FILE, FOLDER, Archive
-from services.esxi.configuration.image import read_protection
+from services.esxi.configuration import archive, sealing
+from services.esxi.configuration.archive import FILE, FOLDER, Archive, read_protection
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.measure import PCR_MODULES
+from services.esxi.measured_boot import PCR_MODULES
 from services.runtime.ports import Disk
 from services.runtime.real.disk import LabDisk
 from services.runtime.service import Halted
@@ -154,7 +153,7 @@ def counter_rises_first() -> None:
     @replaces(archive, "next_count")
     async def next_count(original: Any, tpm: Any, index: int) -> int:
         count: int = await original(tpm, index)
-        await rollback.raise_to(tpm, count)
+        await archive.raise_to(tpm, count)
         return count
 
 

@@ -10,13 +10,13 @@ from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState
 from services import knobs
 from services.esxi import boot, console
+from services.esxi.boot import first_boot
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.first_boot import first_boot
-from services.esxi.keys import persistence
+from services.esxi.keys import key_cache
 from services.esxi.knobs import EsxiKnobs
-from services.esxi.measure import RECOVERY_OPTION
+from services.esxi.measured_boot import RECOVERY_OPTION
 from services.esxi.service import EsxiService
-from services.esxi.vms import autostart
+from services.esxi.vms import ownership
 from services.runtime.service import Halted
 from tests.mutations.bugs.planting import plant, replaces
 
@@ -73,7 +73,7 @@ def no_autostart() -> None:
     async def _idle(host: Any) -> None:
         """Nothing is started."""
 
-    plant(autostart, "start_wanted_vms", lambda original: _idle)
+    plant(ownership, "start_wanted_vms", lambda original: _idle)
 
 
 def old_recovery_key_accepted() -> None:
@@ -104,7 +104,7 @@ def removed_in_memory_only() -> None:
 
     async def _disable(host: Any, *, remove_all: bool) -> None:
         knob = host.node.knobs.disable_keeps_store
-        host.archive.now = persistence.disable_persistence(
+        host.archive.now = key_cache.disable_persistence(
             host.archive.now, remove_all=remove_all, disable_keeps_store=knob
         )
         await host.archive.save(ConfigurationSection.PERSISTENCE)
@@ -159,7 +159,7 @@ def store_used_while_off() -> None:
 def waits_for_vcenter() -> None:
     """A03 broken: a host with persisted keys waits for vCenter before it starts its VMs."""
 
-    @replaces(autostart, "start_wanted_vms")
+    @replaces(ownership, "start_wanted_vms")
     async def start_wanted_vms(original: Any, host: Any) -> None:
         while not host.uplink.connected:
             await host.clock.sleep(1.0)

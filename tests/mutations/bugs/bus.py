@@ -12,12 +12,11 @@ from protocol import pages
 from protocol.subjects import event_subject, reply_subject, request_subject
 from protocol.terms import NodeName
 from services.kms.commit import store
-from services.runtime import bus, knobs
+from services.runtime import bus, knobs, multiplexer
 from services.runtime.bus import BusPort
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
+from services.runtime.multiplexer import PendingCalls
 from services.runtime.node import AT_ONCE, NodeRunner, RequestAdmission
-from services.runtime.rpc import serving
-from services.runtime.rpc.pending import PendingCalls
 from services.runtime.sim.bus import SimBroker
 from tests.mutations.bugs.planting import plant, replaces
 
@@ -49,7 +48,7 @@ def duplicates_run_twice() -> None:
 def egress_ignored() -> None:
     """Link rules broken: a sender does not ask them."""
 
-    from services.runtime.links.table import AT_ONCE
+    from services.runtime.link_rules import AT_ONCE
 
     plant(RuleTable, "egress", lambda original: lambda *asked: AT_ONCE)
 
@@ -104,7 +103,7 @@ def knob_range_unchecked() -> None:
 def late_requests_run() -> None:
     """Deadlines broken: a request that comes after its deadline is carried out."""
 
-    @replaces(serving, "decode_envelope")
+    @replaces(multiplexer, "decode_envelope")
     def decode(original: Any, payload: bytes) -> Any:
         return msgspec.structs.replace(original(payload), deadline=math.inf)
 

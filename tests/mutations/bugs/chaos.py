@@ -12,18 +12,17 @@ from typing import Any
 import msgspec
 
 import chaos.history as history
-import chaos.playing.intervals as intervals
+import chaos.playing.schedule as intervals
 import chaos.workload as workload
 from chaos.faults import FAULTS
 from chaos.faults.links import LinkRulesFault
-from chaos.faults.processes import ProcKill
-from chaos.hypotheses.probes import Measured
-from chaos.hypotheses.tolerance import Tolerance
+from chaos.faults.nodes import ProcKill
+from chaos.hypotheses.probes import Measured, Tolerance
 from chaos.keeper import FaultKeeper, FaultState
 from chaos.observe.guests import Guests
 from chaos.playing.measure import Hypotheses
 from protocol.errors import InvalidState, ProductError
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from tests.mutations.bugs.planting import plant, replaces
 
 

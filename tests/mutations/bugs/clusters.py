@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.terms import HostCryptoState
-from services.esxi.ha import ownership, primary, restart, restart_plan
+from services.esxi.ha import primary
 from services.esxi.ha.primary import Primary
+from services.esxi.vms import ownership
 from services.vcenter import placement
-from services.vcenter.hosts.moves import VmMoves
-from services.vcenter.placement import Placement
+from services.vcenter.placement import Placement, VmMoves
 from services.vcenter.tasks import power
 from tests.mutations.bugs.planting import plant, replaces
 
@@ -62,7 +62,7 @@ def drs_looks_at_keys() -> None:
 def ha_tries_once() -> None:
     """HA-02 broken: a VM whose restart was refused once is given up."""
 
-    plant(restart_plan, "after_refusal", lambda original: lambda *facts, **limits: None)
+    plant(primary, "after_refusal", lambda original: lambda *facts, **limits: None)
 
 
 def manual_is_automated() -> None:
@@ -93,6 +93,6 @@ def restart_through_vcenter() -> None:
 def restarted_though_off() -> None:
     """HA starts a VM on the word of the primary alone, which may have looked before it was off."""
 
-    @replaces(restart, "_check_owner")
+    @replaces(primary, "_check_owner")
     async def check(original: Any, host: Any, vm: Any, of: Any, epoch: Any) -> None:
         """Nothing is looked at."""

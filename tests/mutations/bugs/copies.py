@@ -9,11 +9,11 @@ import msgspec
 
 from protocol.secret import KeyMaterial
 from services.esxi import dumps
-from services.esxi.vms import clone, recrypt, revert, snapshots, vmem
-from services.esxi.vms import recrypt as at_host
-from services.esxi.vms.memory import PAGES, SECRET_SIZE, Ram
-from services.esxi.vms.vmx import WrappedDek
-from services.vcenter.tasks import recrypt as at_vcenter
+from services.esxi.vms import clone, file_formats, reconfigure, snapshots
+from services.esxi.vms import reconfigure as at_host
+from services.esxi.vms.file_formats import WrappedDek
+from services.esxi.vms.guest import PAGES, SECRET_SIZE, Ram
+from services.vcenter.tasks import reconfigure as at_vcenter
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -57,7 +57,7 @@ def dump_left_under_the_old_key() -> None:
 def half_recrypt_called_done() -> None:
     """REK-01 broken: a recrypt is answered as done, and its configuration was never written."""
 
-    @replaces(recrypt, "write_config")
+    @replaces(reconfigure, "write_config")
     async def write_config(original: Any, *how: Any) -> None:
         """Nothing is done."""
 
@@ -65,7 +65,7 @@ def half_recrypt_called_done() -> None:
 def half_recrypt_done() -> None:
     """REK-04 broken: a recrypt wraps the home's DEK anew, and says that all of them are."""
 
-    @replaces(recrypt, "rewrap_config")
+    @replaces(reconfigure, "rewrap_config")
     def rewrapped_config(
         original: Any, config: Any, opened: Any, key: Any, kek: Any, rng: Any, only: Any
     ) -> Any:
@@ -80,13 +80,13 @@ def half_recrypt_done() -> None:
 def memory_in_clear() -> None:
     """VTPM-08 broken: the memory that a snapshot keeps of an encrypted VM lies in clear."""
 
-    @replaces(vmem, "pack_vmem")
+    @replaces(file_formats, "pack_vmem")
     def kept(
         original: Any, vm: Any, snapshot: Any, number: Any, memory: Any, home: Any, rng: Any
     ) -> Any:
         return original(vm, snapshot, number, memory, None, rng)
 
-    @replaces(vmem, "unpack_vmem")
+    @replaces(file_formats, "unpack_vmem")
     def found(original: Any, vm: Any, snapshot: Any, number: Any, data: Any, home: Any) -> Any:
         return original(vm, snapshot, number, data, None)
 
@@ -105,7 +105,7 @@ def memory_under_what_changes() -> None:
     class _Keys(msgspec.Struct):
         home: Any
 
-    @replaces(revert, "_read_memory")
+    @replaces(snapshots, "_read_memory")
     async def memory(original: Any, host: Any, config: Any, kept: Any, keys: Any) -> Any:
         return await original(host, config, kept, _Keys(_of_now(config)))
 
@@ -114,9 +114,9 @@ def recrypt_of_one_provider() -> None:
     """REK-01 broken: a recrypt takes its new key from the provider of the old one, whoever is
     named."""
 
-    from services.vcenter.tasks import recrypt
+    from services.vcenter.tasks import reconfigure
 
-    @replaces(recrypt, "recrypt_vm")
+    @replaces(reconfigure, "recrypt_vm")
     async def recrypt_vm(original: Any, vc: Any, message: Any, *rest: Any) -> Any:
         provider = vc.vm(message.vm).keys[0].provider_id
         return await original(vc, msgspec.structs.replace(message, provider=provider), *rest)
@@ -125,7 +125,7 @@ def recrypt_of_one_provider() -> None:
 def recrypt_unwritten() -> None:
     """REK-01 broken: a recrypt is answered, and the VM's configuration is never written."""
 
-    @replaces(recrypt, "write_config")
+    @replaces(reconfigure, "write_config")
     async def write_config(original: Any, *arguments: Any) -> None:
         return
 
@@ -133,7 +133,7 @@ def recrypt_unwritten() -> None:
 def revert_stops_first() -> None:
     """A revert broken: a VM that runs is stopped before anybody knows that it can go back."""
 
-    @replaces(revert, "_resume_guest")
+    @replaces(snapshots, "_resume_guest")
     async def resumed(original: Any, host: Any, vm: Any, config: Any, kept: Any) -> None:
         vm.guest = None
         await original(host, vm, config, kept)
@@ -142,7 +142,7 @@ def revert_stops_first() -> None:
 def reverted_without_its_memory() -> None:
     """VTPM-08 broken: a VM that goes back to run is started anew, from its disks alone."""
 
-    @replaces(revert, "_read_memory")
+    @replaces(snapshots, "_read_memory")
     async def memory(original: Any, host: Any, config: Any, kept: Any, keys: Any) -> Any:
         found = await original(host, config, kept, keys)
         ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))
@@ -155,4 +155,4 @@ def snapshots_in_the_way() -> None:
     """REK-02 broken: a deep recrypt gives disks other DEKs while a snapshot needs those of
     before."""
 
-    plant(recrypt, "check_no_snapshots", lambda original: lambda config, what: None)
+    plant(reconfigure, "check_no_snapshots", lambda original: lambda config, what: None)

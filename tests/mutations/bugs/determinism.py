@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-import services.vcenter.hosts.delivery as delivery
+import services.vcenter.hosts.key_delivery as delivery
 from services.esxi import boot
-from services.esxi.uplink import Uplink
+from services.esxi.vcenter_connection import Uplink
 from services.runtime.bus import BusPort
 from services.runtime.node import NodeRunner
 from services.vcenter.events import EventDraft

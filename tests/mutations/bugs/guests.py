@@ -9,10 +9,10 @@ import msgspec
 
 from protocol.crypto.disk import DiskCipher
 from protocol.messages.host import TpmProvisionPolicy
-from services.esxi.vms import clone, nvram, revert
+from services.esxi.vms import clone, file_formats, snapshots
+from services.esxi.vms.file_formats import encrypt_nvram, nvram_file
 from services.esxi.vms.files import write_file
 from services.esxi.vms.guest import RunningGuest
-from services.esxi.vms.nvram import encrypt_nvram, nvram_file
 from services.esxi.vms.vtpm import Vtpm
 from services.runtime.tpm.virtual import VirtualTpmPool
 from tests.mutations.bugs.planting import plant, replaces
@@ -61,19 +61,19 @@ def reverted_without_its_vtpm() -> None:
     def _made_of_disks_only(original: Any) -> Any:
         return lambda config, kept: original(config, msgspec.structs.replace(kept, vtpm=0))
 
-    @replaces(revert, "_switch_files")
+    @replaces(snapshots, "_switch_files")
     async def switch(
         original: Any, host: Any, config: Any, kept: Any, made: Any, guest: Any
     ) -> None:
         await original(host, config, msgspec.structs.replace(kept, vtpm=0), made, guest)
 
-    plant(revert, "_config_of", _made_of_disks_only)
+    plant(snapshots, "_config_of", _made_of_disks_only)
 
 
 def vtpm_bound_to_nothing() -> None:
     """The state of a vTPM is bound to nothing: a copy of it is as good for another VM."""
 
-    @replaces(nvram, "_aad")
+    @replaces(file_formats, "_aad")
     def aad(original: Any, vm: Any, ek: bytes, number: int) -> bytes:
         return b"keystead vtpm"
 

@@ -11,10 +11,10 @@ from protocol.terms import KmipState
 from services.esxi import crypto_manager
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.keys import persistence, search
-from services.esxi.keys.cache import KeyCache
+from services.esxi.keys import key_cache, vm_keys
+from services.esxi.keys.key_cache import KeyCache
 from services.kms.operations import execution
-from services.runtime.turns import Ticket, TurnQueues
+from services.runtime.request_queues import Ticket, TurnQueues
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -52,13 +52,13 @@ def destruction_reaches_hosts() -> None:
     def _drop(host: Any, key_id: Any) -> None:
         for key in [key for key in host.keys.ids() if key.key_id == key_id]:
             host.keys.remove(key)
-            host.archive.now = persistence.without_keys(host.archive.now, (key,))
+            host.archive.now = key_cache.without_keys(host.archive.now, (key,))
 
 
 def enabled_without_tpm() -> None:
     """KP-01 broken: key persistence can be enabled on a host without TPM."""
 
-    plant(persistence, "enable_refusal", lambda original: lambda **facts: None)
+    plant(key_cache, "enable_refusal", lambda original: lambda **facts: None)
 
 
 def eviction_leaves_the_store() -> None:
@@ -87,7 +87,7 @@ def eviction_stops_guests() -> None:
 def first_key_decides() -> None:
     """Resolving broken: the first missing key of a VM decides whether vCenter is asked for any."""
 
-    @replaces(search, "_select_by_means")
+    @replaces(vm_keys, "_select_by_means")
     def by_means(original: Any, host: Any, keys: Any, means: Any, *, ask: bool) -> Any:
         lacking = tuple(key for key in keys if key not in host.keys)
         return lacking if original(host, lacking[:1], means, ask=ask) else ()
@@ -125,7 +125,7 @@ def persisted_at_a_stop_only() -> None:
 def power_on_asks_vcenter() -> None:
     """KEY-05 broken: a key in the cache serves only while vCenter could be asked for it."""
 
-    @replaces(search, "bring_keys")
+    @replaces(vm_keys, "bring_keys")
     async def bring(original: Any, host: Any, keys: Any, *, subject: str, ask: bool) -> None:
         if not host.uplink.connected:
             raise EncryptionKeyRequired(f"{subject}: vCenter cannot be asked", keys)
@@ -148,7 +148,7 @@ def removal_ignored() -> None:
     """KP-03 broken: persistence is disabled, and the flag that removes all stored keys is not
     heard."""
 
-    @replaces(persistence, "disable_persistence")
+    @replaces(key_cache, "disable_persistence")
     def disabled(original: Any, config: Any, *, remove_all: bool, disable_keeps_store: bool) -> Any:
         return original(config, remove_all=False, disable_keeps_store=disable_keeps_store)
 
@@ -156,7 +156,7 @@ def removal_ignored() -> None:
 def store_keeps_removed() -> None:
     """``store_follows_cache`` broken: a key that is removed stays in the persisted store."""
 
-    plant(persistence, "without_keys", lambda original: lambda config, keys: _same(config))
+    plant(key_cache, "without_keys", lambda original: lambda config, keys: _same(config))
 
     def _same(config: Any) -> Any:
         return config

@@ -12,10 +12,9 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId
 from services.runtime.tls import endpoint
 from services.vcenter.providers import standard
-from services.vcenter.providers.client_certificates import ClientCertificates
-from services.vcenter.providers.logins import Logins
 from services.vcenter.providers.registry import KeyBundle, ProviderRegistry
 from services.vcenter.providers.standard import StandardProvider
+from services.vcenter.providers.stored_secrets import ClientCertificates, Logins
 from tests.mutations.bugs.planting import plant, replaces
 
 

@@ -13,12 +13,12 @@ from protocol.terms import KeyId, KmipState
 from services.kms import service
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.access.rejections import Judging, Rejection
-from services.kms.audit.refusal_counts import Refusals
-from services.kms.commit import new_keys, store
+from services.kms.audit.deferred_rows import Refusals
+from services.kms.commit import store
 from services.kms.commit.group_commit import Commits, DoneMessage, _NewKeys
 from services.kms.commit.unit_of_work import Refusal, Written
 from services.kms.custody import opening
-from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints.kmip_clients import IdentityAdmission
 from services.kms.objects.identifiers import IdScheme
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations import execution
@@ -176,7 +176,7 @@ def plain_keys_untold() -> None:
     """The trail left out: plain Creates that come together have one row of it, that of the
     first."""
 
-    @replaces(new_keys, "write")
+    @replaces(store, "write")
     def write(original: Any, connection: Any, trail: Any, vault: Any, made: Any) -> Any:
         append = trail.append_each
         trail.append_each = lambda dated: append(dated[:1])

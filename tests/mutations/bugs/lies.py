@@ -13,14 +13,14 @@ from protocol.messages.vcenter import KmsClusterUnregistered, VmPowered
 from protocol.terms import HostCryptoState, PowerState, ProtectionMode, VmCryptoState
 from services.esxi import crypto_manager
 from services.esxi.host import EsxiHost
-from services.esxi.keys import persistence, status
-from services.esxi.vms import autostart, power
+from services.esxi.keys import key_cache, key_status
+from services.esxi.vms import ownership, power
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm
 from services.vcenter import inventory, vcenter
 from services.vcenter.inventory import Inventory
 from services.vcenter.provider_handlers import ProviderHandlers
-from services.vcenter.tasks import provider
+from services.vcenter.tasks import providers
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -110,7 +110,7 @@ def says_it_runs() -> None:
         fine = {"power": PowerState.ON, "crypto": VmCryptoState.UNLOCKED, "missing": ()}
         return msgspec.structs.replace(told, **fine)
 
-    plant(autostart, "start_wanted_vms", lambda original: _idle)
+    plant(ownership, "start_wanted_vms", lambda original: _idle)
 
 
 def says_that_it_has_keys() -> None:
@@ -131,7 +131,7 @@ def says_that_it_has_keys() -> None:
             return await original(host, keys, material, kind)
         return tuple(CryptoKeyResult(key=key, success=True) for key in keys)
 
-    @replaces(status, "statuses_of")
+    @replaces(key_status, "statuses_of")
     def of(original: Any, host: Any, keys: Any, **how: Any) -> Any:
         found = original(host, keys, **how)
         if host.node.name in _founded:
@@ -143,13 +143,13 @@ def says_that_it_has_keys() -> None:
 def says_that_it_persists() -> None:
     """A lie: a host says that keys are stored, and stores none."""
 
-    @replaces(status, "statuses_of")
+    @replaces(key_status, "statuses_of")
     def of(original: Any, host: Any, keys: Any, **how: Any) -> Any:
         on, found = host.archive.now.persistence, original(host, keys, **how)
         said = (msgspec.structs.replace(key, stored=on and key.present) for key in found.keys)
         return msgspec.structs.replace(found, keys=tuple(said))
 
-    plant(persistence, "with_keys", lambda original: lambda config, new: config)
+    plant(key_cache, "with_keys", lambda original: lambda config, new: config)
 
 
 def vcenter_says_deleted() -> None:
@@ -157,12 +157,12 @@ def vcenter_says_deleted() -> None:
 
     _hidden: set[Any] = set()
 
-    @replaces(provider, "unregister")
+    @replaces(providers, "unregister")
     async def unregister(original: Any, vc: Any, message: Any) -> Any:
         _hidden.add(message.provider)
         return KmsClusterUnregistered()
 
-    @replaces(provider, "register")
+    @replaces(providers, "register")
     async def register(original: Any, vc: Any, message: Any) -> Any:
         _hidden.discard(message.provider)
         return await original(vc, message)

@@ -10,7 +10,7 @@ import msgspec
 from protocol.errors import EncryptionKeyRequired, ProductError
 from protocol.events import EventTypeId
 from protocol.messages.host import CheckRelocate
-from services.esxi.migration import incoming, outgoing
+from services.esxi.migration import vmotion
 from services.esxi.vms.files import read_config, take_lock
 from services.vcenter.events import EventDraft
 from services.vcenter.hosts import sessions
@@ -19,7 +19,7 @@ from services.vcenter.hosts.remediation import Remediation
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm
 from services.vcenter.tables import RelocationRow
-from services.vcenter.tasks import arrive, departure, migrate
+from services.vcenter.tasks import migrate, relocate, relocate_outcome
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -55,8 +55,8 @@ def arrivals_unjudged() -> None:
 
         return ask
 
-    plant(arrive, "_check_providers", _whatever_lacks)
-    plant(arrive, "bring_keys", _whatever_lacks)
+    plant(relocate, "_check_providers", _whatever_lacks)
+    plant(relocate, "bring_keys", _whatever_lacks)
     plant(HostSession, "ask", _unasked)
 
 
@@ -71,7 +71,7 @@ def left_vm_comes_back() -> None:
 def migration_begun_again() -> None:
     """MOB-01 broken: a migration that failed is begun again, from the first nonce of its key."""
 
-    @replaces(outgoing, "migrate_vm")
+    @replaces(vmotion, "migrate_vm")
     async def migrate(original: Any, host: Any, message: Any) -> Any:
         host.migrations.left.pop(message.vm, None)
         return await original(host, message)
@@ -99,7 +99,7 @@ def moves_to_any_host() -> None:
 def offer_left() -> None:
     """A source that goes on leaves its offer in the VM's files, where a late target finds it."""
 
-    @replaces(outgoing, "write_config")
+    @replaces(vmotion, "write_config")
     async def write_config(original: Any, datastore: Any, config: Any) -> None:
         if config.offer is not None:
             await original(datastore, config)
@@ -108,7 +108,7 @@ def offer_left() -> None:
 def offer_unread() -> None:
     """A target goes on with what was frozen whenever it gets the lock, offered to it or not."""
 
-    @replaces(incoming, "_read_offered_config")
+    @replaces(vmotion, "_read_offered_config")
     async def offered(original: Any, host: Any, expected: Any) -> Any:
         return expected.config
 
@@ -116,7 +116,7 @@ def offer_unread() -> None:
 def offered_as_it_was() -> None:
     """A target goes on with the VM as it has opened it, whatever has become of its files since."""
 
-    @replaces(incoming, "_read_offered_config")
+    @replaces(vmotion, "_read_offered_config")
     async def offered(original: Any, host: Any, expected: Any) -> Any:
         found = await read_config(host.datastore, expected.config.vm)
         seen = msgspec.structs.replace(found, offer=None)
@@ -127,7 +127,7 @@ def offered_as_it_was() -> None:
 def old_word_of_a_departure() -> None:
     """MOB-07 broken: what a host said before it fell tells whether a VM has left it."""
 
-    @replaces(departure, "_query_source")
+    @replaces(relocate_outcome, "_query_source")
     async def word_of(original: Any, vc: Any, session: Any, leaving: Any) -> Any:
         if not vc.sessions.lists(session.host, leaving.name) or session.summary is None:
             return None
@@ -160,7 +160,7 @@ def refused_move_locks() -> None:
 def source_goes_on_anyway() -> None:
     """A source that has its lock back goes on, without a look at who had the VM meanwhile."""
 
-    @replaces(outgoing, "_take_back_vm")
+    @replaces(vmotion, "_take_back_vm")
     async def goes_on_here(original: Any, host: Any, vm: Any, message: Any) -> bool:
         try:
             await take_lock(host.datastore, vm.name)

@@ -14,7 +14,7 @@ from services.esxi.providers import native
 from services.esxi.providers import native as of_hosts
 from services.esxi.providers import native as on_host
 from services.vcenter.hosts import remediation
-from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.key_delivery import KeyDelivery
 from services.vcenter.inventory import change_provider
 from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.providers import native as at_vcenter
@@ -40,7 +40,7 @@ def backup_before_download() -> None:
 def derivation_ignores_kdk() -> None:
     """NKP-14 broken: a key depends on its id alone, so that any KDK makes it."""
 
-    from protocol.crypto import native
+    from protocol.crypto import derive
 
     def _of_the_id(_: object) -> object:
         def derive_kek(kdk: KeyMaterial, key_id: str) -> KeyMaterial:
@@ -48,7 +48,7 @@ def derivation_ignores_kdk() -> None:
 
         return derive_kek
 
-    for user in (native, of_hosts, of_vcenter):
+    for user in (derive, of_hosts, of_vcenter):
         plant(user, "derive_kek", _of_the_id)
 
 
@@ -95,9 +95,9 @@ def export_by_any_name() -> None:
     """NKP-03 broken: vCenter exports a native provider whatever name or address it was reached
     by."""
 
-    from services.vcenter.tasks import native
+    from services.vcenter.tasks import providers
 
-    plant(native, "_by_name", lambda original: lambda vc, authority: None)
+    plant(providers, "_by_name", lambda original: lambda vc, authority: None)
 
 
 def kdk_by_reconciliation_only() -> None:

@@ -10,13 +10,12 @@ from typing import Any
 from protocol.messages.host import HostPowerOnVm
 from protocol.terms import HostCryptoState, KeyUnavailableReason
 from services.vcenter import locks
-from services.vcenter.hosts import plan, remediation, reported_vms, sessions
-from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts import host_reports, plan, remediation, sessions
 from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.key_delivery import KeyDelivery, KeySharing
 from services.vcenter.hosts.pass_queue import PassQueue
-from services.vcenter.hosts.reconciliation import Reconciliation
 from services.vcenter.hosts.remediation import PassTelling
-from services.vcenter.hosts.sharing import KeySharing
+from services.vcenter.hosts.sessions import Reconciliation
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -76,7 +75,7 @@ def new_key_for_one_host() -> None:
 def newer_keys_not_learned() -> None:
     """LOCK-01 broken: vCenter records a VM's keys once, and never learns those that came since."""
 
-    @replaces(reported_vms, "_keys_of")
+    @replaces(host_reports, "_keys_of")
     def keys_of(original: Any, row: Any, vm: Any, hosts: Any) -> Any:
         return original(row, vm, hosts) if row.recrypting or not row.keys else ()
 

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from services.kms.endpoints.bus import BusEndpoint
-from services.kms.objects import states
+from services.kms.objects import key_row
 from services.kms.replication import checksums, key_merge, oplog, pair_state, standing
 from services.kms.replication.group import Learning, ReplicationGroup
 from services.kms.replication.pair import ReplicationPair
@@ -50,7 +50,7 @@ def handed_on_unread() -> None:
 def last_state_wins() -> None:
     """Merging broken: of two states of a key the one that comes last is taken, upwards or not."""
 
-    plant(states, "join_states", lambda original: lambda mine, theirs: theirs)
+    plant(key_row, "join_states", lambda original: lambda mine, theirs: theirs)
 
 
 def lost_keys_unasked() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.crypto import contexts, seal
+from protocol.crypto import seal
 from protocol.crypto.stream import StreamCipher
 from protocol.messages.base import NIL
 from tests.mutations.bugs.planting import plant, replaces
@@ -32,7 +32,7 @@ def box_not_bound_to_body() -> None:
 def capsule_bound_to_nobody() -> None:
     """Sealing broken: a context is bound to no pair of lives, so that one node's serves another."""
 
-    plant(contexts, "_info", lambda original: lambda sender, boot, receiver, life: b"")
+    plant(seal, "_info", lambda original: lambda sender, boot, receiver, life: b"")
 
 
 def stream_in_clear() -> None:

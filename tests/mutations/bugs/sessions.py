@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from services.esxi import uplink
+from services.esxi import vcenter_connection
 from services.esxi.access import RelationPermission
 from services.runtime.session import SessionGuard
 from services.vcenter.hosts import sessions
-from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.key_delivery import KeyDelivery
 from services.vcenter.hosts.session import HostSession
 from tests.mutations.bugs.planting import plant, replaces
 
@@ -102,5 +102,7 @@ def strangers_may_speak() -> None:
     """Access broken: a host takes messages from any node that reaches it."""
 
     plant(
-        uplink, "permission_for", lambda original: lambda kind, relation: RelationPermission.ALLOWED
+        vcenter_connection,
+        "permission_for",
+        lambda original: lambda kind, relation: RelationPermission.ALLOWED,
     )

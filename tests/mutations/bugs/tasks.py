@@ -12,11 +12,11 @@ from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import RecryptVm
 from protocol.terms import KeyUnavailableReason, ManagementType, ProviderId
 from services.vcenter import provider_handlers
-from services.vcenter.authorization.roles import TaskCaller
+from services.vcenter.authorization.privileges import TaskCaller
 from services.vcenter.providers import capabilities
 from services.vcenter.providers.registry import KeyBundle, ProviderRegistry
-from services.vcenter.providers.symkey import Symkey
-from services.vcenter.tasks import clone, keys, native, provider, registration, vm
+from services.vcenter.providers.stored_secrets import Symkey
+from services.vcenter.tasks import clone, keys, providers, vm_lifecycle
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -32,11 +32,11 @@ def eviction_at_once() -> None:
     """C4 broken: keys of a deleted provider leave the hosts without any grace, with its
     deletion."""
 
-    @replaces(provider, "DeletedRow")
+    @replaces(providers, "DeletedRow")
     def made(original: Any, **fields: Any) -> Any:
         return msgspec.structs.replace(original(**fields), at=-1e9)
 
-    @replaces(provider, "unregister")
+    @replaces(providers, "unregister")
     async def unregister(original: Any, vc: Any, message: Any) -> Any:
         done = await original(vc, message)
         for host in vc.inventory.hosts:
@@ -47,7 +47,7 @@ def eviction_at_once() -> None:
 def failed_create_leaves_a_vm() -> None:
     """KEY-02 broken: a VM that could not be created encrypted is left on its host, in clear."""
 
-    @replaces(vm, "give_key_of_new_vm")
+    @replaces(vm_lifecycle, "give_key_of_new_vm")
     async def give_key_of_new_vm(
         original: Any, vc: Any, session: Any, operation: Any, **how: Any
     ) -> Any:
@@ -98,7 +98,7 @@ def provider_by_address() -> None:
     _other: set[ProviderId] = set()
     _REASON = KeyUnavailableReason.CLUSTER_INVALID
 
-    @replaces(provider, "register")
+    @replaces(providers, "register")
     async def register(original: Any, vc: Any, message: Any) -> Any:
         if _first.setdefault(message.provider, message.servers) != message.servers:
             _other.add(message.provider)
@@ -117,7 +117,7 @@ def provider_by_number() -> None:
     _gone: set[ProviderId] = set()
     _REASON = KeyUnavailableReason.CLUSTER_INVALID
 
-    @replaces(provider, "unregister")
+    @replaces(providers, "unregister")
     async def unregister(original: Any, vc: Any, message: Any) -> Any:
         done = await original(vc, message)
         _gone.add(message.provider)
@@ -133,7 +133,7 @@ def provider_by_number() -> None:
 def providers_uncounted() -> None:
     """NKP-02 broken: vCenter takes any number of key providers."""
 
-    for module in (native, provider):
+    for module in (providers, providers):
         plant(module, "check_room", lambda original: lambda vc: None)
 
 
@@ -157,4 +157,4 @@ def task_not_asked() -> None:
 def unused_keys_stay() -> None:
     """STD-17 broken: the key of a VM that was taken out stays on every host."""
 
-    plant(registration, "release_keys", lambda original: lambda keys, hosts: ())
+    plant(vm_lifecycle, "release_keys", lambda original: lambda keys, hosts: ())

@@ -11,17 +11,17 @@ from protocol.crypto.tokens import AUDIENCE, AttestationClaims, verify_token
 from protocol.errors import KeyProviderUnreachable
 from protocol.terms import KmipState, NodeName
 from protocol.trust import TokenType
-from services.attestation import identities, policy, store
+from services.attestation import configuration, identities, policy
 from services.esxi import host as esxi_host
 from services.esxi.host import EsxiHost
-from services.esxi.providers.trusted import attestation, keys, power_on_check
-from services.esxi.providers.trusted.state import TrustState
+from services.esxi.providers.trusted import attestation, keys
+from services.esxi.providers.trusted.attestation_state import TrustState
 from services.keyprovider import access, service
-from services.keyprovider.primary import PrimaryKeys
+from services.keyprovider.primary_key import PrimaryKeys
 from services.vcenter.trust import authority, clusters
 from services.vcenter.trust.authority import Authority
+from services.vcenter.trust.clusters import TrustWatch
 from services.vcenter.trust.judgement import view_of
-from services.vcenter.trust.watch import TrustWatch
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -73,7 +73,7 @@ def image_not_compared() -> None:
 def lent_tpm_attested() -> None:
     """ATT-02 broken: nobody remembers in which host a TPM is."""
 
-    @replaces(store, "update_counters")
+    @replaces(configuration, "update_counters")
     def counted(original: Any, known: Any, quoted: Any, host: Any) -> Any:
         return original(known and replace(known, host=NodeName("")), quoted, host)
 
@@ -118,7 +118,7 @@ def primary_key_kept() -> None:
 def refused_host_powers_on() -> None:
     """ATT-06 broken: a host that is refused powers on what it has the keys of."""
 
-    plant(power_on_check, "is_allowed", lambda original: lambda overrides, outcome: True)
+    plant(attestation, "is_allowed", lambda original: lambda overrides, outcome: True)
 
 
 def refused_token_kept() -> None:
@@ -147,7 +147,7 @@ def reset_counter_forgotten() -> None:
     def _of_nothing_known(original: Any) -> Any:
         return lambda known, quoted, host: original(None, quoted, host)
 
-    plant(store, "update_counters", _of_nothing_known)
+    plant(configuration, "update_counters", _of_nothing_known)
 
 
 def secure_boot_anywhere() -> None:
@@ -165,7 +165,7 @@ def silence_blocks_keys() -> None:
     """C6 broken: a host that reaches no Attestation Service may not use the keys that it has."""
 
     plant(
-        power_on_check,
+        attestation,
         "is_allowed",
         lambda original: lambda overrides, outcome: original("never", outcome),
     )
@@ -248,7 +248,7 @@ def trusted_keys_through_vcenter() -> None:
 def unattested_starts() -> None:
     """ATT-06 broken: a trusted host starts VMs whose keys it has, attested or not."""
 
-    plant(power_on_check, "is_allowed", lambda original: lambda overrides, outcome: True)
+    plant(attestation, "is_allowed", lambda original: lambda overrides, outcome: True)
 
 
 def unlisted_key_attested() -> None:

@@ -9,9 +9,8 @@ import msgspec
 from protocol.events import EventTypeId
 from protocol.terms import KeyUnavailableReason
 from services.vcenter import events, inventory, service, vcenter
-from services.vcenter.alarms import AlarmId
-from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory, change_vm
+from services.vcenter.key_server_status import AlarmId, KeyServerContacts
 from services.vcenter.vcenter import VCenter
 from tests.mutations.bugs.planting import plant, replaces
 

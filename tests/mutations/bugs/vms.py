@@ -14,11 +14,11 @@ from protocol.errors import CryptographicFailure, EncryptionKeyRequired, Invalid
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, PowerState, VmConnectionState
 from services.esxi.providers import native
-from services.esxi.vms import disks, files, power, registration, vmx
+from services.esxi.vms import file_formats, files, power, reconfigure, registration
+from services.esxi.vms.file_formats import PowerRecord
 from services.esxi.vms.files import take_lock, write_config
-from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm
-from services.runtime.turns import Ticket, TurnQueues
+from services.runtime.request_queues import Ticket, TurnQueues
 from services.vcenter import client_info
 from tests.mutations.bugs.planting import plant, replaces
 
@@ -52,7 +52,7 @@ def disk_key_makes_invalid() -> None:
 def disk_under_the_wrong_kek() -> None:
     """KEY-04 broken: a disk that is to have a key of its own is wrapped under that of the home."""
 
-    @replaces(disks, "usable_kek")
+    @replaces(reconfigure, "usable_kek")
     def usable_kek(original: Any, host: Any, vm: Any, key: Any) -> Any:
         return original(host, vm, host.vms[vm].config.home.key)
 
@@ -121,7 +121,7 @@ def power_turn_gone() -> None:
 def reference_without_id_derived() -> None:
     """SC-39 broken: a host derives a key for a native reference that has no key id."""
 
-    @replaces(disks, "usable_kek")
+    @replaces(reconfigure, "usable_kek")
     def usable_kek(original: Any, host: Any, vm: Any, key: Any) -> Any:
         return original(host, vm, key) if key.key_id else native.bring_key(host, key)
 
@@ -147,13 +147,13 @@ def vm_lock_ignored() -> None:
 def wrapped_dek_bound_to_nothing() -> None:
     """The host broken: a wrapped DEK is bound to neither its VM nor its use there."""
 
-    plant(vmx, "_aad", lambda original: lambda vm, use: b"")
+    plant(file_formats, "_aad", lambda original: lambda vm, use: b"")
 
 
 def wrapped_dek_tag_unchecked() -> None:
     """NKP-18 broken: a wrapped DEK opens under any KEK, to whatever comes of it (KEY-01)."""
 
-    @replaces(vmx, "unwrap")
+    @replaces(file_formats, "unwrap")
     def unwrap(original: Any, kek: KeyMaterial, wrapped: bytes, aad: bytes) -> KeyMaterial:
         try:
             found: KeyMaterial = original(kek, wrapped, aad)

@@ -11,9 +11,8 @@ from protocol.terms import ClusterName, KeyKind
 from protocol.vsan import VsanEncryption
 from services.esxi import crypto_manager
 from services.esxi.host import EsxiHost
-from services.esxi.vsan import components, encryption, groups, keys, label, mounting, objects
-from services.esxi.vsan.groups import DiskGroup, DiskGroups
-from services.esxi.vsan.label import PlacedComponent
+from services.esxi.vsan import components, disk_groups, encryption, mounting, objects
+from services.esxi.vsan.disk_groups import DiskGroup, DiskGroups, PlacedComponent
 from services.runtime.ports import Disk
 from services.vcenter.inventory import Inventory
 from tests.mutations.bugs.planting import plant, replaces
@@ -24,8 +23,8 @@ def vsan_blank_component_votes() -> None:
     of the writes that the lost one had seen."""
 
     @replaces(components, "PlacedComponent")
-    def placed(original: Any, **fields: Any) -> label.PlacedComponent:
-        made: label.PlacedComponent = original(**{**fields, "blank": False})
+    def placed(original: Any, **fields: Any) -> disk_groups.PlacedComponent:
+        made: disk_groups.PlacedComponent = original(**{**fields, "blank": False})
         return made
 
 
@@ -56,7 +55,7 @@ def vsan_copy_in_the_making_counts() -> None:
         original: Any, self: DiskGroups, name: str
     ) -> tuple[DiskGroup, str, PlacedComponent] | None:
         places = self.places(name)
-        return min(places, key=lambda place: groups._order(place[2]), default=None)
+        return min(places, key=lambda place: disk_groups._order(place[2]), default=None)
 
 
 def vsan_first_component_counts() -> None:
@@ -66,14 +65,14 @@ def vsan_first_component_counts() -> None:
     def _any_order(original: Any) -> Any:
         return lambda placed: (placed.moving, False, 0, 0)
 
-    plant(groups, "_order", _any_order)
+    plant(disk_groups, "_order", _any_order)
 
 
 def vsan_host_waits_for_vcenter() -> None:
     """VSAN-03 broken: a host that boots again asks no key server itself, and waits for
     vCenter to bring the keys."""
 
-    @replaces(keys, "_fetch_keys")
+    @replaces(mounting, "_fetch_keys")
     async def fetch(original: Any, host: EsxiHost, profile: Any, wanted: Any) -> dict[Any, str]:
         if host.node.boot == 1:
             found: dict[Any, str] = await original(host, profile, wanted)
@@ -94,7 +93,7 @@ def vsan_keys_through_vcenter() -> None:
     """VSAN-03 broken: a host that boots again asks no key server for the key of its disk groups.
     vCenter fetches it and brings it, as it does with the keys of VMs."""
 
-    @replaces(keys, "_fetch_keys")
+    @replaces(mounting, "_fetch_keys")
     async def fetch(original: Any, host: EsxiHost, profile: Any, wanted: Any) -> dict[Any, str]:
         if host.node.boot == 1:
             found: dict[Any, str] = await original(host, profile, wanted)
@@ -201,7 +200,7 @@ def vsan_writer_counts_alone() -> None:
 def vsan_wrong_kek_opens() -> None:
     """VSAN-04 broken: a disk is opened with a KEK that does not wrap its data key."""
 
-    @replaces(label, "unwrap")
+    @replaces(disk_groups, "unwrap")
     def unwrap(original: Any, kek: KeyMaterial, wrapped: bytes, aad: bytes) -> KeyMaterial:
         try:
             found: KeyMaterial = original(kek, wrapped, aad)

@@ -12,8 +12,8 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from protocol.crypto import contexts
-from protocol.crypto.contexts import (
+from protocol.crypto import seal
+from protocol.crypto.seal import (
     AGE_S,
     ANY_LIFE,
     BOXES,
@@ -56,7 +56,7 @@ def nonce_of(box: bytes) -> bytes:
 def decapsulations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The capsules that HPKE was asked to open, in order."""
     seen: list[bytes] = []
-    real = contexts._SUITE
+    real = seal._SUITE
 
     class Counting:
         encrypt = staticmethod(real.encrypt)
@@ -66,7 +66,7 @@ def decapsulations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
             seen.append(capsule)
             return real.decrypt(capsule, private, info)
 
-    monkeypatch.setattr(contexts, "_SUITE", Counting)
+    monkeypatch.setattr(seal, "_SUITE", Counting)
     return seen
 
 
@@ -180,7 +180,7 @@ def test_contexts_of_many_peers_are_bounded_in_both_directions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert PEERS >= 1000
-    monkeypatch.setattr(contexts, "PEERS", 8)
+    monkeypatch.setattr(seal, "PEERS", 8)
     names = [NodeName(f"n-{n}") for n in range(40)]
     sender = Sending(A, BOOT, dict.fromkeys(names, _PUBLIC[B]), lambda: 0.0)
     receiver = opens()
@@ -221,7 +221,7 @@ def test_a_fork_shares_a_key_and_no_nonce() -> None:
     text = """
 import os
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from protocol.crypto.contexts import CAPSULE_SIZE, Receiving, Sending
+from protocol.crypto.seal import CAPSULE_SIZE, Receiving, Sending
 private = X25519PrivateKey.generate()
 sender = Sending("a", 1, {"b": private.public_key()}, lambda: 0.0)
 sender.box("b", 0, b"before", b"")

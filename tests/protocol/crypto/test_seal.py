@@ -11,9 +11,16 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-from protocol.codec import decode_as, decode_envelope, encode_envelope, encode_message
+from protocol.codec import (
+    VERSION,
+    Envelope,
+    ReplyEnvelope,
+    decode_as,
+    decode_envelope,
+    encode_envelope,
+    encode_message,
+)
 from protocol.crypto.seal import Keyring, Sealing, without_keys
-from protocol.envelope import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import ErrorBody, Malformed
 from protocol.messages.base import Message, Reply, Sealed
 from protocol.messages.host import AddKeys

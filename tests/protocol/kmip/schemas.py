@@ -7,10 +7,16 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from protocol.kmip.code import Code
+from protocol.kmip.enums import Code
 from protocol.kmip.fields import Chosen, Fields, Form, KmipField, Named, fields_of, forms_of
-from protocol.kmip.header import RequestHeader, ResponseHeader
-from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
+from protocol.kmip.message import (
+    RequestHeader,
+    RequestItem,
+    RequestMessage,
+    ResponseHeader,
+    ResponseItem,
+    ResponseMessage,
+)
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.secret import KeyMaterial

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from protocol.kmip.algorithms import CryptographicAlgorithm
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.cases import CaseError, CaseMessage, read_case
 from protocol.kmip.enums import Operation
 from protocol.kmip.message import decode_request, decode_response
+from protocol.kmip.objects import Attribute
 from protocol.kmip.payloads import CreateRequest, CreateResponse
 from protocol.kmip.ttlv import TtlvItem, Type, encode
 

@@ -10,10 +10,9 @@ import msgspec
 import pytest
 
 from protocol.kmip import dialect
-from protocol.kmip.attributes import Attribute
-from protocol.kmip.enums import ResultReason, ResultStatus, State
-from protocol.kmip.errors import KmipError
+from protocol.kmip.enums import KmipError, ResultReason, ResultStatus, State
 from protocol.kmip.message import RequestMessage, ResponseMessage, encode_request
+from protocol.kmip.objects import Attribute, ProtocolVersion
 from protocol.kmip.payloads import (
     ActivateResponse,
     AddAttributeRequest,
@@ -25,7 +24,6 @@ from protocol.kmip.payloads import (
     GetResponse,
     QueryRequest,
 )
-from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.ttlv import encode
 from protocol.secret import KeyMaterial
 from tests.protocol.kmip.test_vectors import CAPTURED, WHY, captured, typed

@@ -9,18 +9,18 @@ import msgspec
 import pytest
 
 from protocol.kmip import dialect
-from protocol.kmip.attributes import Attribute
-from protocol.kmip.enums import Operation, ResultReason, State
-from protocol.kmip.errors import KmipError
+from protocol.kmip.enums import KmipError, Operation, ResultReason, State
 from protocol.kmip.fields import Fields, Unread
-from protocol.kmip.header import Credential, UsernameAndPassword
 from protocol.kmip.message import (
+    Credential,
     RequestMessage,
+    UsernameAndPassword,
     decode_request,
     decode_response,
     encode_request,
     encode_response,
 )
+from protocol.kmip.objects import Attribute
 from protocol.kmip.payloads import (
     AddAttributeRequest,
     DecryptResponse,

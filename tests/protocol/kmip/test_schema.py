@@ -8,12 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocol.kmip import algorithms, attributes, enums, header, message, objects, payloads
-from protocol.kmip import structures as structure_module
-from protocol.kmip.attributes import ATTRIBUTES, Attribute
-from protocol.kmip.code import Code, spell_name
+from protocol.kmip import algorithms, enums, message, objects, payloads
+from protocol.kmip import objects as structure_module
 from protocol.kmip.compiler import decoder_of, encoder_of, source_of
-from protocol.kmip.enums import Operation
+from protocol.kmip.enums import Code, Operation, spell_name
 from protocol.kmip.fields import Chosen, Fields, fields_of
 from protocol.kmip.message import (
     decode_request,
@@ -21,6 +19,7 @@ from protocol.kmip.message import (
     encode_request,
     encode_response,
 )
+from protocol.kmip.objects import ATTRIBUTES, Attribute
 from protocol.kmip.payloads import PAYLOADS
 from protocol.kmip.tags import Tag
 from tests.protocol.kmip.schemas import requests, responses, structs
@@ -28,7 +27,7 @@ from tests.protocol.kmip.schemas import requests, responses, structs
 CLASSES: list[type[Fields]] = sorted(
     {
         value
-        for module in (attributes, header, message, objects, payloads, structure_module)
+        for module in (objects, message, message, objects, payloads, structure_module)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Fields) and value is not Fields
     },

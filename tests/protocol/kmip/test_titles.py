@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from protocol import terms
-from protocol.kmip.code import Code
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import (
+    Code,
     LinkType,
     NameType,
     ObjectType,
@@ -18,7 +18,7 @@ from protocol.kmip.enums import (
     State,
 )
 from protocol.kmip.message import ResponseItem
-from services.kms.endpoints.kmip.reasons import REASONS
+from services.kms.endpoints.kmip.items import REASONS
 from services.kms.objects import request_types
 
 

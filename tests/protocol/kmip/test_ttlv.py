@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.kmip.enums import ResultReason
-from protocol.kmip.errors import KmipError
+from protocol.kmip.enums import KmipError, ResultReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import (
     DEPTH_LIMIT,

@@ -19,7 +19,7 @@ import pytest
 
 from protocol.kmip import algorithms, enums
 from protocol.kmip.cases import CaseError, CaseMessage, read_case
-from protocol.kmip.code import Code
+from protocol.kmip.enums import Code
 from protocol.kmip.fields import Unread
 from protocol.kmip.message import (
     RequestMessage,

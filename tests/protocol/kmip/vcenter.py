@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import (
     ObjectType,
     ResultStatus,
     State,
 )
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import (
-    ResponseHeader,
-)
-from protocol.kmip.message import ResponseItem, ResponseMessage
-from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
+from protocol.kmip.message import ResponseHeader, ResponseItem, ResponseMessage
+from protocol.kmip.objects import Attribute, KeyBlock, KeyValue, SymmetricKey
 from protocol.kmip.payloads import (
     PAYLOADS,
     ActivateResponse,

@@ -20,7 +20,6 @@ from protocol.tpm.credential import (
     oaep,
     open_credential,
 )
-from protocol.tpm.policy import pcr_digest, policy_pcr_digest
 from protocol.tpm.public import (
     EK_POLICY,
     EccPoint,
@@ -36,8 +35,8 @@ from protocol.tpm.public import (
     public_name,
     srk_public,
 )
-from protocol.tpm.structures import PcrSelection, PublicArea, TpmName
-from protocol.tpm.wire import Truncated
+from protocol.tpm.quote import pcr_digest, policy_pcr_digest
+from protocol.tpm.structures import PcrSelection, PublicArea, TpmName, Truncated
 
 EK = ec.derive_private_key(987654321, ec.SECP256R1())
 EK_PUBLIC = ek_public(point_of(EK.public_key()))

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.tpm.policy import pcr_digest
 from protocol.tpm.public import (
     AK_ATTRIBUTES,
     Attributes,
@@ -29,10 +28,10 @@ from protocol.tpm.quote import (
     ecdsa_signature,
     encode_attest,
     parse_attest,
+    pcr_digest,
     verify_quote,
 )
-from protocol.tpm.structures import PcrSelection, PublicArea, Quote
-from protocol.tpm.wire import pcr_select, tpm2b, u16, u32
+from protocol.tpm.structures import PcrSelection, PublicArea, Quote, pcr_select, tpm2b, u16, u32
 
 SELECTION = PcrSelection((0, 7))
 VALUES = {0: b"\x01" * 32, 7: b"\x02" * 32}

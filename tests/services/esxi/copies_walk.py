@@ -46,10 +46,8 @@ from protocol.messages.host import (
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, VmName
 from protocol.tpm.structures import PublicArea
+from services.esxi.vms.file_formats import disk_file, nvram_file, vmem_file
 from services.esxi.vms.guest import SPAN
-from services.esxi.vms.nvram import nvram_file
-from services.esxi.vms.vmem import vmem_file
-from services.esxi.vms.vmx import disk_file
 from tests.services.esxi import copies_world as model
 from tests.services.esxi.copies_faults import FAULTS, Fault
 from tests.services.esxi.copies_world import FRESH, Tpm, Vm

@@ -14,13 +14,18 @@ import msgspec
 from protocol.guest import guest_seed, read_guest_block
 from protocol.guest_tpm import secret_of
 from protocol.terms import CryptoKeyId, NodeName, VmName
-from services.esxi.vms import vmem
+from services.esxi.vms import file_formats
+from services.esxi.vms.file_formats import (
+    VmConfig,
+    VmKeys,
+    decrypt_nvram,
+    nvram_file,
+    open_vm,
+    vmx_file,
+)
 from services.esxi.vms.files import verify_checksum
-from services.esxi.vms.guest import SPAN, decrypt_blocks, split_image
-from services.esxi.vms.memory import GuestMemory, pack_memory
-from services.esxi.vms.nvram import decrypt_nvram, nvram_file
-from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm, vmx_file
-from services.esxi.vms.vtpm_commands import read_counter
+from services.esxi.vms.guest import SPAN, GuestMemory, decrypt_blocks, pack_memory, split_image
+from services.esxi.vms.vtpm import read_counter
 from services.runtime.virtual_tpm import VirtualTpmCommands
 from tests.services.esxi.rig import A, B, Rig, material
 
@@ -183,7 +188,9 @@ def left_over(rig: Rig, vms: dict[VmName, Vm]) -> list[str]:
     for name in set(vms) & set(rig.array.folders):
         config = config_of(rig, name)
         needed = {*config.files, vmx_file(name), "power"}
-        needed |= {vmem.vmem_file(name, one.memory) for one in config.snapshots if one.memory}
+        needed |= {
+            file_formats.vmem_file(name, one.memory) for one in config.snapshots if one.memory
+        }
         serials = [one.vtpm for one in config.snapshots if one.vtpm]
         serials += [] if config.vtpm is None else [config.vtpm.serial]
         needed |= {nvram_file(name, serial) for serial in serials}

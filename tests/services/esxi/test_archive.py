@@ -14,15 +14,19 @@ from protocol.errors import CryptographicFailure, NotConnected, SaveFailed
 from protocol.messages.host import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
-from services.esxi.configuration.archive import FILE, Archive
-from services.esxi.configuration.image import pack, read_protection, unpack
+from services.esxi.boot import SCREEN_B
+from services.esxi.configuration.archive import FILE, Archive, pack, read_protection, unpack
 from services.esxi.configuration.sealing import create_unprotected_key
-from services.esxi.configuration.sections import Configuration, ConfigurationSection, merge_sections
-from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
-from services.esxi.screens import SCREEN_B
+from services.esxi.configuration.sections import (
+    Configuration,
+    ConfigurationSection,
+    StoredKey,
+    StoredKeys,
+    merge_sections,
+)
 from services.runtime.incarnation import Incarnation
+from services.runtime.sim.clock_and_rng import SimRng
 from services.runtime.sim.disk import SimDisk
-from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import HOST_KEY, A, Rig, add, key, material
 
 KEY = KeyMaterial(b"k" * 32)
@@ -140,7 +144,7 @@ def test_persistence_that_does_not_sync_is_caught(
     def broken(*args: object) -> None:
         monkeypatch.setattr(SimDisk, call, nothing)
 
-    monkeypatch.setattr("services.esxi.keys.persistence.enable_persistence", _then(broken))
+    monkeypatch.setattr("services.esxi.keys.key_cache.enable_persistence", _then(broken))
     try:
         kept = keys_survive_power_loss(rig)
     except NotConnected:  # an empty file does not even boot
@@ -170,7 +174,7 @@ def test_a_removal_that_does_not_sync_is_caught(
 
 
 def _then(hook: Callable[..., None]) -> Callable[..., Configuration]:
-    from services.esxi.keys.persistence import enable_persistence
+    from services.esxi.keys.key_cache import enable_persistence
 
     def wrapped(*args: object, **options: bool) -> Configuration:
         hook()

@@ -12,7 +12,7 @@ import pytest
 
 from protocol.messages.agent import NodeRunState, TpmBackend
 from protocol.terms import ProtectionMode
-from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C
+from services.esxi.boot import SCREEN_A, SCREEN_B, SCREEN_C
 from tests.services.esxi.rig import Rig, key
 
 FILE = "bootbank/state.tgz"

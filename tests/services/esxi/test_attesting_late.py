@@ -11,7 +11,7 @@ from protocol.errors import TimedOut
 from protocol.terms import NodeName
 from protocol.trust import ServiceRecord, TrustedConfiguration
 from services.esxi.providers.trusted.attestation import attest
-from services.esxi.providers.trusted.state import AttestationOutcome, TrustState
+from services.esxi.providers.trusted.attestation_state import AttestationOutcome, TrustState
 
 SERVICE = ServiceRecord(node=NodeName("attestation-1"), trusted_ca=(), group="g")
 CONFIGURATION = TrustedConfiguration(revision="1", attestation_services=(SERVICE,))

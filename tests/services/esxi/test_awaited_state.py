@@ -30,8 +30,8 @@ from protocol.messages.host.vsan import (
 from protocol.terms import CryptoKeyId, HostCryptoState, NodeName
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi.config import VsanClaim
-from services.esxi.vsan import key_servers
-from services.esxi.vsan.unsynced_objects import UnsyncedObjects
+from services.esxi.vsan import mounting
+from services.esxi.vsan.disk_groups import UnsyncedObjects
 from services.runtime.sim.datastore import SimDatastore
 from services.runtime.sim.disk import SimDisk
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key
@@ -115,7 +115,7 @@ def test_health_compares_disks_with_the_configuration_of_the_same_moment(
         await host.clock.sleep(5)
         raise NotSent("no answer")
 
-    monkeypatch.setattr(key_servers, "check_server", look)
+    monkeypatch.setattr(mounting, "check_server", look)
     outcomes: list[Any] = [None]
     rig.accept([QueryVsanEncryptionHealth()], outcomes)
     rig.sleep(1)

@@ -10,9 +10,9 @@ from protocol.guest import guest_block
 from protocol.messages.host import HostCreateVm, HostPowerOnVm
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName
-from services.esxi.vms.vmx import VmConfig, WrappedDek, encrypt_config, new_config, open_vm
+from services.esxi.vms.file_formats import VmConfig, WrappedDek, encrypt_config, new_config, open_vm
 from services.runtime.incarnation import Incarnation
-from services.runtime.sim.rng import SimRng
+from services.runtime.sim.clock_and_rng import SimRng
 from tests.services.esxi.rig import VM, A, Rig, key
 
 OTHER = VmName("vm-02")

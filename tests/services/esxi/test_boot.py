@@ -12,8 +12,8 @@ from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.errors import RC_FAILURE, tpm_error
 from protocol.tpm.event_log import parse_log, replay
 from protocol.tpm.structures import EventType, PcrSelection
-from services.esxi.keys.cache import KeyCache
-from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C
+from services.esxi.boot import SCREEN_A, SCREEN_B, SCREEN_C
+from services.esxi.keys.key_cache import KeyCache
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import HOST_KEY, A, B, Rig, key
 

@@ -9,8 +9,8 @@ import pytest
 from protocol.messages.agent import BootBanks, NodeRunState
 from protocol.messages.host import HostCreateVm
 from protocol.terms import ProtectionMode, VmName
+from services.esxi.boot import SCREEN_A, SCREEN_B
 from services.esxi.configuration.boot_banks import BANK
-from services.esxi.screens import SCREEN_A, SCREEN_B
 from tests.services.esxi.rig import HOST_KEY, VM, A, Rig, key
 from tests.services.esxi.test_crash_points import falling
 

@@ -31,9 +31,9 @@ from protocol.messages.host import (
     VirtualDisk,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
+from services.esxi.vms.file_formats import VmConfig, open_vm, vmx_file
 from services.esxi.vms.files import verify_checksum
 from services.esxi.vms.guest import SPAN
-from services.esxi.vms.vmx import VmConfig, open_vm, vmx_file
 from tests.services.esxi.rig import PROVIDER, VM, Rig, key, material
 from tests.services.esxi.test_crash_points import WAYS, sweep
 

@@ -10,7 +10,7 @@ import pytest
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ProtectionMode
 from services.esxi import esxcli
-from services.esxi.esxcli_output import Formatter, Output, OutputRecord, one, render
+from services.esxi.esxcli import Formatter, Output, OutputRecord, one, render
 from tests.services.esxi.rig import VM, Rig
 
 GROUPS = r"(\d{6}-){15}\d{6}"

@@ -13,7 +13,7 @@ from protocol.messages.host import (
     HostPowerOnVm,
 )
 from protocol.terms import VmName
-from services.esxi.ha.records import list_file
+from services.esxi.ha.folder import list_file
 from services.runtime.sim.datastore import SimDatastore
 from tests.services.esxi.rig import MARKER, VCENTER, VM, A, B, Rig
 from tests.services.esxi.test_ha import JUDGED_S, C, clear_vm, cluster, isolate, running

@@ -21,9 +21,8 @@ from protocol.messages.host import (
     SetHaConfiguration,
 )
 from protocol.terms import NodeName, PowerState, VmName
-from services.esxi.ha import ownership
-from services.esxi.ha.restart import restart_vm
-from services.esxi.vms import power, registration
+from services.esxi.ha.primary import restart_vm
+from services.esxi.vms import ownership, power, registration
 from services.runtime.sim.datastore import SimDatastore
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key
 from tests.services.esxi.test_ha import (

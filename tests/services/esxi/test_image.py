@@ -27,16 +27,19 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, HostCryptoState, ManagementType, VmName
 from protocol.trust import TrustedConfiguration
 from protocol.vsan import VsanEncryption
-from services.esxi.configuration.archive import ROOM
-from services.esxi.configuration.image import pack, pack_addition, tag_of, unpack
-from services.esxi.configuration.recovery import new_recovery_key
+from services.esxi.boot import SCREEN_A, SCREEN_B
+from services.esxi.configuration.archive import ROOM, pack, pack_addition, tag_of, unpack
 from services.esxi.configuration.sealing import create_unprotected_key
-from services.esxi.configuration.sections import Configuration, find_addition
-from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
-from services.esxi.screens import SCREEN_A, SCREEN_B
+from services.esxi.configuration.sections import (
+    Configuration,
+    StoredKey,
+    StoredKeys,
+    find_addition,
+    new_recovery_key,
+)
 from services.runtime.incarnation import Incarnation
-from services.runtime.own_certificate import OwnCertificate
-from services.runtime.sim.rng import SimRng
+from services.runtime.node_certificates import OwnCertificate
+from services.runtime.sim.clock_and_rng import SimRng
 from tests.services.esxi.rig import PROVIDER, A, B, Rig, add, key, material
 from tests.services.esxi.test_crash_points import falling
 

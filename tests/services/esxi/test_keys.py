@@ -407,7 +407,7 @@ def test_what_a_host_tells_of_many_keys_comes_in_pages(
     asked = FingerprintKeys(secret=b"one" * 11)
     whole = rig.console(asked)
     assert len(whole.keys) == 12 and not whole.last
-    monkeypatch.setattr("services.esxi.keys.fingerprints.PAGE", 2)
+    monkeypatch.setattr("services.esxi.keys.key_status.PAGE", 2)
 
     def pages(*, leaving: int | None = None) -> list[KeyFingerprint]:
         told, page = list[KeyFingerprint](), asked

@@ -7,7 +7,7 @@ import pytest
 from protocol.messages.agent import Firmware, FirmwareEvent
 from protocol.tpm.event_log import body_mismatches, encode_log, parse_log, replay
 from protocol.tpm.structures import EventType, PcrSelection
-from services.esxi.measure import measurements, sealing_selection
+from services.esxi.measured_boot import measurements, sealing_selection
 
 ALL = PcrSelection(tuple(range(24)))
 

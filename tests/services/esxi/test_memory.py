@@ -8,7 +8,7 @@ import pytest
 from protocol.crypto.stream import StreamCipher
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
-from services.esxi.vms.memory import PAGES, GuestMemory, Ram, pack_memory, unpack_memory
+from services.esxi.vms.guest import PAGES, GuestMemory, Ram, pack_memory, unpack_memory
 
 
 def test_a_damaged_page_is_noticed() -> None:

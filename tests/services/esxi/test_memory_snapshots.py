@@ -32,11 +32,11 @@ from protocol.messages.host import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName
-from services.esxi.vms.memory import PAGES
-from services.esxi.vms.vmem import pack_vmem, unpack_vmem, vmem_file
+from services.esxi.vms.file_formats import pack_vmem, unpack_vmem, vmem_file
+from services.esxi.vms.guest import PAGES
 from services.runtime.incarnation import Incarnation
+from services.runtime.sim.clock_and_rng import SimRng
 from services.runtime.sim.datastore import SimDatastore
-from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, A, B, Rig
 from tests.services.esxi.test_clone import KEK, NEW, no_room, ready
 from tests.services.esxi.test_crash_points import WAYS, sweep

@@ -35,10 +35,10 @@ from protocol.messages.host import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, PowerState
-from services.esxi.migration.streams import part_aad, parts
+from services.esxi.migration.vmotion import part_aad, parts
+from services.esxi.vms.file_formats import MigrationOffer
 from services.esxi.vms.files import read_config, write_config
-from services.esxi.vms.memory import PAGES, pack_memory
-from services.esxi.vms.vmx import MigrationOffer
+from services.esxi.vms.guest import PAGES, pack_memory
 from services.runtime.incarnation import WayDown
 from services.runtime.sim.database import Charge
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocol.crypto.native import check_value, derive_kek
+from protocol.crypto.derive import check_value, derive_kek
 from protocol.errors import (
     EncryptionKeyRequired,
     InvalidArgument,

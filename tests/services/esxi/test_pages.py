@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.codec import encode_message, size_on_wire
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT, encode_message, size_on_wire
 from protocol.errors import ResponseTooLarge
 from protocol.messages.base import Request, Sealed
 from protocol.messages.host import (
@@ -38,9 +37,9 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
-from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.configuration.sections import StoredKey
+from services.esxi.vms.file_formats import DiskConfig, VmConfig, WrappedDek
 from services.esxi.vms.vm import RegisteredVm
-from services.esxi.vms.vmx import DiskConfig, VmConfig, WrappedDek
 from tests.services.esxi.rig import A, Rig, add, key
 
 VMS, KEYS = 400, 1500

@@ -9,7 +9,7 @@ from protocol.events import EventTypeId as E
 from protocol.messages.agent import TpmBackend
 from protocol.messages.host import HostProblem, HostSummary, WriteDump
 from protocol.tpm.errors import RC_ATTRIBUTES_H1, RC_FAILURE, RC_NV_SPACE, tpm_error
-from services.esxi.problems import KEPT, ReportedProblems
+from services.esxi.vcenter_connection import KEPT, ReportedProblems
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import HOST_KEY, VM, A, Rig
 

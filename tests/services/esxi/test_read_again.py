@@ -10,7 +10,7 @@ from protocol.messages.host import (
     VmSummary,
 )
 from protocol.terms import VmConnectionState, VmName
-from services.esxi.vms.vmx import vmx_file
+from services.esxi.vms.file_formats import vmx_file
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key
 
 OLD, NEW = key("kek-1"), key("kek-2")

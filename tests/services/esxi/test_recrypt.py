@@ -25,8 +25,8 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
+from services.esxi.vms.file_formats import VmConfig, open_vm, vmx_file
 from services.esxi.vms.files import verify_checksum
-from services.esxi.vms.vmx import VmConfig, open_vm, vmx_file
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, Rig, key, material
 from tests.services.esxi.test_crash_points import WAYS, sweep
 

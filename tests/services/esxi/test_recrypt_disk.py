@@ -16,7 +16,7 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.secret import KeyMaterial
-from services.esxi.vms.vmx import open_vm
+from services.esxi.vms.file_formats import open_vm
 from tests.services.esxi.rig import PROVIDER, VM, Rig, key, material
 from tests.services.esxi.test_crash_points import WAYS, sweep
 from tests.services.esxi.test_disks import (

@@ -7,7 +7,12 @@ from itertools import product
 import pytest
 
 from protocol.terms import ManagementType as M
-from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, is_usable_on_host, next_means
+from services.esxi.providers.capabilities import (
+    KeyMeans,
+    ResolvedKeyFacts,
+    is_usable_on_host,
+    next_means,
+)
 
 BOOLS = (False, True)
 ALL = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages.agent import NodeRunState, TpmBackend
-from services.esxi.configuration.rollback import find_rollback
-from services.esxi.screens import SCREEN_B
+from services.esxi.boot import SCREEN_B
+from services.esxi.configuration.archive import find_rollback
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import A, Rig, key
 

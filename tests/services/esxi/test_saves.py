@@ -21,7 +21,7 @@ from protocol.messages.host import (
     SetProviders,
 )
 from protocol.terms import CryptoKeyId
-from services.esxi.configuration.image import unpack
+from services.esxi.configuration.archive import unpack
 from tests.services.esxi.rig import PROVIDER, A, Rig, add, key
 from tests.services.esxi.test_crash_points import Fall, falling
 

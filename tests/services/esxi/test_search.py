@@ -17,9 +17,9 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
-from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
+from services.esxi.configuration.sections import StoredKey, StoredKeys
+from services.esxi.vms.file_formats import VmConfig, vmx_file
 from services.esxi.vms.files import add_checksum, verify_checksum
-from services.esxi.vms.vmx import VmConfig, vmx_file
 from tests.services.esxi.rig import VM, A, Rig, add, key, material
 
 HOME, DISK = key("kek-home"), key("kek-disk")

@@ -43,8 +43,7 @@ from protocol.messages.host import (
     VmState,
 )
 from protocol.terms import PowerState, VmName
-from services.esxi.vms.nvram import nvram_file
-from services.esxi.vms.vmx import disk_file
+from services.esxi.vms.file_formats import disk_file, nvram_file
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, Rig, key
 from tests.services.esxi.test_clone import KEK, NEW, no_room, ready
 from tests.services.esxi.test_crash_points import WAYS, sweep

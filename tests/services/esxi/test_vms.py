@@ -37,9 +37,8 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
-from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.vms.files import add_checksum
-from services.esxi.vms.vmx import (
+from services.esxi.configuration.sections import StoredKey
+from services.esxi.vms.file_formats import (
     POWER_FILE,
     VmKeys,
     encrypt_config,
@@ -47,9 +46,10 @@ from services.esxi.vms.vmx import (
     open_vm,
     vmx_file,
 )
+from services.esxi.vms.files import add_checksum
 from services.runtime.incarnation import Incarnation
+from services.runtime.sim.clock_and_rng import SimRng
 from services.runtime.sim.datastore import SimDatastore
-from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, A, B, Rig, key, material
 
 DISK = "disk-2.vmdk"  # of a VM that was encrypted once

@@ -8,7 +8,7 @@ from protocol.crypto.certificates import common_name, validity
 from protocol.errors import InvalidState
 from protocol.messages.agent import TpmBackend
 from protocol.messages.host.vsan import GenerateVsanClientCert
-from services.runtime.own_certificate import DAY_S
+from services.runtime.node_certificates import DAY_S
 from tests.services.esxi.rig import A, Rig
 
 VSAN = {"groups": 1, "disks": 1}

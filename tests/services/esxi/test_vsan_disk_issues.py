@@ -9,9 +9,8 @@ import pytest
 
 from protocol.terms import CryptoKeyId, KeyId, ProviderId
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue
-from services.esxi.vsan.groups import DiskGroup, DiskGroups
-from services.esxi.vsan.health import find_disk_issues
-from services.esxi.vsan.label import Label
+from services.esxi.vsan.disk_groups import DiskGroup, DiskGroups, Label
+from services.esxi.vsan.handlers import find_disk_issues
 
 PROVIDER = ProviderId("kms-provider")
 KEK, OTHER = CryptoKeyId(KeyId("kek"), PROVIDER), CryptoKeyId(KeyId("other"), PROVIDER)

@@ -11,8 +11,7 @@ from protocol.guest import guest_block, guest_seed
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 from protocol.vsan import ComponentKind, VsanEncryption
-from services.esxi.vsan.encryption import DiskStep, step_of
-from services.esxi.vsan.label import (
+from services.esxi.vsan.disk_groups import (
     DiskImage,
     Label,
     PlacedComponent,
@@ -23,6 +22,7 @@ from services.esxi.vsan.label import (
     with_component,
     wrap_dek,
 )
+from services.esxi.vsan.encryption import DiskStep, step_of
 
 HOST = NodeName("esxi-001")
 KEK, OTHER = KeyMaterial(b"k" * 32), KeyMaterial(b"o" * 32)

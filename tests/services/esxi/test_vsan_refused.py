@@ -10,9 +10,8 @@ import pytest
 from protocol.errors import DatastoreFault
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderId
-from services.esxi.vsan import groups
-from services.esxi.vsan.groups import DiskGroups
-from services.esxi.vsan.label import DiskImage, Label
+from services.esxi.vsan import disk_groups
+from services.esxi.vsan.disk_groups import DiskGroups, DiskImage, Label
 
 KEK = CryptoKeyId(KeyId("kek"), ProviderId("kms-provider"))
 OLD = Label(group="group-1", disk="disk-1", kek=KEK, dek_generation=1)
@@ -61,7 +60,7 @@ async def test_what_lies_there_after_a_refused_replacement(
     why: str,
 ) -> None:
     drive: Any = Drive()
-    monkeypatch.setattr(groups, "replace_durably", drive.replace)
+    monkeypatch.setattr(disk_groups, "replace_durably", drive.replace)
     disks = DiskGroups()
     await disks.write(drive, DiskImage(OLD), BEFORE, is_new=True)
     [group] = disks
@@ -80,7 +79,7 @@ async def test_a_new_disk_that_is_refused_is_there_if_it_was_made(
     monkeypatch: pytest.MonkeyPatch, lies: bytes
 ) -> None:
     drive: Any = Drive()
-    monkeypatch.setattr(groups, "replace_durably", drive.replace)
+    monkeypatch.setattr(disk_groups, "replace_durably", drive.replace)
     drive.refuses, drive.reads, drive.lies = True, True, lies
     disks = DiskGroups()
     with pytest.raises(DatastoreFault):

@@ -44,11 +44,11 @@ from protocol.messages.host import (
 from protocol.secret import KeyMaterial
 from protocol.terms import VmConnectionState, VmCryptoState, VmName
 from protocol.tpm.structures import PublicArea
-from services.esxi.vms.nvram import decrypt_nvram, encrypt_nvram, nvram_file
+from services.esxi.vms.file_formats import decrypt_nvram, encrypt_nvram, nvram_file
 from services.esxi.vms.power import vtpm_means
 from services.esxi.vms.vtpm import Vtpm
 from services.runtime.incarnation import Incarnation
-from services.runtime.sim.rng import SimRng
+from services.runtime.sim.clock_and_rng import SimRng
 from services.runtime.virtual_tpm import VirtualTpmState
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key
 from tests.services.esxi.test_crash_points import WAYS, sweep

@@ -17,19 +17,18 @@ import msgspec
 from protocol.errors import Disconnected, Refused
 from protocol.kmip import dialect
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import ObjectType, ResultReason, ResultStatus, State
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import ResponseHeader
 from protocol.kmip.message import (
     RequestItem,
     RequestMessage,
+    ResponseHeader,
     ResponseItem,
     ResponseMessage,
     decode_request,
     encode_response,
 )
-from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
+from protocol.kmip.objects import Attribute, KeyBlock, KeyValue, ProtocolVersion, SymmetricKey
 from protocol.kmip.payloads import (
     ActivateRequest,
     ActivateResponse,
@@ -51,7 +50,6 @@ from protocol.kmip.payloads import (
     RevokeRequest,
     RevokeResponse,
 )
-from protocol.kmip.structures import ProtocolVersion
 from protocol.secret import KeyMaterial
 
 

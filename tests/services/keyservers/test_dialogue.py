@@ -11,8 +11,7 @@ from protocol.errors import Disconnected, GeneralFailure, ProductError, Refused,
 from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
 from protocol.kmip.message import RequestItem, ResponseItem
-from services.keyservers.dialogue import IDLE_S, Dialogue
-from services.keyservers.session import SessionStep
+from services.keyservers.kmip_sessions import IDLE_S, Dialogue, SessionStep
 from services.runtime.ports import Clock
 from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value_of
 

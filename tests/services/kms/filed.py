@@ -20,9 +20,8 @@ from protocol.messages.kms import CreateKey
 from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Ports
-from services.runtime.real.clock import PacedClock
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from services.runtime.real.disk import LabStore
-from services.runtime.real.rng import LabRng
 from services.runtime.service import Peer
 from services.runtime.store import Array
 from tests.services.kms.ports import CONFIG, LOCAL, VCENTER, NotebookNode

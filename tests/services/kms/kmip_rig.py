@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 from protocol.kmip.algorithms import CryptographicAlgorithm
-from protocol.kmip.attributes import Attribute, TemplateAttribute
 from protocol.kmip.enums import ObjectType, ResultReason, ResultStatus
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import RequestHeader
 from protocol.kmip.message import (
+    RequestHeader,
     RequestItem,
     RequestMessage,
     ResponseItem,
@@ -17,8 +16,8 @@ from protocol.kmip.message import (
     decode_response,
     encode_request,
 )
+from protocol.kmip.objects import Attribute, ProtocolVersion, TemplateAttribute
 from protocol.kmip.payloads import PAYLOADS, CreateRequest, CreateResponse
-from protocol.kmip.structures import ProtocolVersion
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.endpoints.kmip.messages import Messages
 from tests.services.kms.core_rig import OWNER

@@ -17,9 +17,8 @@ from typing import Any, TypeVar, cast
 from protocol.messages.base import Request
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.kms.sealing.key_ring import unseal
 from services.kms.sealing.roots.keyfile import MASTER_FILE
-from services.kms.sealing.vault import Vault
+from services.kms.sealing.vault import Vault, unseal
 from services.kms.service import KmsService
 from services.kms.settings.config import Grant, KmsConfig, KmsRole
 from services.kms.settings.knobs import KmsKnobs

@@ -18,10 +18,10 @@ from protocol.tpm.structures import SealedBlob
 from services.kms.audit.audit_trail import TrailEnd
 from services.kms.commit.unit_of_work import Written
 from services.kms.custody.anchor import ANCHOR_FILE, TAG_SIZE, AnchorKeeper, RolledBack
-from services.kms.sealing.key_ring import unpack_header, unseal
 from services.kms.sealing.roots import ROOTS
 from services.kms.sealing.roots.base import RootMeans
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.sealing.vault import unpack_header, unseal
 from services.kms.settings.config import KmsConfig
 from services.runtime.ports import Tpm
 from services.runtime.service import Halted, PowerInputs

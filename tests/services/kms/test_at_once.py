@@ -12,7 +12,7 @@ from protocol.errors import InvalidArgument
 from protocol.messages import kms as m
 from protocol.terms import ResultReason
 from services.kms.access.rejections import MOST
-from services.kms.endpoints import server_certificate
+from services.kms.endpoints import kmip_clients
 from services.kms.service import KmsService
 from tests.services.kms.pair_rig import A, PairRig
 from tests.services.kms.test_edited import certificate
@@ -61,7 +61,7 @@ def test_whoever_is_moved_while_being_revoked_stays_revoked(rig: PairRig) -> Non
     assert isinstance(service, KmsService)
     service.admission = rig.run(service.kmip_identities())
     service.own = rig.run(
-        server_certificate.load(service.disk, service.rng, service.clock, "kms-1", 30)
+        kmip_clients.load_certificate(service.disk, service.rng, service.clock, "kms-1", 30)
     )
     for number in range(1, 9):  # whichever comes first
         trust = m.TrustIdentity(certificate=certificate(number), role="owner", scope="a")

@@ -37,7 +37,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.endpoints.kmip.values import write
 from services.kms.objects.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
-from services.kms.objects.implied import AT_FIRST, BY_DEFAULT
+from services.kms.objects.key_row import AT_FIRST, BY_DEFAULT
 from services.kms.objects.request_types import (
     ActivateObject,
     AddObjectAttribute,

@@ -13,8 +13,7 @@ from protocol.terms import ResultReason
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import EMPTY, AuditEntry, AuditTrail, TrailEnd
 from services.kms.objects.request_types import AuditRecord, CoreOperation
-from services.kms.sealing.key_ring import new_ring
-from services.kms.sealing.vault import Vault
+from services.kms.sealing.vault import Vault, new_ring
 from tests.services.kms.memory import in_memory
 
 VAULT = Vault(new_ring(0.0, bytes(range(32)), bytes(32)))

@@ -23,7 +23,7 @@ from protocol.attributes import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
-from services.kms.objects import attributes, implied
+from services.kms.objects import attributes, key_row
 from services.kms.objects.request_types import (
     ActivateObject,
     AddObjectAttribute,
@@ -141,8 +141,8 @@ def rows(server: Server) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
     for *columns, packed in server.platter.sql(ALIKE):
         held = attributes.unpack(packed)
-        if not implied.is_fresh(held):
-            held.pop(implied.FRESH, None)
+        if not key_row.is_fresh(held):
+            held.pop(key_row.FRESH, None)
         found.append((*columns, told(server, held)))
     return found
 

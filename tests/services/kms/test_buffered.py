@@ -19,8 +19,8 @@ from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, Produ
 from protocol.messages.kms import RotateKek
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.audit import audit_trail, row_buffer
-from services.kms.audit.refusal_counts import ROWS
+from services.kms.audit import audit_trail, deferred_rows
+from services.kms.audit.deferred_rows import ROWS
 from services.kms.commit import key_cache, store
 from services.kms.commit.key_cache import RowCache, keys_touched_by
 from services.kms.objects.request_types import (
@@ -249,7 +249,7 @@ async def test_a_crash_loses_those_of_the_last_moment_only(lazy: Server) -> None
 
 
 async def test_so_many_wait_and_no_more(lazy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_buffer, "ROWS", 5)
+    monkeypatch.setattr(deferred_rows, "ROWS", 5)
     key_id, waits = await made(lazy), lazy.service.core.commits.unwritten
     commits = lazy.database.commits
     for count in range(1, 6):
@@ -439,7 +439,7 @@ def drawn(rng: random.Random, ids: list[KeyId]) -> list[CoreRequest[Any]]:
 async def test_it_answers_as_durable_audit_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same messages, to both: the same answers, and in the end the same trail."""
     monkeypatch.setattr(key_cache, "KEYS", 2)
-    monkeypatch.setattr(row_buffer, "ROWS", 7)
+    monkeypatch.setattr(deferred_rows, "ROWS", 7)
     rng, said, trails = random.Random(seed), [], []
     seeds = [rng.random() for _ in range(60)]
     for config in (CONFIG, BUFFERED):

@@ -19,9 +19,9 @@ import pytest
 from protocol.errors import GeneralFailure, ItemNotFound, PermissionDenied
 from protocol.messages.kms import RotateKek
 from protocol.terms import KeyId
-from services.kms.audit import audit_trail, row_buffer
+from services.kms.audit import audit_trail, deferred_rows
 from services.kms.objects.request_types import Create, DestroyObject, Get
-from services.kms.operations import immediate
+from services.kms.operations import core
 from services.kms.settings.config import Auditing
 from tests.services.kms.core_rig import OWNER, do, items
 from tests.services.kms.ports import CONFIG, LOCAL, Server
@@ -88,10 +88,7 @@ class Walk:
         try:
             if kind < 0.8:
                 # As its bytes come in, or in a task of its own.
-                if (
-                    kind > 0.5
-                    or immediate.get_at_once(self.server.service.core, OWNER, key) is None
-                ):
+                if kind > 0.5 or core.get_at_once(self.server.service.core, OWNER, key) is None:
                     await do(self.server, Get(unique_identifiers=(key,), required=True))
                 self.given[key] += 1
             elif kind < 0.87:
@@ -115,7 +112,7 @@ class Walk:
 async def test_the_trail_has_each_key_that_was_given(
     seed: int, monkeypatch: pytest.MonkeyPatch, *, lies: bool
 ) -> None:
-    monkeypatch.setattr(row_buffer, "ROWS", 9)
+    monkeypatch.setattr(deferred_rows, "ROWS", 9)
     walk = Walk(seed, lies=lies)
     await walk.play()
     audit_trail.check(walk.server.platter.databases["keys"], walk.server.vault)

@@ -16,8 +16,7 @@ from services.kms.audit.audit_trail import AuditEntry, AuditTrail, Subjects
 from services.kms.commit.group_commit import Commits, DoneMessage
 from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.objects.request_types import CoreOperation
-from services.kms.sealing.key_ring import new_ring
-from services.kms.sealing.vault import Vault
+from services.kms.sealing.vault import Vault, new_ring
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import NotebookNode, SqliteDatabase

@@ -26,9 +26,9 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms.sealing.key_ring import KEKS_LIMIT
 from services.kms.sealing.roots.keyfile import MASTER_FILE
 from services.kms.sealing.roots.passphrase import LEAST, PASSPHRASE_OPTION
+from services.kms.sealing.vault import KEKS_LIMIT
 from services.kms.settings.config import KmsConfig
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.pair_rig import A, B, PairRig

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
+from services.kms.objects.key_row import rank, state_at
 from services.kms.objects.request_types import (
     ActivateObject,
     AddObjectAttribute,
@@ -31,7 +32,6 @@ from services.kms.objects.request_types import (
     ModifyObjectAttribute,
     RevokeObject,
 )
-from services.kms.objects.states import at, rank
 from tests.services.kms.core_rig import do, made, value
 from tests.services.kms.ports import Server
 
@@ -64,7 +64,7 @@ def test_at(
     active: KmipState,
 ) -> None:
     """At 10: a date is reached when it is there. Other states have no date ahead."""
-    found, since = at(state, activation, deactivation, 10.0)
+    found, since = state_at(state, activation, deactivation, 10.0)
     assert found is {P: pre, A: active}.get(state, state)
     assert (since == 0.0) == (found is state)
 

@@ -15,19 +15,20 @@ from protocol.terms import RootKind
 from services.kms.access.authorization import caller_at
 from services.kms.commit import store
 from services.kms.objects.request_types import Create
-from services.kms.sealing.key_ring import (
+from services.kms.sealing.roots.keyfile import MASTER_FILE
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.sealing.vault import (
+    NUMBER_SIZE,
     Header,
     Kek,
     KeyRing,
+    Vault,
     _sealing,
     new_ring,
     pack_header,
     seal,
     unseal,
 )
-from services.kms.sealing.roots.keyfile import MASTER_FILE
-from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
-from services.kms.sealing.vault import NUMBER_SIZE, Vault
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 

@@ -20,11 +20,10 @@ from protocol.messages.kms import (
     TrustIdentity,
 )
 from protocol.secret import KeyMaterial
-from services.kms.access.authorization import caller_at
-from services.kms.access.identities import Identity
+from services.kms.access.authorization import Identity, caller_at
 from services.kms.access.rejections import Rejection
 from services.kms.audit.audit_trail import TrailEnd
-from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints.kmip_clients import IdentityAdmission
 from services.kms.settings.config import KmsRole
 from services.runtime.service import Halted
 from tests.services.kms.memory import in_memory

@@ -10,7 +10,7 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
-from services.kms.endpoints.bus_attributes import DATA_LIMIT
+from services.kms.endpoints.bus import DATA_LIMIT
 from services.kms.settings.config import Grant, KmsConfig, KmsRole
 from services.runtime.service import Peer
 from tests.services.kms.ports import CONFIG, LOCAL, STRANGER, Server

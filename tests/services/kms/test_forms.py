@@ -10,11 +10,17 @@ import msgspec
 import pytest
 
 from protocol.kmip.algorithms import KeyFormatType
-from protocol.kmip.enums import CredentialType
-from protocol.kmip.errors import KmipError
+from protocol.kmip.enums import CredentialType, KmipError
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import Authentication, Credential, UsernameAndPassword
-from protocol.kmip.message import RequestItem, RequestMessage, decode_request, encode_request
+from protocol.kmip.message import (
+    Authentication,
+    Credential,
+    RequestItem,
+    RequestMessage,
+    UsernameAndPassword,
+    decode_request,
+    encode_request,
+)
 from protocol.kmip.payloads import GetRequest
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId

@@ -12,12 +12,15 @@ import pytest
 from protocol.errors import NotConnected, PermissionDenied, ResponseTooLarge
 from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import WrappingMethod
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import ResultReason, ResultStatus, RevocationReasonCode, State
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseItem, decode_response, encode_request
-from protocol.kmip.objects import EncryptionKeyInformation, KeyWrappingSpecification
-from protocol.kmip.structures import RevocationReason
+from protocol.kmip.objects import (
+    Attribute,
+    EncryptionKeyInformation,
+    KeyWrappingSpecification,
+    RevocationReason,
+)
 from protocol.messages import kms as m
 from protocol.messages.agent import SkewClock
 from protocol.messages.base import Sealed
@@ -25,9 +28,8 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from protocol.terms import ResultReason as ResultReasonName
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.commit import due_dates
-from services.kms.endpoints.forwarding import OPERATIONS
-from services.kms.endpoints.kmip.forwarding import LIMIT, HandingOn
+from services.kms.commit import group_commit
+from services.kms.endpoints.forwarding import LIMIT, OPERATIONS, HandingOn
 from services.kms.endpoints.kmip.messages import Messages
 from services.kms.objects import request_types
 from services.kms.service import KmsService
@@ -297,7 +299,7 @@ def test_whoever_looks_for_states_is_judged_however_many_dates_have_come(
     for _ in range(2):
         assert statuses(ask(rig, B, APP, new_key(date))) == [ResultStatus.SUCCESS]
     rig.sleep(10)
-    monkeypatch.setattr(due_dates, "AT_ONCE", 1)
+    monkeypatch.setattr(group_commit, "AT_ONCE", 1)
     reject(rig, B, "Destroy")
     state = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
     items = ask(rig, B, APP, p.LocateRequest(attribute=(state,)), p.DestroyRequest())

@@ -13,15 +13,15 @@ from protocol.attributes import Attribute, ObjectDigest, RandomNumberGenerator, 
 from protocol.errors import IllegalOperation, InvalidField, PermissionDenied, ProductError
 from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
-from protocol.kmip.attributes import Attribute as WireAttribute
 from protocol.kmip.enums import ObjectGroupMember, ObjectType, ResultReason
+from protocol.kmip.objects import Attribute as WireAttribute
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type, encode
 from protocol.messages.kms import CreateKey, GetKeyAttributes, GetKeys, QueryAudit
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.objects import implied
+from services.kms.objects import key_row
 from services.kms.objects.request_types import (
     AddObjectAttribute,
     Create,
@@ -38,8 +38,8 @@ from tests.services.kms.kmip_rig import Client, template
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import LOCAL, Server
 
-FRESH, MADE, LEASE = implied.FRESH, implied.MADE, implied.LEASE
-GENERATOR, OWN_GENERATOR = implied.GENERATOR, implied.OWN_GENERATOR
+FRESH, MADE, LEASE = key_row.FRESH, key_row.MADE, key_row.LEASE
+GENERATOR, OWN_GENERATOR = key_row.GENERATOR, key_row.OWN_GENERATOR
 BYTES = bytes(range(32))
 DRBG = RandomNumberGenerator(
     rng_algorithm="DRBG",
@@ -246,7 +246,7 @@ async def test_they_are_found(server: Server) -> None:
         (attribute(FRESH, True), [second]),
         (attribute(FRESH, False), [first]),
         (attribute(FRESH, 0), []),
-        (attribute(LEASE, implied.LEASE_S), [first, second]),
+        (attribute(LEASE, key_row.LEASE_S), [first, second]),
         (attribute(LEASE, 60), []),
         (attribute(LEASE, True), []),
     ]:

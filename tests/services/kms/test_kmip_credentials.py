@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from protocol.kmip import dialect
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestMessage, decode_response, encode_request
+from protocol.kmip.objects import Attribute
 from protocol.kmip.payloads import PAYLOADS, AddAttributeRequest
 from protocol.secret import KeyMaterial
 from services.kms.access.authorization import KeyServerCaller

@@ -9,7 +9,6 @@ import pytest
 from protocol import terms
 from protocol.errors import REGISTRY
 from protocol.kmip.algorithms import RNGAlgorithm
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import (
     BatchErrorContinuationOption,
     ObjectType,
@@ -20,8 +19,16 @@ from protocol.kmip.enums import (
     State,
 )
 from protocol.kmip.fields import Unread
-from protocol.kmip.header import Authentication, Credential, MessageExtension
-from protocol.kmip.message import RequestItem, ResponseMessage, encode_request, encode_response
+from protocol.kmip.message import (
+    Authentication,
+    Credential,
+    MessageExtension,
+    RequestItem,
+    ResponseMessage,
+    encode_request,
+    encode_response,
+)
+from protocol.kmip.objects import Attribute, Name, ProtocolVersion, RNGParameters
 from protocol.kmip.payloads import (
     PAYLOADS,
     ActivateRequest,
@@ -42,15 +49,13 @@ from protocol.kmip.payloads import (
     QueryRequest,
     QueryResponse,
 )
-from protocol.kmip.structures import Name, ProtocolVersion, RNGParameters
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.endpoints.kmip import messages
-from services.kms.endpoints.kmip.items import NEWEST
+from services.kms.endpoints.kmip.items import NEWEST, REASONS
 from services.kms.endpoints.kmip.messages import _version_in
 from services.kms.endpoints.kmip.operations import SPOKEN
-from services.kms.endpoints.kmip.reasons import REASONS
 from services.kms.objects.request_checks import ITEMS_LIMIT
 from tests.services.kms.core_rig import OWNER, STRANGER
 from tests.services.kms.kmip_rig import Client, message, new_key, reason, version

@@ -20,8 +20,8 @@ from protocol.attributes import (
     Value,
 )
 from protocol.errors import InvalidField
+from protocol.kmip import objects as s
 from protocol.kmip import payloads as p
-from protocol.kmip import structures as s
 from protocol.kmip.algorithms import (
     BlockCipherMode,
     CryptographicAlgorithm,
@@ -29,9 +29,8 @@ from protocol.kmip.algorithms import (
     KeyFormatType,
     PaddingMethod,
 )
-from protocol.kmip.attributes import Attribute as WireAttribute
-from protocol.kmip.code import Code
 from protocol.kmip.enums import (
+    Code,
     LinkType,
     NameType,
     ObjectType,
@@ -40,21 +39,22 @@ from protocol.kmip.enums import (
     UsageLimitsUnit,
 )
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import ResponseHeader
 from protocol.kmip.message import (
+    ResponseHeader,
     ResponseMessage,
     decode_request,
     decode_response,
     encode_request,
     encode_response,
 )
+from protocol.kmip.objects import Attribute as WireAttribute
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.endpoints.kmip import values
-from services.kms.endpoints.kmip.enumerations import code_of, name_of
+from services.kms.endpoints.kmip.items import reason_of
 from services.kms.endpoints.kmip.operations import SPOKEN, AnswerContext, in_order
-from services.kms.endpoints.kmip.reasons import reason_of
+from services.kms.endpoints.kmip.values import code_of, name_of
 from services.kms.objects import request_types as r
 from services.kms.operations.batches import Continuation
 from tests.services.kms.core_rig import OWNER, do

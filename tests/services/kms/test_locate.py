@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from protocol.attributes import Attribute, ObjectDigest, ObjectName, RandomNumberGenerator, Value
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
-from services.kms.objects import attributes, implied, search
+from services.kms.objects import attributes, key_row, search
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.objects.request_types import (
     ActivateObject,
@@ -209,13 +209,13 @@ ASKED = st.one_of(
     st.builds(wanted, st.just("Cryptographic Usage Mask"), st.integers(0, 15)),
     st.builds(wanted, st.just("Cryptographic Length"), st.sampled_from([128, 256])),
     st.builds(wanted, st.sampled_from(["x-a", "x-b"]), st.sampled_from(["1", "2"])),
-    st.builds(wanted, st.just(implied.FRESH), st.sampled_from([True, False, "1"])),
-    st.builds(wanted, st.just(implied.MADE), st.sampled_from([0.0, 1.0, 5.0])),
+    st.builds(wanted, st.just(key_row.FRESH), st.sampled_from([True, False, "1"])),
+    st.builds(wanted, st.just(key_row.MADE), st.sampled_from([0.0, 1.0, 5.0])),
     st.builds(
-        wanted, st.just(implied.GENERATOR), st.sampled_from([implied.OWN_GENERATOR, GENERATOR])
+        wanted, st.just(key_row.GENERATOR), st.sampled_from([key_row.OWN_GENERATOR, GENERATOR])
     ),
-    st.builds(wanted, st.sampled_from([*implied.BY_DEFAULT]), st.sampled_from([True, False])),
-    st.builds(wanted, st.just(implied.LEASE), st.sampled_from([implied.LEASE_S, 1])),
+    st.builds(wanted, st.sampled_from([*key_row.BY_DEFAULT]), st.sampled_from([True, False])),
+    st.builds(wanted, st.just(key_row.LEASE), st.sampled_from([key_row.LEASE_S, 1])),
     st.builds(wanted, st.just("Digest"), st.sampled_from([RAW_DIGEST, STRUCTURE_DIGEST, "1"])),
 )
 DATES = st.one_of(st.none(), st.sampled_from([5.0, 10.0, 15.0]))
@@ -247,14 +247,14 @@ def rows(draw: st.DrawFn) -> StoredKeyRow:
         "x-a": st.sampled_from([None, "1", "2"]),
         "x-b": st.sampled_from([None, "1", "2"]),
         "Process Start Date": DATES,
-        implied.FRESH: st.sampled_from([None, True]),
-        implied.MADE: st.sampled_from([None, "", 5.0]),
+        key_row.FRESH: st.sampled_from([None, True]),
+        key_row.MADE: st.sampled_from([None, "", 5.0]),
         "Digest": st.sampled_from([None, STRUCTURE_DIGEST]),
-        implied.GENERATOR: st.sampled_from([None, GENERATOR, implied.OWN_GENERATOR]),
+        key_row.GENERATOR: st.sampled_from([None, GENERATOR, key_row.OWN_GENERATOR]),
         **{
             name: st.sampled_from([None, not usual])
-            for name, usual in implied.BY_DEFAULT.items()
-            if name != implied.FRESH
+            for name, usual in key_row.BY_DEFAULT.items()
+            if name != key_row.FRESH
         },
     }
     for name, kinds in held_by_name.items():
@@ -271,8 +271,7 @@ def test_the_store_finds_what_matches(there: list[StoredKeyRow], asked: list[Att
     """SQL and the plain reading of the rules agree, with states that dates change too."""
 
     from services.kms.commit import store
-    from services.kms.sealing.key_ring import new_ring
-    from services.kms.sealing.vault import Vault
+    from services.kms.sealing.vault import Vault, new_ring
 
     try:
         search.check(asked)

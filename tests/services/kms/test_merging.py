@@ -24,12 +24,10 @@ from services.kms.objects.attributes import (
     single,
     stamp,
 )
-from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.states import has_material
+from services.kms.objects.key_row import StoredKeyRow, has_material
 from services.kms.replication import pair_state
 from services.kms.replication.key_merge import KeyReplica, merge, take
-from services.kms.sealing.key_ring import new_ring
-from services.kms.sealing.vault import Vault
+from services.kms.sealing.vault import Vault, new_ring
 from services.kms.settings.config import KmsRole
 from tests.services.kms.memory import in_memory
 

@@ -7,8 +7,7 @@ import sqlite3
 import msgspec
 import pytest
 
-from protocol.codec import size_on_wire
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT, size_on_wire
 from protocol.errors import ResponseTooLarge
 from protocol.messages.kms import (
     KEY_ATTRIBUTES_BYTES,
@@ -24,7 +23,7 @@ from protocol.messages.kms import (
 )
 from protocol.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
-from services.kms.audit.refusal_counts import ROWS, WINDOW_S
+from services.kms.audit.deferred_rows import ROWS, WINDOW_S
 from services.kms.commit import store
 from services.kms.objects.key_row import StoredKeyRow
 from tests.protocol.weights import LONG, long_ids, on_the_wire

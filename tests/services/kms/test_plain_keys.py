@@ -12,12 +12,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from protocol.kmip import structures as s
-from protocol.kmip.attributes import Attribute, TemplateAttribute
+from protocol.kmip import objects as s
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import NameType, ObjectType, Operation, ResultReason
-from protocol.kmip.header import MessageExtension
-from protocol.kmip.message import RequestItem, decode_response, encode_request
+from protocol.kmip.message import MessageExtension, RequestItem, decode_response, encode_request
+from protocol.kmip.objects import Attribute, TemplateAttribute
 from protocol.kmip.payloads import ActivateRequest, CreateRequest, CreateResponse, GetRequest
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
@@ -25,15 +24,14 @@ from protocol.messages import kms as m
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail as audit
-from services.kms.commit import new_keys
-from services.kms.commit.new_keys import Making, NewKeyOrder
+from services.kms.commit import store
+from services.kms.commit.store import Making, NewKeyOrder
 from services.kms.commit.unit_of_work import Written
 from services.kms.custody.anchor import AnchorKeeper
 from services.kms.endpoints.kmip.messages import Messages
 from services.kms.objects.identifiers import IdScheme
 from services.kms.objects.request_types import Get
-from services.kms.sealing.key_ring import KeyRing
-from services.kms.sealing.vault import kek_bytes
+from services.kms.sealing.vault import KeyRing, kek_bytes
 from services.kms.settings.config import Auditing, KmsRole
 from services.runtime.incarnation import NodeDown
 from services.runtime.streams import DeferredAnswer
@@ -285,7 +283,7 @@ async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.M
 async def test_one_that_cannot_be_written_takes_no_other_with_it(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Callable[..., Any] = new_keys.write
+    original: Callable[..., Any] = store.write_new_keys
 
     def write(connection: Any, trail: Any, vault: Any, made: Any) -> Any:
         kept = original(connection, trail, vault, made)
@@ -293,7 +291,7 @@ async def test_one_that_cannot_be_written_takes_no_other_with_it(
             raise OSError(errno.EIO, "Input/output error")
         return kept
 
-    monkeypatch.setattr(new_keys, "write", write)
+    monkeypatch.setattr(store, "write", write)
     odd = encode_request(
         message(
             CreateRequest(object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(mask=4))

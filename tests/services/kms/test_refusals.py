@@ -11,7 +11,7 @@ from protocol.messages.base import Request
 from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId, ResultReason
 from services.kms.access.authorization import caller_at
-from services.kms.audit.refusal_counts import ROWS, WINDOW_S
+from services.kms.audit.deferred_rows import ROWS, WINDOW_S
 from services.kms.objects.request_types import ActivateObject
 from services.kms.operations.batches import Continuation
 from services.runtime.service import Peer

@@ -16,8 +16,8 @@ from protocol.errors import (
     PermissionDenied,
 )
 from protocol.kmip import payloads as p
-from protocol.kmip.attributes import Attribute as WireAttribute
-from protocol.kmip.attributes import TemplateAttribute
+from protocol.kmip.objects import Attribute as WireAttribute
+from protocol.kmip.objects import TemplateAttribute
 from protocol.terms import KeyId, RevocationReason
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.objects.request_types import (

@@ -26,9 +26,8 @@ from services.kms.audit.audit_trail import ID_LIMIT
 from services.kms.commit.store import find, material
 from services.kms.custody.anchor import ANCHOR_FILE
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.sealing.key_ring import new_ring
 from services.kms.sealing.roots.keyfile import MASTER_FILE, make_master, read_master
-from services.kms.sealing.vault import Vault
+from services.kms.sealing.vault import Vault, new_ring
 from services.runtime.service import Halted
 from tests.services.kms.ports import LOCAL, OPERATOR, OTHER, CountedRng, Server
 

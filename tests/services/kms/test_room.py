@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseItem, decode_response, encode_request
+from protocol.kmip.objects import Attribute
 from protocol.kmip.payloads import (
     ActivateRequest,
     AddAttributeRequest,

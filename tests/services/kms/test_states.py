@@ -18,7 +18,7 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.objects.states import Transition, after, has_material, revocation
+from services.kms.objects.key_row import Transition, has_material, revocation, state_after
 from tests.services.kms.ports import OPERATOR, Server
 
 # state:                (Activate, Revoke other, Revoke compromise, Destroy); None = refused
@@ -57,7 +57,7 @@ def test_table_is_whole() -> None:
 
 @pytest.mark.parametrize(("state", "number", "expected"), CELLS)
 def test_step(state: str, number: int, expected: str | None) -> None:
-    found = after(KmipState(state), TRANSITIONS[number])
+    found = state_after(KmipState(state), TRANSITIONS[number])
     assert (None if found is None else found.value) == expected
 
 

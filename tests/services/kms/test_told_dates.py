@@ -16,7 +16,7 @@ from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import SkewClock
 from protocol.messages.kms import AddAttribute as AddAttributeMessage
 from protocol.terms import KeyId, KmipState
-from services.kms.commit import due_dates, store
+from services.kms.commit import group_commit, store
 from services.kms.commit.key_cache import keys_touched_by
 from services.kms.commit.unit_of_work import Written
 from services.kms.objects.request_types import (
@@ -199,7 +199,7 @@ async def test_who_looks_for_states_writes_those_of_its_own_scope(server: Server
 async def test_many_dates_that_have_come_are_many_transactions_and_others_are_answered_between(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(due_dates, "AT_ONCE", 3)
+    monkeypatch.setattr(group_commit, "AT_ONCE", 3)
     gone = [await made(server, date("Deactivation Date", server.clock.wall + 10)) for _ in range(8)]
     for key_id in gone:
         await do(server, ActivateObject(unique_identifier=key_id))
@@ -235,7 +235,7 @@ async def test_many_dates_that_have_come_are_many_transactions_and_others_are_an
 async def test_many_dates_that_a_disk_does_not_take_are_told_to_nobody(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(due_dates, "AT_ONCE", 3)
+    monkeypatch.setattr(group_commit, "AT_ONCE", 3)
     for _ in range(8):
         await made(server, date("Activation Date", server.clock.wall + 10))
     server.clock.wall += 20

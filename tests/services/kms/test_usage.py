@@ -23,16 +23,16 @@ from protocol.errors import (
     PermissionDenied,
     ProductError,
 )
+from protocol.kmip import objects as s
 from protocol.kmip import payloads as p
-from protocol.kmip import structures as s
-from protocol.kmip.attributes import Attribute as WireAttribute
 from protocol.kmip.enums import ResultReason, UsageLimitsUnit
+from protocol.kmip.objects import Attribute as WireAttribute
 from protocol.messages.kms import AddAttribute as AddMessage
 from protocol.messages.kms import CreateKey, GetKeyAttributes
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, RevocationReason
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.objects import implied
+from services.kms.objects import key_row
 from services.kms.objects.request_types import (
     ActivateObject,
     AddObjectAttribute,
@@ -52,7 +52,7 @@ from services.kms.objects.request_types import (
     ObtainLease,
     RevokeObject,
 )
-from services.kms.operations import usage
+from services.kms.operations import key_usage
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import STRANGER, add, do, items, made, trail, value
 from tests.services.kms.kmip_rig import Client
@@ -244,7 +244,7 @@ async def test_a_key_is_lent_as_long_as_it_may_be_used(server: Server) -> None:
         if step is not None:
             await do(server, step)
         lent = await do(server, lease)
-        assert lent.lease_time == implied.LEASE_S
+        assert lent.lease_time == key_row.LEASE_S
         assert lent.last_change_date == await value(server, key_id, "Last Change Date")
     await do(server, RevokeObject(unique_identifier=key_id, reason=RevocationReason.KEY_COMPROMISE))
     for over in (None, DestroyObject(unique_identifier=key_id)):
@@ -328,7 +328,7 @@ def test_what_two_servers_have_given_is_counted_once_each(
 
 def joined(mine: Stamped, theirs: Stamped) -> Stamped:
     latest, other = sorted((mine, theirs), key=lambda one: one.at, reverse=True)
-    return usage.join_limits(latest, other)
+    return key_usage.join_limits(latest, other)
 
 
 def test_a_pair_that_was_apart_knows_together_what_is_left() -> None:

@@ -34,7 +34,7 @@ from services.kms.objects.request_types import (
     ModifyObjectAttribute,
     ReKey,
 )
-from services.kms.operations import immediate
+from services.kms.operations import core
 from tests.services.kms.core_rig import OWNER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.ports import Server
@@ -184,9 +184,9 @@ async def test_a_server_that_answers_at_once_withholds_it_too(lazy: Server) -> N
     key = await made(lazy)
     await do(lazy, Get(unique_identifiers=(key,)))
     await do(lazy, Get(unique_identifiers=(key,)))
-    assert immediate.get_at_once(lazy.service.core, OWNER, key) is not None
+    assert core.get_at_once(lazy.service.core, OWNER, key) is not None
     for name, wanted in ((SENSITIVE, True), (EXTRACTABLE, False)):
         await change(lazy, key, name, wanted)
         with pytest.raises((Sensitive, NotExtractable)):
             await do(lazy, Get(unique_identifiers=(key,), required=True))
-        assert immediate.get_at_once(lazy.service.core, OWNER, key) is None
+        assert core.get_at_once(lazy.service.core, OWNER, key) is None

@@ -10,18 +10,24 @@ import msgspec
 import pytest
 
 from protocol.kmip.algorithms import KeyFormatType, WrappingMethod
-from protocol.kmip.attributes import Attribute
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import CredentialType, Operation, RevocationReasonCode
 from protocol.kmip.fields import Fields
-from protocol.kmip.header import (
+from protocol.kmip.message import (
     Authentication,
     Credential,
     MessageExtension,
+    RequestItem,
     UsernameAndPassword,
+    decode_response,
+    encode_request,
 )
-from protocol.kmip.message import RequestItem, decode_response, encode_request
-from protocol.kmip.objects import EncryptionKeyInformation, KeyWrappingSpecification
+from protocol.kmip.objects import (
+    Attribute,
+    EncryptionKeyInformation,
+    KeyWrappingSpecification,
+    RevocationReason,
+)
 from protocol.kmip.payloads import (
     ActivateRequest,
     AddAttributeRequest,
@@ -32,15 +38,14 @@ from protocol.kmip.payloads import (
     GetResponse,
     RevokeRequest,
 )
-from protocol.kmip.structures import RevocationReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.audit import row_buffer
-from services.kms.audit.row_buffer import Page
+from services.kms.audit import deferred_rows
+from services.kms.audit.deferred_rows import Page
 from services.kms.endpoints.kmip.messages import Messages, may_be_plain_create
 from services.kms.operations.buffered_reads import MANY
 from services.kms.settings.config import KmsRole
@@ -262,7 +267,7 @@ async def test_where_too_many_rows_wait_each_is_written_first(
     key_id = await twice.made()
     await twice.given(key_id)
     waiting = len(twice.pages())
-    monkeypatch.setattr(row_buffer, "ROWS", waiting + 2)
+    monkeypatch.setattr(deferred_rows, "ROWS", waiting + 2)
     messages = Messages(lazy.service.core, cast(Any, lazy.clock))
     get = encode_request(message(GetRequest(unique_identifier=key_id)))
     found = [messages.at_once(OWNER, get) is not None for _ in range(4)]

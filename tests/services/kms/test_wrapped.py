@@ -8,10 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from protocol.attributes import Attribute, UsageLimitsValue, Value
-from protocol.crypto.keywrap import wrap_key
+from protocol.crypto.wrap import wrap_key
 from protocol.errors import InvalidField
+from protocol.kmip import objects as s
 from protocol.kmip import payloads as p
-from protocol.kmip import structures as s
 from protocol.kmip.algorithms import BlockCipherMode, EncodingOption, KeyFormatType, WrappingMethod
 from protocol.kmip.enums import ResultReason
 from protocol.kmip.objects import (

@@ -12,8 +12,7 @@ from protocol.messages.agent import HoldNode
 from protocol.messages.base import Ping, Pong
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.real.clock import PacedClock
-from services.runtime.real.rng import LabRng
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from tests.chaos.worlds import World
 
 HOST, OTHER = NodeName("esxi-001"), NodeName("esxi-002")

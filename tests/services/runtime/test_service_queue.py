@@ -9,8 +9,8 @@ import pytest
 
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, Slowdown
 from services.runtime.ports import Clock
+from services.runtime.request_queues import QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.seeded import stream
-from services.runtime.service_queue import QueueFigures, ServiceQueue, draw_service_time
 
 MEAN_S = 0.01
 

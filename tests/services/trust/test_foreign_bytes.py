@@ -22,10 +22,10 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ProviderId
 from protocol.tpm.structures import PublicArea
 from protocol.trust import TpmIdentity
-from services.attestation.challenge import BegunAttestation, Contexts
+from services.attestation.documents import BegunAttestation, Contexts
 from services.attestation.identities import authority_fault, chain_fault, ek_of
 from services.esxi.providers.trusted.keys import ciphertext_of, key_id_of
-from services.keyprovider.wrapping import close, open_, take_apart
+from services.keyprovider.ciphertext import close, open_, take_apart
 from services.runtime.tpm.maker import TpmMaker
 
 SECRET = KeyMaterial(bytes(range(32)))

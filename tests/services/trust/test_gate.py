@@ -10,8 +10,8 @@ import pytest
 from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.providers.trusted import power_on_check
-from services.esxi.providers.trusted.state import AttestationOutcome
+from services.esxi.providers.trusted import attestation
+from services.esxi.providers.trusted.attestation_state import AttestationOutcome
 
 STANDARD = CryptoKeyId(KeyId("home"), ProviderId("standard"))
 TRUSTED = CryptoKeyId(KeyId("disk-2"), ProviderId("trusted"))
@@ -50,9 +50,9 @@ async def test_a_vm_with_any_key_of_a_trusted_provider_stays_off_unattested(
     async def refused(host: EsxiHost) -> AttestationOutcome:
         return AttestationOutcome.REFUSED
 
-    monkeypatch.setattr(power_on_check, "ensure_attested", refused)
+    monkeypatch.setattr(attestation, "ensure_attested", refused)
     if stays_off:
         with pytest.raises(InvalidState, match="is not attested"):
-            await power_on_check.check_power_on(_host(), VmName("vm-01"), keys)
+            await attestation.check_power_on(_host(), VmName("vm-01"), keys)
     else:
-        await power_on_check.check_power_on(_host(), VmName("vm-01"), keys)
+        await attestation.check_power_on(_host(), VmName("vm-01"), keys)

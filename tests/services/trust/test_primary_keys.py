@@ -11,7 +11,7 @@ from protocol.messages.kms import KeyValue, KeyValues
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, ProviderId
 from protocol.trust import KeyServerRecord, TrustedKeyProvider
-from services.keyprovider.primary import TO_WRAP, PrimaryKeys
+from services.keyprovider.primary_key import TO_WRAP, PrimaryKeys
 
 KEY = KeyId("k1")
 OLD, NEW = (

@@ -27,7 +27,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyId, NodeName
 from protocol.trust import TpmCaCertificate, TrustItem
-from services.vcenter.authorization.needs import NEEDS, privileges_for
+from services.vcenter.authorization.privileges import NEEDS, privileges_for
 from tests.services.trust.administration import (
     CLUSTER,
     ENABLE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from protocol.messages.agent import Firmware
 from protocol.messages.host import TpmAttestationReport
 from protocol.tpm.structures import PCR_ATTESTED, EkKind, TpmCredential
-from services.esxi.measure import measurements
+from services.esxi.measured_boot import measurements
+from services.runtime.tpm.device import MemoryNv
 from services.runtime.tpm.model import ModelDevice
-from services.runtime.tpm.nv import MemoryNv
-from services.vcenter.hosts.tpm_judgement import TpmEvidence, examine
+from services.vcenter.hosts.attestation import TpmEvidence, examine
 
 NONCE = b"n" * 32
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from protocol.terms import ClusterName, CryptoKeyId, KeyId, NodeName, PowerState, ProviderId
 from services.vcenter.inventory import Inventory
-from services.vcenter.keys.users import hosts_of, vms_of
+from services.vcenter.key_use import hosts_of, vms_of
 
 NOWHERE = (
     ClusterName("no-cluster"),

@@ -34,7 +34,7 @@ from services.knobs import knobs_of
 from services.runtime.node import Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import Service
-from services.vcenter.authorization.roles import SYSTEM_ROLES
+from services.vcenter.authorization.privileges import SYSTEM_ROLES
 from services.vcenter.config import vcenter_config
 from services.vcenter.service import VcenterService
 from services.vcenter.vcenter import VCenter

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.vcenter.beats import ROOM, SLOTS, Beats, BeatTicks
+from services.vcenter.timers import ROOM, SLOTS, Beats, BeatTicks
 
 PERIOD_S = 8.0
 PART_S = PERIOD_S / SLOTS

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.events import EventTypeId
 from protocol.terms import ClusterName, CryptoKeyId, KeyId, PowerState, ProviderId, VmName
-from services.vcenter.hosts.disbelief import disbelief
+from services.vcenter.hosts.host_reports import disbelief
 from services.vcenter.tables import VmRow
 from tests.services.vcenter.peers import VmRecord
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig

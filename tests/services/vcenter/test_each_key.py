@@ -29,7 +29,7 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter.inventory import change_vm
-from services.vcenter.keys.grants import grant_keys
+from services.vcenter.key_use import grant_keys
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Q, Rig
 

@@ -20,7 +20,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.vcenter.alarms import AlarmId
+from services.vcenter.key_server_status import AlarmId
 from services.vcenter.knobs import VcenterKnobs
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, B, P, Rig

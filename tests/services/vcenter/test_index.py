@@ -21,6 +21,7 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Database
+from services.vcenter.index import OrderedGroups, Sorted
 from services.vcenter.inventory import (
     DropVmsOf,
     Edit,
@@ -33,10 +34,15 @@ from services.vcenter.inventory import (
     new_vm,
     put,
 )
-from services.vcenter.keys.grants import end_grants, grant_keys
-from services.vcenter.keys.users import note_key
-from services.vcenter.ordered import OrderedGroups, Sorted
-from services.vcenter.removals import cancel_releases, host_left, record_dropped, release_keys
+from services.vcenter.key_use import (
+    cancel_releases,
+    end_grants,
+    grant_keys,
+    host_left,
+    note_key,
+    record_dropped,
+    release_keys,
+)
 from services.vcenter.tables import SCHEMA, DatabaseTable, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.computed import check_index
 

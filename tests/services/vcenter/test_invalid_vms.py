@@ -26,7 +26,7 @@ from protocol.messages.vcenter import (
     UnregisterVm,
 )
 from protocol.terms import MigrateEncryption, VmConnectionState, VmName
-from services.vcenter.authorization.needs import NEEDS
+from services.vcenter.authorization.privileges import NEEDS
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
 from tests.services.vcenter.test_each_key import OTHER, two_keys

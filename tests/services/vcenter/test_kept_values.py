@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import EncryptionKeyRequired
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RemoveKey, UnregisterKmsCluster
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
-from services.vcenter.providers.kept_values import KeptValues
+from services.vcenter.providers.registry import KeptValues
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, A, P, Rig
 

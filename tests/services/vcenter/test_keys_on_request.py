@@ -42,7 +42,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.vcenter.keys.watch import compare
+from services.vcenter.provider_health import compare
 from services.vcenter.tables import CryptoKeyRow
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Q, Rig

@@ -17,7 +17,7 @@ from protocol.messages.vcenter import (
     OpenTransfer,
     RegisterKmsCluster,
 )
-from protocol.messages.vcenter.kmip import LoseKmipPasswords
+from protocol.messages.vcenter.providers import LoseKmipPasswords
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.vcenter.providers.registry import ProviderRegistry

@@ -34,7 +34,7 @@ from protocol.errors import (
     NotFound,
 )
 from protocol.messages.vcenter import KmipServer, OpenTransfer, RegisterKmsCluster
-from protocol.messages.vcenter.kmip import (
+from protocol.messages.vcenter.providers import (
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
     RetrieveClientCert,
@@ -46,7 +46,7 @@ from protocol.messages.vcenter.kmip import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, ProviderId, Role
-from services.vcenter.tasks.kmip_trust import TRUSTED_LIMIT
+from services.vcenter.tasks.kmip_servers import TRUSTED_LIMIT
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, P, Q, Rig
 

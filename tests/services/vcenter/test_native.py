@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocol.crypto.native import check_value, derive_kek
+from protocol.crypto.derive import check_value, derive_kek
 from protocol.crypto.provider_backup import read_backup
 from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import (
@@ -36,14 +36,14 @@ from protocol.messages.vcenter import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyUnavailableReason, ManagementType, ProviderHealth, ProviderId
-from services.vcenter.providers.exports import TOKEN_LIFETIME_S
 from services.vcenter.providers.native import (
     NOT_AVAILABLE,
     NOT_BACKED_UP,
     NOT_BACKED_UP_AFTER_UPDATE,
     NOT_ON_ALL_HOSTS,
+    TOKEN_LIFETIME_S,
 )
-from services.vcenter.providers.symkey import SYMKEY
+from services.vcenter.providers.stored_secrets import SYMKEY
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Rig
 

@@ -16,7 +16,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, ProviderHealth, ProviderId
 from services.vcenter.providers.native import NOT_ON_ALL_HOSTS
-from services.vcenter.providers.symkey import SYMKEY
+from services.vcenter.providers.stored_secrets import SYMKEY
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import A, P, Rig
 from tests.services.vcenter.test_native import NKP, UUID, create, export, listed

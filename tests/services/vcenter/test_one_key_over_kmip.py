@@ -14,7 +14,7 @@ from protocol.terms import KeyId, KeyUnavailableReason, ProviderId
 from services.keyservers.client import KeyServers
 from services.runtime import ports
 from services.runtime.streams import Streams
-from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.key_server_status import KeyServerContacts
 from services.vcenter.providers.standard import StandardProvider
 from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value_of
 

@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from chaos.observe.listing import (
-    all_events,
-    all_hosts,
-    all_key_status,
-    all_providers,
-    all_vms,
-)
-from protocol.codec import encode_message
-from protocol.envelope import SIZE_LIMIT
+from chaos.observe.look import all_events, all_hosts, all_key_status, all_providers, all_vms
+from protocol.codec import SIZE_LIMIT, encode_message
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
 from protocol.messages.host import AddKeys
@@ -40,7 +33,7 @@ from protocol.terms import (
 )
 from services.vcenter import events
 from services.vcenter.inventory import put
-from services.vcenter.keys.grants import grant_keys
+from services.vcenter.key_use import grant_keys
 from services.vcenter.tables import DatabaseTable, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.peers import VCENTER, HostRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, P, Rig

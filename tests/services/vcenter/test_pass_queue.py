@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.events import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from tests.services.vcenter.rig import A, B
 

@@ -22,7 +22,7 @@ from protocol.terms import (
 )
 from services.vcenter import events
 from services.vcenter.events import vm_locked, vm_unlocked
-from services.vcenter.hosts.need import needs_pass
+from services.vcenter.hosts.host_reports import needs_pass
 from services.vcenter.hosts.plan import (
     Action,
     Evict,

@@ -41,8 +41,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
-from services.vcenter.authorization.needs import NEEDS, TaskNeeds, privileges_for
-from services.vcenter.authorization.roles import SYSTEM_ROLES
+from services.vcenter.authorization.privileges import NEEDS, SYSTEM_ROLES, TaskNeeds, privileges_for
 from services.vcenter.service import VcenterService
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig

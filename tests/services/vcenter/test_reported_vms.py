@@ -20,10 +20,9 @@ from protocol.terms import (
     VmConnectionState,
     VmName,
 )
-from services.vcenter.alarms import host_alarms, provider_status
-from services.vcenter.hosts.reported_vms import edits_of_report
-from services.vcenter.hosts.whereabouts import VmPlace
+from services.vcenter.hosts.host_reports import VmPlace, edits_of_report
 from services.vcenter.inventory import DropVmsOf, change_vm, drop, new_vm, put
+from services.vcenter.key_server_status import host_alarms, provider_status
 from services.vcenter.tables import DatabaseTable, HostRow, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
 

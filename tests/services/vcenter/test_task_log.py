@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import InvalidPowerState
 from protocol.messages.vcenter import AcknowledgeAlarm, ListTasks, PowerOffVm, TaskInfoState
 from protocol.terms import NodeName, VmName
-from services.vcenter.task_log import ENDED_LIMIT, REASON_LIMIT, TaskLog
+from services.vcenter.vcenter import ENDED_LIMIT, REASON_LIMIT, TaskLog
 from tests.services.vcenter.rig import Rig
 
 

@@ -13,7 +13,7 @@ from protocol.messages.host import TpmAttestationReport
 from protocol.terms import AttestationStatus
 from protocol.tpm.event_log import encode_log, parse_log
 from protocol.tpm.structures import PcrSelection
-from services.vcenter.hosts.tpm_judgement import (
+from services.vcenter.hosts.attestation import (
     TpmEvidence,
     attestation_of,
     examine,

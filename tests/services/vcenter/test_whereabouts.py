@@ -10,7 +10,7 @@ import pytest
 from protocol.messages.agent import DelayRule
 from protocol.messages.vcenter import AddHost, ListHosts, ListVms, MigrateVm, PowerOnVm, RemoveHost
 from protocol.terms import HostConnectionState, NodeName, PowerState, VmName
-from services.vcenter.hosts.whereabouts import VmPlace, Word, place_of
+from services.vcenter.hosts.host_reports import VmPlace, Word, place_of
 from tests.services.vcenter.peers import VCENTER, ServerRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, Rig
 

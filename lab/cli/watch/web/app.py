@@ -1,30 +1,93 @@
-"""The routes of the page's server."""
+"""The routes of the page's server, which clients it accepts, and the headers of every answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from chaos.report.filling import fill, fill_part, read_asset
 from lab.cli.watch.web import runs, what_if
-from lab.cli.watch.web.acts import ExecutedLine, experiment, ids_of, read_line
-from lab.cli.watch.web.drawer import drawer
-from lab.cli.watch.web.exports import METRICS_TYPE, cloud_events, metrics
-from lab.cli.watch.web.guard import Application, Guard
-from lab.cli.watch.web.looking import WATCHERS_LIMIT, Looker
-from lab.cli.watch.web.parts import TEMPLATE
+from lab.cli.watch.web.actions import ExecutedLine, experiment, ids_of, read_line
+from lab.cli.watch.web.parts import TEMPLATE, drawer
 from lab.cli.watch.web.sent import read_line_sent
+from lab.cli.watch.web.updates import METRICS_TYPE, WATCHERS_LIMIT, Looker, cloud_events, metrics
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
-from lab.vsphere.http.bounded_head import HEAD_LIMIT, BoundedHeadProtocol
+from lab.vsphere.http.protocol import HEAD_LIMIT, BoundedHeadProtocol
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+TOKEN_HEADER: Final = "x-keystead-token"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_LOOK: Final = ("GET", "HEAD")
+_OWN_SITE: Final = ("same-origin", "none")
+
+
+class Guard:
+    """An application that refuses before ``inner`` hears of a request. ``token`` empty: nothing
+    may change the lab."""
+
+    def __init__(self, inner: Application, port: Callable[[], int], token: str) -> None:
+        self._inner, self._port, self._token = inner, port, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"no {scope['type']} is served here")
+        if why := self._refusal(scope["method"], Headers(scope=scope)):
+            answer = PlainTextResponse(f"{why}\n", 403)
+            await answer(scope, receive, _with_headers(send))
+            return
+        await self._inner(scope, receive, _with_headers(send))
+
+    def _refusal(self, method: str, headers: Headers) -> str:
+        """Why a request is refused; empty: it is not."""
+        own = {f"{name}:{self._port()}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        if headers.get("host", "") not in own:
+            return "this server answers under its own address only"
+        origin = headers.get("origin")
+        if origin is not None and origin not in {f"http://{name}" for name in own}:
+            return "requests of other pages are refused"
+        site, dest = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-dest", "")
+        if site not in _OWN_SITE and dest != "document":  # a picture or a frame has no Origin
+            return "requests of other pages are refused"
+        if method in _LOOK:
+            return ""
+        given = headers.get(TOKEN_HEADER, "").encode()
+        if not self._token or not hmac.compare_digest(given, self._token.encode()):
+            return f"what changes the lab needs the token of the printed address in {TOKEN_HEADER}"
+        return ""
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("content-security-policy", POLICY)
+            headers["x-content-type-options"] = "nosniff"
+            headers["referrer-policy"] = "no-referrer"
+            headers["cross-origin-resource-policy"] = "same-origin"
+            headers["cache-control"] = "no-store"
+        await send(message)
+
+    return sending
+
 
 IDLE_S: Final = 30
 """Seconds after which a connection without a whole head of a request is closed."""

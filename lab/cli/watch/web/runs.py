@@ -18,13 +18,11 @@ from chaos.report.story import Story
 from lab.cli.watch.scene import moments, scene_of_run
 from lab.cli.watch.web.parts import Parts
 from lab.cli.watch.web.what_if import REPORT_POLICY, draw_form
-from lab.load.kept import LOAD
-from lab.local.stored.checking import reproduce
+from lab.load.stored_loads import LOAD
+from lab.local.stored.descriptions import SWEEP
 from lab.local.stored.reports import page_of, story_of
-from lab.local.stored.runs import runs
-from lab.local.stored.sweep_runs import SWEEP
-from lab.matrix.outside import OUTSIDE
-from lab.matrix.run import MATRIX
+from lab.local.stored.runs import reproduce, runs
+from lab.matrix.run import MATRIX, OUTSIDE
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 

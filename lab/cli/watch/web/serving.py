@@ -62,7 +62,7 @@ async def page_of_lab(
     time of a simulation pass. Errors as ``serve_lab``."""
     try:
         from lab.cli.watch.web.app import LabPage, application, serve
-        from lab.cli.watch.web.looking import Looker
+        from lab.cli.watch.web.updates import Looker
         from lab.cli.watch.web.webhook import Receiver, Webhook
     except ImportError as error:
         raise KeysteadError("KS-API-002", str(error), EXTRA) from None

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from lab.cli.watch.web.exports import cloud_event, new_events
-from lab.cli.watch.web.looking import Looker
+from lab.cli.watch.web.updates import Looker, cloud_event, new_events
 from lab.schema.answers import LoggedEvent
 from lab.schema.errors import KeysteadError
 

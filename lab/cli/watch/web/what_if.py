@@ -23,19 +23,19 @@ from chaos.faults.base import Fault
 from chaos.lab import Directory
 from chaos.progress import ProgressStep
 from chaos.reference import entries
-from chaos.report.differences import tell_differences
+from chaos.report.compare import tell_differences
 from chaos.report.filling import fill_part
 from chaos.report.outcomes import outcomes
 from chaos.report.story import Story
 from chaos.report.timeline import timeline
 from chaos.verdict import Exit
 from chaos.yaml_file import read_yaml
-from lab.cli.experiments.fork import fork, play_fork
-from lab.cli.watch.web.acts import parse_line
+from lab.cli.experiments.stored_runs import fork, play_fork
+from lab.cli.watch.web.actions import parse_line
 from lab.cli.watch.web.parts import TEMPLATE
 from lab.cli.watch.web.sent import read_line_sent
 from lab.local.stored.reports import page_of, story_of
-from lab.play.fork import fault_phase_of
+from lab.play.play import fault_phase_of
 from lab.schema.errors import KeysteadError
 from protocol.terms import Role
 

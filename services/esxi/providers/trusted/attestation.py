@@ -1,17 +1,5 @@
-"""Attestation: prove to one service after another which TPM this is and what it booted.
-
-1. name endorsement key and attestation key   2. have the TPM open the credential and quote the
-registers over the nonce   3. send both with the event log   4. check that the token is of that
-service, and keep it in memory.
-
-| a service | then |
-|---|---|
-| attests the host | done |
-| refuses it | its findings are kept, and the next one is asked (TA-11) |
-| does not answer, or cannot be trusted itself | the next one is asked |
-
-The host is refused when one refused and none attested, and unreachable when none has judged. A
-refusal takes the token of that group away: it was of another state.
+"""Attestation of a trusted host: prove to one service after another which TPM this is and what it
+booted. A host without a token attests before a VM is powered on (ATT-06).
 """
 
 from __future__ import annotations
@@ -27,7 +15,7 @@ from protocol.messages.attestation import (
     BeginAttestation,
     FinishAttestation,
 )
-from protocol.terms import NodeName
+from protocol.terms import CryptoKeyId, ManagementType, NodeName, VmName
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.structures import EkKind, PublicArea, TpmCredential
 from protocol.trust import (
@@ -39,7 +27,12 @@ from protocol.trust import (
     TrustedConfiguration,
 )
 from services.esxi.host import EsxiHost
-from services.esxi.providers.trusted.state import AttestationOutcome, HeldToken
+from services.esxi.providers.trusted.attestation_state import (
+    AttestationOutcome,
+    HeldToken,
+    is_allowed,
+    is_concerned,
+)
 from services.runtime.ports import Tpm
 
 _HOSTS_FAULT: Final = (InvalidArgument, NoPermission)
@@ -276,3 +269,22 @@ def _record_failure(host: EsxiHost, service: NodeName, reason: str) -> None:
         service=service, status=TrustAttestationStatus.UNKNOWN, messages=(reason,)
     )
     host.node.record("trust.unreachable", level="warning", service=service, reason=reason)
+
+
+async def check_power_on(host: EsxiHost, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
+    """``InvalidState`` when attestation keeps this host from powering the VM on.
+
+    Called when the VM's ``keys`` are available; a missing key is reported before. Under a knob that
+    overrides everything no service is asked.
+    """
+    if host.archive.now.trusted is None:
+        return
+    knobs = host.node.knobs
+    trusted = any(host.management_type(key) is ManagementType.TRUST_AUTHORITY for key in keys)
+    if not is_concerned(knobs.unattested_blocks, of_trusted_provider=trusted):
+        return
+    if knobs.persist_overrides_attestation == "always":
+        return
+    outcome = await ensure_attested(host)
+    if not is_allowed(knobs.persist_overrides_attestation, outcome):
+        raise InvalidState(f"{host.node.name} is not attested ({outcome.value}): {vm} stays off")

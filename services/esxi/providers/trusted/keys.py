@@ -1,12 +1,6 @@
-"""Keys of a trusted provider: made and unwrapped by a Key Provider Service on this host's request.
-
-Services are asked in the order of the applied configuration, the one that answered last first, each
-with a token of its own group (TA-08). After any answer but a key, the next one is asked (KPS-06). A
-rejected token is discarded, and the host attests once more, if possible with another service than
-the one that issued the token: its clock may be wrong.
-
-A received key is cached and, while persistence is on, stored before it is used (KP-07). If the disk
-fails, the key is used all the same.
+"""Keys of a trusted provider: made and unwrapped by a Key Provider Service on this host's request,
+as the applied configuration of the host names it (KPS-00). Requests that failed are repeated:
+for the host key, and for keys of VMs.
 """
 
 from __future__ import annotations
@@ -15,9 +9,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from protocol import names
 from protocol.errors import (
     Disconnected,
     EncryptionKeyRequired,
+    InvalidArgument,
     InvalidState,
     KeyProviderUnreachable,
     NotAvailable,
@@ -36,13 +32,85 @@ from protocol.messages.keyprovider import (
     GenerateWrappedKey,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, KeyId, KeyKind, ProviderId
-from protocol.trust import ServiceRecord
-from services.esxi.configuration.stored_keys import StoredKey
+from protocol.service_records import check_records
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, KeyKind, ManagementType, ProviderId
+from protocol.trust import ServiceRecord, TrustedConfiguration
+from services.esxi.configuration.sections import ConfigurationSection, StoredKey
+from services.esxi.crypto_mode import state_after_boot
 from services.esxi.host import EsxiHost
-from services.esxi.keys import persistence
+from services.esxi.keys import key_cache
 from services.esxi.providers.trusted import attestation
-from services.esxi.providers.trusted.configuration import is_configured_for
+
+VOUCHER_LIMIT = 2048  # bytes
+
+
+async def apply(host: EsxiHost, configuration: TrustedConfiguration) -> None:
+    """Replace the applied configuration; saved before the answer.
+
+    Tokens and reports stay for services whose records have not changed. If the disk fails, the
+    change is undone.
+    """
+    if host.tpm is None:
+        raise NotAvailable(f"{host.node.name} has no TPM: it can be no trusted host")
+    _check(configuration)
+    await _replace(host, configuration)
+    host.node.record("trust.configured", revision=configuration.revision)
+
+
+async def delete(host: EsxiHost) -> None:
+    """Delete it: the host is not a trusted host any more. No change when it is none."""
+    had = host.archive.now.trusted is not None
+    await _replace(host, None)
+    if had:
+        host.node.record("trust.configured", revision="")
+
+
+async def _replace(host: EsxiHost, configuration: TrustedConfiguration | None) -> None:
+    before = host.archive.now.trusted
+    if configuration != before:
+        host.archive.change(trusted=configuration)
+    try:
+        await host.save(ConfigurationSection.TRUST)
+    except SaveFailed:
+        if host.archive.now.trusted is configuration and configuration != before:
+            host.archive.change(trusted=before)
+        raise
+    _drop_stale_reports(host)
+    host.keys.announce()
+
+
+def _drop_stale_reports(host: EsxiHost) -> None:
+    """Drop the reports of services that are not in the present configuration."""
+    now, trust = host.archive.now.trusted, host.trust
+    records = () if now is None else now.attestation_services
+    known = {(record.node, record.group) for record in records}
+    nodes = {record.node for record in records}
+    trust.tokens = {
+        group: held for group, held in trust.tokens.items() if (held.service, group) in known
+    }
+    trust.reports = {node: found for node, found in trust.reports.items() if node in nodes}
+    trust.good.clear()
+    trust.in_vain.clear()
+    trust.doubted.clear()
+    listed = frozenset(() if now is None else now.providers)
+    trust.unobtainable = {key for key in trust.unobtainable if key.provider_id in listed}
+
+
+def _check(configuration: TrustedConfiguration) -> None:
+    """``InvalidArgument`` or ``InvalidName`` for an invalid configuration."""
+    check_records(configuration.attestation_services)
+    check_records(configuration.key_provider_services)
+    for provider in configuration.providers:
+        names.PROVIDER.check(provider)
+    if len(configuration.voucher) > VOUCHER_LIMIT:
+        raise InvalidArgument(f"voucher: at most {VOUCHER_LIMIT} bytes")
+
+
+def is_configured_for(host: EsxiHost, provider: ProviderId) -> bool:
+    """Whether this host may request keys of that provider; it requests no others (R52)."""
+    now = host.archive.now.trusted
+    return now is not None and provider in now.providers
+
 
 R = TypeVar("R", bound=Reply)
 _SILENCE: Final = (NotSent, Refused, TimedOut, Disconnected)
@@ -134,7 +202,7 @@ async def keep_key(host: EsxiHost, entry: StoredKey) -> None:
     host.keys.add(entry)
     host.trust.unobtainable.discard(entry.key)
     before = host.archive.now
-    host.archive.now = persistence.with_keys(before, host.storable((entry,)))
+    host.archive.now = key_cache.with_keys(before, host.storable((entry,)))
     if host.archive.now is not before:
         try:
             await host.archive.save(host.key_sections())
@@ -215,3 +283,60 @@ def _single_key(keys: tuple[KeyMaterial, ...]) -> KeyMaterial:
     if len(keys) != 1 or len(keys[0]) != KEY_SIZE:
         raise InvalidState("a Key Provider Service has answered with no key")
     return keys[0]
+
+
+def start_retries(host: EsxiHost) -> None:
+    """Repeat for the rest of this life; one loop, however often this is called."""
+    if not host.trust.retrying:
+        host.trust.retrying = True
+        host.node.background("trust.retry", _retry(host))
+
+
+async def _retry(host: EsxiHost) -> None:
+    period_s = host.node.knobs.trust_retry_s
+    async for _ in host.clock.every(period_s, jitter_s=period_s / 4):
+        async with host.node.turn("keystore"):
+            await regain_host_key(host)
+        wanted = _missing_keys(host)
+        host.trust.unobtainable.intersection_update(wanted)
+        await bring_keys(host, wanted)
+        if wanted and not host.trust.unobtainable:
+            await host.uplink.ring()  # vCenter may unlock their VMs
+
+
+def _missing_keys(host: EsxiHost) -> tuple[CryptoKeyId, ...]:
+    """Keys that were requested in vain, of VMs that are still registered here."""
+    used = {key for vm in host.vms.values() if vm.config is not None for key in vm.config.keys}
+    return tuple(sorted(host.trust.unobtainable & used))
+
+
+async def regain_host_key(host: EsxiHost) -> bool:
+    """The first need for a token may be the host key (B7): attest, and have a service unwrap it.
+
+    Returns whether the host has its key. A host that has it already sends nothing.
+    """
+    key = host.archive.now.host_key
+    if host.host_key is not None or key is None:
+        return host.host_key is not None
+    if host.mode not in (HostCryptoState.PREPARED, HostCryptoState.SAFE):
+        return False
+    of_trusted = host.management_type(key) is ManagementType.TRUST_AUTHORITY
+    if not of_trusted or not is_configured_for(host, key.provider_id):
+        return False
+    try:
+        value = await unwrap_key(host, key)
+    except ProductError:
+        return False  # reported where the services were asked
+    if host.archive.now.host_key != key or host.host_key is not None:
+        return host.host_key is not None
+    host.host_key, was = value, host.mode
+    mode = state_after_boot(was, host_key_at_hand=True)
+    if mode is not was:
+        host.archive.change(crypto_state=mode)
+        host.node.record("crypto.mode", old=was.value, new=mode.value)
+    await keep_key(host, StoredKey(key, value, KeyKind.HOST))
+    try:
+        await host.archive.save(ConfigurationSection.CRYPTO | host.key_sections())
+    except ProductError as error:
+        host.node.record("config.save_failed", level="warning", reason=str(error))
+    return True

@@ -14,9 +14,9 @@ from protocol.kmip.enums import ResultReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.endpoints.admission import NotAdmitted
 from services.kms.endpoints.kmip.items import RefusedMessage
 from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.kmip_clients import NotAdmitted
 from services.runtime.ports import Clock
 from services.runtime.streams import AtOnce, DeferredAnswer, Stream
 

@@ -1,10 +1,13 @@
-"""One item of a KMIP message to a request of the core, and its outcome back to an item; and which
-messages are refused as a whole. Pure."""
+"""One item of a KMIP message to a request of the core, and its outcome back to an item, with a
+Result Reason for each error of the core (KMIP 1.4 section 9.1.3.2.29); and which messages are
+refused as a whole. Pure.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from protocol import terms
 from protocol.errors import (
     FeatureNotSupported,
     InvalidField,
@@ -15,14 +18,49 @@ from protocol.errors import (
 from protocol.kmip.enums import BatchErrorContinuationOption, Operation, ResultReason, ResultStatus
 from protocol.kmip.fields import Unread
 from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem
-from protocol.kmip.structures import ProtocolVersion
+from protocol.kmip.objects import ProtocolVersion
 from services.kms.endpoints.kmip.operations import SPOKEN, AnswerContext, in_order, version_of
-from services.kms.endpoints.kmip.reasons import reason_of
 from services.kms.objects.request_checks import ITEMS_LIMIT
 from services.kms.objects.request_types import CoreRequest
 from services.kms.objects.request_types import UnreadRequest as UnreadRequest
 from services.kms.operations.batches import Continuation, Item
 from services.kms.operations.execution import VERSIONS
+
+REASONS: Final[dict[terms.ResultReason, ResultReason]] = {
+    terms.ResultReason.ITEM_NOT_FOUND: ResultReason.ITEM_NOT_FOUND,
+    terms.ResultReason.RESPONSE_TOO_LARGE: ResultReason.RESPONSE_TOO_LARGE,
+    terms.ResultReason.INVALID_MESSAGE: ResultReason.INVALID_MESSAGE,
+    terms.ResultReason.INVALID_FIELD: ResultReason.INVALID_FIELD,
+    terms.ResultReason.OPERATION_NOT_SUPPORTED: ResultReason.OPERATION_NOT_SUPPORTED,
+    terms.ResultReason.FEATURE_NOT_SUPPORTED: ResultReason.FEATURE_NOT_SUPPORTED,
+    terms.ResultReason.KEY_FORMAT_TYPE_NOT_SUPPORTED: ResultReason.KEY_FORMAT_TYPE_NOT_SUPPORTED,
+    terms.ResultReason.KEY_COMPRESSION_TYPE_NOT_SUPPORTED: (
+        ResultReason.KEY_COMPRESSION_TYPE_NOT_SUPPORTED
+    ),
+    terms.ResultReason.CRYPTOGRAPHIC_FAILURE: ResultReason.CRYPTOGRAPHIC_FAILURE,
+    terms.ResultReason.ILLEGAL_OPERATION: ResultReason.ILLEGAL_OPERATION,
+    terms.ResultReason.AUTHENTICATION_NOT_SUCCESSFUL: (ResultReason.AUTHENTICATION_NOT_SUCCESSFUL),
+    terms.ResultReason.PERMISSION_DENIED: ResultReason.PERMISSION_DENIED,
+    terms.ResultReason.INDEX_OUT_OF_BOUNDS: ResultReason.INDEX_OUTOF_BOUNDS,
+    # KMIP 1.x has no reason of its own for a state that does not allow an operation.
+    terms.ResultReason.WRONG_KEY_LIFECYCLE_STATE: ResultReason.PERMISSION_DENIED,
+    terms.ResultReason.ENCODING_OPTION_ERROR: ResultReason.ENCODING_OPTION_ERROR,
+    terms.ResultReason.SENSITIVE: ResultReason.SENSITIVE,
+    terms.ResultReason.NOT_EXTRACTABLE: ResultReason.NOT_EXTRACTABLE,
+    terms.ResultReason.GENERAL_FAILURE: ResultReason.GENERAL_FAILURE,
+}
+"""By the reason of each ``ProductError``; errors without a counterpart in KMIP are General
+Failure."""
+
+
+_SINCE_1_4: Final = (ResultReason.SENSITIVE, ResultReason.NOT_EXTRACTABLE)
+
+
+def reason_of(error: ProductError, minor: int) -> ResultReason:
+    """The reason of a failed item in a message of version 1.``minor``."""
+    reason = REASONS[error.reason]
+    return ResultReason.PERMISSION_DENIED if reason in _SINCE_1_4 and minor < 4 else reason
+
 
 NEWEST: Final = version_of(VERSIONS[0])
 _SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)

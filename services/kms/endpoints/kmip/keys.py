@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from protocol import attributes as core
-from protocol.crypto import keywrap
+from protocol.crypto import wrap
 from protocol.errors import (
     EncodingOptionError,
     FeatureNotSupported,
@@ -28,7 +28,6 @@ from protocol.kmip.algorithms import (
     KeyFormatType,
     WrappingMethod,
 )
-from protocol.kmip.attributes import TemplateAttribute
 from protocol.kmip.compiler import encoder_of
 from protocol.kmip.enums import ObjectType
 from protocol.kmip.objects import (
@@ -37,13 +36,14 @@ from protocol.kmip.objects import (
     KeyWrappingData,
     KeyWrappingSpecification,
     SymmetricKey,
+    TemplateAttribute,
 )
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type, encode
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.endpoints.kmip import values
-from services.kms.endpoints.kmip.enumerations import code_of, name_of
+from services.kms.endpoints.kmip.values import code_of, name_of
 from services.kms.objects import request_types as r
 
 ALGORITHM, LENGTH = "Cryptographic Algorithm", "Cryptographic Length"
@@ -183,7 +183,7 @@ def _value(context: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> Key
         inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
     else:
         inner = cast(KeyMaterial, material)  # the core has refused to wrap a structure in this form
-    return KeyMaterial(keywrap.wrap_key(key.wrapping_key, inner))
+    return KeyMaterial(wrap.wrap_key(key.wrapping_key, inner))
 
 
 def _wrapping_data(specification: KeyWrappingSpecification | None) -> KeyWrappingData | None:

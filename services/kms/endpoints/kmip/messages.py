@@ -18,25 +18,25 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.kmip.dialect import Login
-from protocol.kmip.enums import Operation, ResultReason
-from protocol.kmip.errors import KmipError
-from protocol.kmip.header import RequestHeader, ResponseHeader, UsernameAndPassword
+from protocol.kmip.enums import KmipError, Operation, ResultReason
 from protocol.kmip.message import (
+    RequestHeader,
     RequestItem,
     RequestMessage,
+    ResponseHeader,
     ResponseItem,
     ResponseMessage,
+    UsernameAndPassword,
     decode_request,
     encode_response,
 )
+from protocol.kmip.objects import ProtocolVersion
 from protocol.kmip.payloads import AddAttributeRequest
-from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, TtlvItem, Type, encode, parse
 from protocol.terms import KeyId, KmipState
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit.audit_trail import CHANGING
-from services.kms.endpoints.admission import NotAdmitted
 from services.kms.endpoints.kmip.forms import LARGEST, Forms, GetForm
 from services.kms.endpoints.kmip.items import (
     NEWEST,
@@ -44,14 +44,15 @@ from services.kms.endpoints.kmip.items import (
     check_message,
     failure_item,
     outcome,
+    reason_of,
     request_of,
 )
 from services.kms.endpoints.kmip.operations import SPOKEN, version_of
-from services.kms.endpoints.kmip.reasons import reason_of
+from services.kms.endpoints.kmip_clients import NotAdmitted
 from services.kms.objects import request_checks, request_types
 from services.kms.objects.request_types import CoreOperation as Asking
 from services.kms.objects.request_types import CoreRequest, Create, Created, Get, Got, GotKey
-from services.kms.operations import immediate
+from services.kms.operations import core as immediate
 from services.kms.operations.batches import Continuation, Item
 from services.kms.operations.core import KeyServerCore, storage_refusal
 from services.kms.operations.execution import VERSIONS

@@ -22,7 +22,6 @@ from protocol.errors import (
     ResponseTooLarge,
 )
 from protocol.kmip import payloads as p
-from protocol.kmip.attributes import ATTRIBUTES, SINCE
 from protocol.kmip.enums import (
     DestroyAction,
     ObjectGroupMember,
@@ -34,13 +33,13 @@ from protocol.kmip.enums import (
     UnwrapMode,
 )
 from protocol.kmip.fields import Fields
+from protocol.kmip.objects import ATTRIBUTES, SINCE, ProtocolVersion
 from protocol.kmip.payloads import QueryRequest, QueryResponse
-from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.terms import KeyId
 from services.kms.endpoints.kmip import keys, values
-from services.kms.objects import implied, search
+from services.kms.objects import key_row, search
 from services.kms.objects import request_types as r
 from services.kms.objects.request_checks import LOCATE_LIMIT
 from services.kms.objects.request_types import CoreRequest
@@ -376,7 +375,7 @@ def answer_query(functions: Collection[int], spoken: Collection[int], minor: int
         fields["server_information"] = _server_information()
     if minor >= _SINCE_1_3:
         if QueryFunction.QUERY_RNGS in functions:
-            fields["rng_parameters"] = (values.generator(implied.OWN_GENERATOR),)
+            fields["rng_parameters"] = (values.generator(key_row.OWN_GENERATOR),)
         if QueryFunction.QUERY_CAPABILITIES in functions:
             fields["capability_information"] = (_capabilities(minor),)
     return QueryResponse(**fields)

@@ -1,17 +1,17 @@
-"""Attributes on the wire and in the core (KMIP 1.4 section 3).
+"""Attributes and enumerated values on the wire and in the core (KMIP 1.4 sections 3 and 9.1.3).
 
-One table has, for each class of value, how it is read and written. Values that KMIP has and the
-core does not are ``FeatureNotSupported``.
+The core uses names; the name of a vendor's own value is its hexadecimal number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, TypeVar
 
 from protocol import attributes as core
 from protocol.errors import FeatureNotSupported, InvalidField
-from protocol.kmip import structures as wire
+from protocol.kmip import objects as wire
 from protocol.kmip.algorithms import (
     BlockCipherMode,
     CryptographicAlgorithm,
@@ -25,10 +25,10 @@ from protocol.kmip.algorithms import (
     RecommendedCurve,
     RNGAlgorithm,
 )
-from protocol.kmip.attributes import ATTRIBUTES, SINCE, Attribute
-from protocol.kmip.code import Code
 from protocol.kmip.enums import (
+    EXTENSIONS,
     AlternativeNameType,
+    Code,
     LinkType,
     NameType,
     ObjectType,
@@ -37,10 +37,63 @@ from protocol.kmip.enums import (
     UsageLimitsUnit,
 )
 from protocol.kmip.fields import DateTime, Fields
+from protocol.kmip.objects import ATTRIBUTES, SINCE, Attribute
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.terms import RevocationReason
-from services.kms.endpoints.kmip.enumerations import code_of, name_of
+
+C = TypeVar("C", bound=Code)
+
+_SPELLED: Final[dict[type[Code], dict[str, str]]] = {
+    CryptographicAlgorithm: {"DES3": "3DES"},
+    HashingAlgorithm: {f"SHA_{size}": f"SHA-{size}" for size in (1, 224, 256, 384, 512)},
+}
+_APART: Final = (
+    ObjectType,
+    State,
+    RevocationReasonCode,
+    LinkType,
+    NameType,
+    AlternativeNameType,
+)
+"""Enumerations whose words are titles; those of cryptography are spelled as in XML."""
+
+
+@cache
+def _names(cls: type[Code]) -> dict[int, str]:
+    spelled = _SPELLED.get(cls, {})
+    apart = cls in _APART
+    return {int(code): spelled.get(code.name, code.title if apart else code.label) for code in cls}
+
+
+@cache
+def _codes(cls: type[C]) -> dict[str, C]:
+    return {name: cls(code) for code, name in _names(cls).items()}
+
+
+def name_of(cls: type[C], code: C | int) -> str:
+    """The core's name of a value; ``InvalidField`` for a number without a meaning."""
+    name = _names(cls).get(code)
+    if name is not None:
+        return name
+    if code not in EXTENSIONS:
+        raise InvalidField(f"{cls.__name__}: {code} has no meaning")
+    return f"0x{code:08X}"
+
+
+def code_of(cls: type[C], name: str) -> C | int:
+    """The number of a name; ``InvalidField`` when there is none."""
+    found: C | None = _codes(cls).get(name)
+    if found is not None:
+        return found
+    try:
+        number = int(name, 16) if len(name) == 10 else -1
+    except ValueError:
+        number = -1
+    if number not in EXTENSIONS:
+        raise InvalidField(f"{cls.__name__}: there is no {name[:64]}")
+    return number
+
 
 DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
 """Names of attributes that are times."""

@@ -14,7 +14,7 @@ import msgspec
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.tpm.errors import TpmError, TpmErrorKind
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, SealedBlob
 from services.kms.sealing.roots.base import ROOT_SIZE, MadeRoot, RootLocked, RootMeans
 from services.runtime.ports import Tpm

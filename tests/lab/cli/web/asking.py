@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lab.cli.watch.web.app import LabPage, application
-from lab.cli.watch.web.guard import Application
-from lab.cli.watch.web.looking import Looker
+from lab.cli.watch.web.app import Application, LabPage, application
+from lab.cli.watch.web.updates import Looker
 from lab.client import Lab
 from lab.local.vsphere import of_lab
 from lab.vsphere.executor import Serial

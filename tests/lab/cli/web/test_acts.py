@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from chaos.experiment.lint import read_experiment
-from lab.cli.watch.web.acts import (
+from lab.cli.watch.web.actions import (
     ALLOWED,
     ExecutedLine,
     experiment,

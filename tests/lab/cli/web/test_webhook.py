@@ -15,7 +15,7 @@ import pytest
 
 from lab.cli.main import run
 from lab.cli.watch.web import webhook
-from lab.cli.watch.web.looking import Looker
+from lab.cli.watch.web.updates import Looker
 from lab.cli.watch.web.webhook import TRIES, Receiver, Webhook
 from lab.schema.answers import EventList, LoggedEvent
 from lab.schema.commands import GetEvents

@@ -14,8 +14,8 @@ import pytest
 from chaos.faults import FAULTS, make_fault
 from chaos.lab import Directory, NodeEntry
 from chaos.progress import ProgressStep
+from lab.cli.arguments import assignments
 from lab.cli.main import run
-from lab.cli.values import assignments
 from lab.cli.watch.web import what_if
 from lab.cli.watch.web.what_if import fields_of
 from lab.schema.errors import KeysteadError

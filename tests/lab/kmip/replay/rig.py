@@ -15,16 +15,22 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from lab.kmip.replay import strangers
+from lab.kmip.replay import servers
 from lab.kmip.replay.failover import Run
-from lab.kmip.replay.handshake import Attempt, Attempts, ShownCertificate, TlsOffer
 from lab.kmip.replay.journal import ReplayJournal
-from lab.kmip.replay.playing import Replay, ReplayPlan
-from lab.kmip.replay.servers import Client, ReplayedServer
+from lab.kmip.replay.running import Replay, ReplayPlan
+from lab.kmip.replay.servers import (
+    Attempt,
+    Attempts,
+    Client,
+    ReplayedServer,
+    ShownCertificate,
+    TlsOffer,
+)
 from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate, public_key
 from protocol.kmip.enums import State
 from protocol.secret import KeyMaterial
-from services.keyservers.dialogue import Dialogue
+from services.keyservers.kmip_sessions import Dialogue
 from services.runtime.ports import Clock
 from tests.lab.kmip.tls import Party, fresh_key
 from tests.services.keyservers.scripted import QuickClock, ScriptedServer
@@ -72,7 +78,7 @@ def client(party: Party = VCENTER, expired: Party | None = None) -> Client:
     return Client(
         party.certificate,
         shown(party),
-        strangers.unknown(party.certificate),
+        servers.unknown(party.certificate),
         None if expired is None else shown(expired),
     )
 

@@ -6,12 +6,7 @@ import time
 
 import pytest
 
-from lab.kmip.replay.certificates import (
-    client_certificate,
-    facts,
-    names_host,
-    server_certificate,
-)
+from lab.kmip.replay.trust import client_certificate, facts, names_host, server_certificate
 from protocol.crypto.certificates import validity
 from tests.lab.kmip.replay.rig import DAY_S, certified
 from tests.lab.kmip.tls import Party

@@ -11,7 +11,7 @@ import pytest
 from lab.kmip.replay import kinds
 from lab.kmip.replay.findings import FindingLevel, PlayPhase, ReplayVerdict
 from lab.kmip.replay.flow import GENERATED, HOST, NOBODYS, VIRTUAL_MACHINE, WRAPPING_KEY
-from lab.kmip.replay.playing import HEALTH_EVERY_S, ReplayPlan
+from lab.kmip.replay.running import HEALTH_EVERY_S, ReplayPlan
 from protocol.kmip.enums import ResultReason, State
 from tests.lab.kmip.replay import wrong
 from tests.lab.kmip.replay.rig import Time, found, of_one_provider, played

@@ -10,10 +10,9 @@ import pytest
 from cryptography import x509
 
 from lab.cli.main import run as keystead
-from lab.kmip.replay import commands, trust_flows
-from lab.kmip.replay.identities import Pair, identities, of_flows
-from lab.kmip.replay.strangers import build_expired, unknown
-from lab.kmip.replay.trust_flows import TrustFlow
+from lab.kmip.replay import running, trust_flows
+from lab.kmip.replay.servers import build_expired, unknown
+from lab.kmip.replay.trust_flows import Pair, TrustFlow, identities, of_flows
 from lab.schema.errors import KeysteadError
 from tests.lab.kmip.replay.rig import VCENTER, certified
 from tests.lab.kmip.tls import Party
@@ -154,16 +153,16 @@ def test_only_who_signs_itself_can_make_one_that_has_ended() -> None:
     ],
 )
 async def test_a_command_says_why_it_failed(command: str, why: str) -> None:
-    said = await commands.run(command)
+    said = await running.run(command)
     assert (why in said) if why else said == ""
 
 
 async def test_a_command_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "WITHIN_S", 0.1)
-    assert "did not end within 0.1 s" in await commands.run("sleep 60")
+    monkeypatch.setattr(running, "WITHIN_S", 0.1)
+    assert "did not end within 0.1 s" in await running.run("sleep 60")
 
 
 @pytest.mark.parametrize("command", ["", "   ", "'open"])
 def test_what_is_no_command_is_refused(command: str) -> None:
     with pytest.raises(KeysteadError, match="--outage"):
-        commands.split("--outage", command)
+        running.split("--outage", command)

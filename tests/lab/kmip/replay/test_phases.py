@@ -11,11 +11,18 @@ import pytest
 
 from lab.kmip.replay.failover import Outage
 from lab.kmip.replay.findings import PlayPhase, ReplayVerdict
-from lab.kmip.replay.flow import GENERATED, HOST, VIRTUAL_MACHINE, VSAN_KEY, WRAPPING_KEY, Flow
+from lab.kmip.replay.flow import (
+    GENERATED,
+    HOST,
+    RELEASES,
+    VIRTUAL_MACHINE,
+    VSAN_KEY,
+    WRAPPING_KEY,
+    Flow,
+)
 from lab.kmip.replay.journal import ReplayJournal
 from lab.kmip.replay.kinds import SEPARATE, TAKEN_OVER
-from lab.kmip.replay.playing import ReplayPlan
-from lab.kmip.replay.releases import RELEASES
+from lab.kmip.replay.running import ReplayPlan
 from lab.kmip.replay.servers import ReplayRole
 from lab.kmip.replay.trust_flows import FlowPart, TrustFlow
 from protocol.kmip.enums import ResultReason, State

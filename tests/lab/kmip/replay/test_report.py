@@ -8,12 +8,11 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from lab.kmip.replay.junit import replay_junit
 from lab.kmip.replay.page import page
-from lab.kmip.replay.playing import ReplayPlan
-from lab.kmip.replay.reporting import build_report
-from lab.schema.answers.replay import ReplayReport
-from lab.schema.documents import document_of
+from lab.kmip.replay.reporting import build_report, replay_junit
+from lab.kmip.replay.running import ReplayPlan
+from lab.schema.answers.kmip import ReplayReport
+from lab.schema.tables import document_of
 from protocol.kmip.enums import ResultReason
 from tests.chaos.report.test_page import HOSTILE, Read
 from tests.lab.kmip.replay.rig import played

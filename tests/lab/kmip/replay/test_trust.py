@@ -22,14 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL
 
 from lab.kmip.replay.findings import PlayPhase, ReplayVerdict
-from lab.kmip.replay.handshake import ServerAttempts
 from lab.kmip.replay.journal import ReplayJournal
-from lab.kmip.replay.playing import Replay, ReplayPlan
-from lab.kmip.replay.servers import ReplayedServer
+from lab.kmip.replay.running import Replay, ReplayPlan
+from lab.kmip.replay.servers import ReplayedServer, ServerAttempts
 from lab.kmip.standalone import standalone
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.keyservers.dialogue import Dialogue
+from services.keyservers.kmip_sessions import Dialogue
 from services.runtime.streams import TlsIdentity
 from tests.lab.kmip.replay.rig import (
     AUTHORITY,

@@ -10,7 +10,7 @@ from protocol.errors import Refused
 from protocol.kmip.algorithms import CryptographicAlgorithm
 from protocol.kmip.enums import ResultReason, ResultStatus, State
 from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
-from protocol.kmip.objects import SymmetricKey
+from protocol.kmip.objects import ProtocolVersion, SymmetricKey
 from protocol.kmip.payloads import (
     ActivateRequest,
     CreateRequest,
@@ -19,7 +19,6 @@ from protocol.kmip.payloads import (
     GetRequest,
     GetResponse,
 )
-from protocol.kmip.structures import ProtocolVersion
 from protocol.secret import KeyMaterial
 from tests.services.keyservers.scripted import ScriptedServer, ScriptedStream
 

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("pyVmomi")
 
 from lab.schema import commands as c
-from lab.vsphere.http.host_listening import HostListeners
+from lab.vsphere.http.host_server import HostListeners
 from tests.lab.vsphere.clients.conftest import find_program
 from tests.lab.vsphere.conftest import PASSWORD
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.forking.copied_server import CopiedServer
+from services.runtime.forking.own_forks import CopiedServer
 
 pytestmark = pytest.mark.lab
 

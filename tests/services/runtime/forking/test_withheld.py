@@ -11,13 +11,13 @@ from typing import Final
 
 import pytest
 
-from services.runtime.forking.memory_protection import TRACEABLE
+from services.runtime.forking.child import TRACEABLE
 from tests.onlooker import seen_of, without_capabilities
 
 ROOT: Final = Path(__file__).resolve().parents[4]
 WITHHOLDS: Final = """
 import os, resource, signal, time
-from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.forking.child import withhold_memory
 withhold_memory()
 assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
 child = os.fork()

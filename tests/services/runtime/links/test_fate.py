@@ -10,8 +10,7 @@ import pytest
 from protocol.messages.agent import DuplicateRule, LossRule
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
-from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
-from services.runtime.links.rules import Duplicate, Loss
+from services.runtime.link_rules import ORIGINAL, Duplicate, LinkPassage, Loss, MessageCopy
 
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
 PASSAGE = LinkPassage(seed=1, link=NodePair(A, B), boot=2, nth=3)

@@ -18,9 +18,14 @@ from protocol.messages.agent import (
 )
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
-from services.runtime.links.desired import DesiredRules
-from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
-from services.runtime.links.table import AT_ONCE, RuleTable
+from services.runtime.link_rules import (
+    AT_ONCE,
+    ORIGINAL,
+    DesiredRules,
+    LinkPassage,
+    MessageCopy,
+    RuleTable,
+)
 
 A, B = NodeName("a"), NodeName("b")
 AB = NodePair(A, B)

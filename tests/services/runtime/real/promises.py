@@ -18,7 +18,7 @@ from services.runtime.durable import replace_durably
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabStore
-from services.runtime.real.tpm_nv import FileNv
+from services.runtime.real.state_files import FileNv
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY)",)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import InvalidState
-from services.runtime.real.boot_counter import read_boots, write_boots
+from services.runtime.real.state_files import read_boots, write_boots
 
 pytestmark = pytest.mark.lab
 

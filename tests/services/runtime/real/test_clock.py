@@ -9,8 +9,7 @@ import pytest
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
-from services.runtime.real.clock import FLOOR_S, PacedClock
-from services.runtime.real.rng import LabRng
+from services.runtime.real.clock_and_rng import FLOOR_S, LabRng, PacedClock
 
 
 def clock_of(life: Incarnation, pace: float = 1.0, skew_s: float = 0.0) -> PacedClock:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.runtime.incarnation import NodeDown
-from services.runtime.real.thread_batches import MOST, ThreadBatches
+from services.runtime.real.datastore import MOST, ThreadBatches
 
 
 class Counting(ThreadPoolExecutor):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab.logs.write import RecordLog
+from lab.logs.records import RecordLog
 from protocol.errors import SaveFailed
 from protocol.messages.agent import AddNode, NodeRecord, NodeSpec
 from protocol.terms import NodeName, Role
@@ -25,10 +25,10 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Disk
-from services.runtime.real.boot_counter import read_boots, write_boots
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import START_ROOM, LabStore
 from services.runtime.real.files import replace_file
+from services.runtime.real.state_files import read_boots, write_boots
 from services.runtime.real.world import LabTime, LabWorld
 
 pytestmark = pytest.mark.lab

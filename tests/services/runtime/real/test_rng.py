@@ -6,7 +6,7 @@ import pytest
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
-from services.runtime.real.rng import LabRng
+from services.runtime.real.clock_and_rng import LabRng
 
 
 def draws(seed: int, node: str, boot: int, name: str) -> list[float]:

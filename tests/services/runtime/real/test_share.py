@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.real.request_shares import BURST, RATE, RequestShares
+from services.runtime.real.bus import BURST, RATE, RequestShares
 
 
 def test_a_burst_then_the_rate_and_each_sender_for_itself() -> None:

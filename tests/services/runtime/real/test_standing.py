@@ -17,8 +17,11 @@ import pytest
 
 from protocol.messages.agent import NodeList, NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role
-from services.runtime.real.blockages import STOOD, STOOD_MS, Blockage, BlockageCounts
 from services.runtime.real.watchdog import (
+    STOOD,
+    STOOD_MS,
+    Blockage,
+    BlockageCounts,
     Suspension,
     create_watched_loop,
     describe_blockage,

@@ -31,10 +31,9 @@ from protocol.errors import (
 )
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.links.table import RuleTable
+from services.runtime.link_rules import RuleTable
 from services.runtime.real import streams as streams_module
-from services.runtime.real.clock import PacedClock
-from services.runtime.real.rng import LabRng
+from services.runtime.real.clock_and_rng import LabRng, PacedClock
 from services.runtime.real.streams import FOLDER, LabStreams
 from services.runtime.streams import Listener, Stream
 from services.runtime.tls.port import StreamPort

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from protocol.secret import KeyMaterial
-from services.runtime.real.tpm_maker import tpm_maker
+from services.runtime.real.state_files import tpm_maker
 from services.runtime.tpm.maker import SECRET_SIZE, TpmMaker
 
 
@@ -30,6 +30,6 @@ def test_of_several_at_a_time_the_first_counts(
         path.write_bytes(theirs)
         raise FileExistsError
 
-    monkeypatch.setattr("services.runtime.real.tpm_maker.os.link", too_late)
+    monkeypatch.setattr("services.runtime.real.state_files.os.link", too_late)
     assert tpm_maker(tmp_path).chain == TpmMaker(KeyMaterial(theirs)).chain
     assert [path.name for path in tmp_path.iterdir()] == ["maker.key"]

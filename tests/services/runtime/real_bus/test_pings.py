@@ -10,8 +10,7 @@ from nats import errors
 
 from lab.brokers.server import Broker
 from protocol.errors import NotSent
-from services.runtime.real.nats_client import BrokerClient
-from services.runtime.real.ping_timer import PingTimer
+from services.runtime.real.nats_client import BrokerClient, PingTimer
 from tests.services.runtime.real_bus.conftest import OpenWire
 
 INTERVAL_S = 0.02

@@ -14,7 +14,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.real.bus import NatsWire, TapWire
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
-from services.runtime.wire import Wire
+from services.runtime.world import Wire
 from tests.services.runtime.real_bus.conftest import OpenWire
 from tests.services.runtime.real_bus.listeners import Recorder, until
 

@@ -10,9 +10,17 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from protocol.codec import decode_as, decode_envelope, decode_reply, encode_message
+from protocol.codec import (
+    SIZE_LIMIT,
+    VERSION,
+    Envelope,
+    ReplyEnvelope,
+    decode_as,
+    decode_envelope,
+    decode_reply,
+    encode_message,
+)
 from protocol.crypto.seal import without_keys
-from protocol.envelope import SIZE_LIMIT, VERSION, Envelope, ReplyEnvelope
 from protocol.errors import (
     Busy,
     Disconnected,
@@ -31,9 +39,13 @@ from protocol.messages.kms import DiscoverVersions, ServerVersions
 from protocol.messages.vcenter import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.runtime.rpc.envelopes import Envelopes, Unsealed
-from services.runtime.rpc.pending import PendingCalls
-from services.runtime.rpc.serving import PendingRequest, RequestServing
+from services.runtime.multiplexer import (
+    Envelopes,
+    PendingCalls,
+    PendingRequest,
+    RequestServing,
+    Unsealed,
+)
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", Envelope, ReplyEnvelope)

@@ -10,9 +10,8 @@ import pytest
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.ports import Clock, Rng
-from services.runtime.sim.clock import SimClock
+from services.runtime.sim.clock_and_rng import SimClock, SimRng
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.rng import SimRng
 
 pytestmark = pytest.mark.sim
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes
+from services.runtime.request_queues import QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.seeded import stream
-from services.runtime.service_queue import QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.sim.cores import SharedCores
 from services.runtime.sim.loop import SimLoop
 

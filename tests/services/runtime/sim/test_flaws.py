@@ -8,9 +8,8 @@ from random import Random
 
 import pytest
 
-from services.runtime.sim import flaws
-from services.runtime.sim.database import StoredDatabase
-from services.runtime.sim.flaws import PageFlaw, pages
+from services.runtime.sim import database
+from services.runtime.sim.database import PageFlaw, StoredDatabase, pages
 from services.runtime.sql import check_integrity
 
 DRAW = Random(1).randrange
@@ -33,7 +32,7 @@ def body(drive: StoredDatabase, table: str) -> object:
 
 def test_a_lost_write_shows_the_old_page_after_a_power_loss_and_not_before() -> None:
     drive, before = filled()
-    drive.flaws |= flaws.draw_lost_write(before, drive.image(), DRAW)
+    drive.flaws |= database.draw_lost_write(before, drive.image(), DRAW)
     assert body(drive, "a") == [("new",)]
     with closing(drive.lose_power()) as after:
         assert (body(after, "a"), body(after, "b")) == ([("old",)], [("old",)])
@@ -42,7 +41,7 @@ def test_a_lost_write_shows_the_old_page_after_a_power_loss_and_not_before() -> 
 
 def test_a_page_that_is_written_again_is_whole() -> None:
     drive, before = filled()
-    drive.flaws |= flaws.draw_lost_write(before, drive.image(), DRAW)
+    drive.flaws |= database.draw_lost_write(before, drive.image(), DRAW)
     drive.connection.execute("UPDATE a SET body = 'newer'")
     with closing(drive.lose_power()) as after:
         assert body(after, "a") == [("newer",)]
@@ -50,7 +49,7 @@ def test_a_page_that_is_written_again_is_whole() -> None:
 
 def test_a_misdirected_write_takes_the_place_of_another_page() -> None:
     drive, before = filled()
-    drive.flaws |= flaws.draw_misdirected_write(before, drive.image(), DRAW)
+    drive.flaws |= database.draw_misdirected_write(before, drive.image(), DRAW)
     with closing(drive.lose_power()) as after:
         assert (body(after, "a"), body(after, "b")) == ([("old",)], [("new",)])
 
@@ -58,7 +57,7 @@ def test_a_misdirected_write_takes_the_place_of_another_page() -> None:
 def test_bit_rot_is_one_bit() -> None:
     drive, before = filled()
     image = drive.image()
-    [(page, flaw)] = flaws.draw_bit_rot(before, image, DRAW).items()
+    [(page, flaw)] = database.draw_bit_rot(before, image, DRAW).items()
     assert flaw.should_be == pages(image)[page]
     bits = int.from_bytes(flaw.should_be) ^ int.from_bytes(flaw.on_device)
     assert bits.bit_count() == 1
@@ -69,8 +68,8 @@ def test_what_no_page_was_written_for_has_no_flaw() -> None:
     drive, _ = filled()
     image = drive.image()
     assert (
-        flaws.draw_lost_write(image, image, DRAW)
-        == flaws.draw_misdirected_write(image, image, DRAW)
+        database.draw_lost_write(image, image, DRAW)
+        == database.draw_misdirected_write(image, image, DRAW)
         == {}
     )
     drive.close()
@@ -86,7 +85,7 @@ def test_an_index_that_lacks_a_row_is_damage() -> None:
         check_integrity(connection, "a")
     old, now = pages(before), pages(image)
     index = max(page for page in range(len(now)) if old[page] != now[page])
-    damaged = flaws.apply_flaws(image, {index: PageFlaw(now[index], old[index])})
+    damaged = database.apply_flaws(image, {index: PageFlaw(now[index], old[index])})
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.deserialize(damaged)
         with pytest.raises(OSError, match="the database is damaged"):

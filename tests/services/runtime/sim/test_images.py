@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.sim.images import Images
+from services.runtime.sim.disk import Images
 
 PATH = "folder/file"
 

@@ -17,8 +17,7 @@ import pytest
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown, context_of
 from services.runtime.sim.loop import STEP_NS, Deadlock, OutOfSteps, OutOfTime, SimLoop
-from services.runtime.sim.order import StepOrder
-from services.runtime.sim.tasks import SimTask
+from services.runtime.sim.ready_queue import SimTask, StepOrder
 from services.runtime.sim.trace import Trace
 
 pytestmark = pytest.mark.sim

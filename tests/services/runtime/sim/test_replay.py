@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.runtime.forking.blocking import ForkServer
-from services.runtime.sim.order import StepOrder
+from services.runtime.sim.ready_queue import StepOrder
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.sim.trace import first_difference
 from tests.services.runtime.sim.workload import Outcome, play, play_planted

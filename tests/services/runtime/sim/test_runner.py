@@ -22,8 +22,8 @@ from services.runtime.sim.runner import (
     WorkerDied,
     WorkerFailed,
     run_in_worker,
+    send_frame,
 )
-from services.runtime.sim.worker import send_frame
 from tests.services.runtime.sim import talker
 
 TALK = "tests.services.runtime.sim.talker:talk"
@@ -169,7 +169,7 @@ def test_a_worker_whose_answer_nobody_takes_leaves_without_a_word(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     server = ForkServer()
-    sock, pid = server.fork("x", "services.runtime.sim.worker:run_worker")
+    sock, pid = server.fork("x", "services.runtime.sim.runner:run_worker")
     send_frame(sock, pickle.dumps(("run", time.sleep, (0.2,))))
     sock.close()
     eventually(lambda: gone(pid))

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.envelope import VERSION, Envelope, ReplyEnvelope
+from protocol.codec import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import InvalidState
 from protocol.messages.agent import Answer, NodeRecord
 from protocol.messages.host import AddKeys, GuestChallenge, QueryHost
 from protocol.messages.vcenter import VcEvent
 from protocol.terms import NodeName, VmName
-from services.runtime.sim import normal_form
+from services.runtime.sim import trace as normal_form
 from services.runtime.sim.trace import Trace, first_difference
 
 pytestmark = pytest.mark.sim

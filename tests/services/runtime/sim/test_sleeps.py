@@ -12,7 +12,7 @@ import pytest
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.sim.loop import Deadlock, SimLoop
-from services.runtime.sim.order import StepOrder
+from services.runtime.sim.ready_queue import StepOrder
 
 pytestmark = pytest.mark.sim
 

@@ -15,7 +15,7 @@ from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.streams import SimCarrier
 from services.runtime.sim.trace import Trace, first_difference
 from services.runtime.streams import Stream
-from services.runtime.tls.lane import StreamPart
+from services.runtime.tls.transport import StreamPart
 from tests.conformance.connected import A, B, Pair, asked, pair
 from tests.conformance.talk import SimBench
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from protocol.envelope import SIZE_LIMIT
+from protocol.codec import SIZE_LIMIT
 from protocol.errors import NotSent
 from protocol.subjects import reply_subject, request_subject
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown, context_of
 from services.runtime.sim.bus import FIRST_CONNECT_S, UNSENT_LIMIT, SimBroker, SimWire
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.order import StepOrder
-from services.runtime.wire import Wire
+from services.runtime.sim.ready_queue import StepOrder
+from services.runtime.world import Wire
 
 pytestmark = pytest.mark.sim
 

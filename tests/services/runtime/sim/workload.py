@@ -13,10 +13,9 @@ from protocol.subjects import reply_subject, request_subject
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.sim.bus import SimBroker, SimWire
-from services.runtime.sim.clock import SimClock
+from services.runtime.sim.clock_and_rng import SimClock, SimRng
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.order import StepOrder
-from services.runtime.sim.rng import SimRng
+from services.runtime.sim.ready_queue import StepOrder
 from services.runtime.sim.trace import Trace, TraceEntry
 
 NODES = [NodeName(f"node-{n}") for n in range(5)]

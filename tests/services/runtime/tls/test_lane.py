@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.runtime.tls.lane import (
+from services.runtime.tls.transport import (
     FIRST_RETRY_S,
     GIVE_UP_S,
     LONGEST_RETRY_S,

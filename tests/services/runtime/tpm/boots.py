@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from protocol.tpm.errors import TpmError, TpmErrorKind
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import (
     PCR_SECURE_BOOT,
     EventType,

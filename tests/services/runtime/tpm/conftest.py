@@ -8,9 +8,8 @@ import pytest
 
 from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.device import MemoryNv, NvStore, TpmDevice
 from services.runtime.tpm.library import LibraryMissing, library_path
-from services.runtime.tpm.nv import MemoryNv, NvStore
 
 Maker = Callable[..., TpmDevice]
 

@@ -9,9 +9,8 @@ from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.event_log import initial_pcr, parse_log, replay
-from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.public import keyedhash_public
-from protocol.tpm.quote import verify_quote
+from protocol.tpm.quote import policy_pcr_digest, verify_quote
 from protocol.tpm.structures import (
     PCR_QUOTED,
     PCR_SECURE_BOOT,
@@ -22,8 +21,7 @@ from protocol.tpm.structures import (
     SealedBlob,
 )
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.device import MemoryNv, TpmDevice
 from tests.services.runtime.tpm.boots import (
     ALL,
     EVENTS,

@@ -9,10 +9,9 @@ import pytest
 from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.structures import PCR_SECURE_BOOT
-from services.runtime.real.tpm_nv import FileNv
+from services.runtime.real.state_files import FileNv
 from services.runtime.tpm.backends import open_device
-from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import ForeignImage, MemoryNv
+from services.runtime.tpm.device import ForeignImage, MemoryNv, TpmDevice
 from tests.services.runtime.tpm.boots import SECRET, Maker, boot, booted, refused
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from protocol.messages.agent import TpmBackend
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EventType, MeasuredEvent
 from services.runtime.tpm import library
 from services.runtime.tpm.backends import missing_for_libtpms, open_device, probe_libtpms
-from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.device import MemoryNv, TpmDevice
 from services.runtime.tpm.library import Engine, LibraryMissing, library_path
-from services.runtime.tpm.nv import MemoryNv
 
 try:
     _ABSENT = ""

@@ -11,14 +11,13 @@ import pytest
 
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError, TpmErrorKind
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EkKind, EventType, MeasuredEvent
 from services.runtime import ports
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.latency import LATENCY_S
-from services.runtime.tpm.pool import InlineRunner, PoolRunner
-from services.runtime.tpm.port import Runner, TpmPort
+from services.runtime.tpm.port import InlineRunner, PoolRunner, Runner, TpmPort
 
 SECRET = bytes(32)
 EVENT = MeasuredEvent(7, EventType.EFI_ACTION, b"boot")

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError
-from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.quote import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT
 from services.runtime.tpm.backends import missing_for_libtpms, open_device
-from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.device import MemoryNv
 
 pytestmark = [
     pytest.mark.tpm,
@@ -29,10 +29,10 @@ SM3 = 0x0012
 @pytest.fixture
 def crypto() -> Any:
     """The module, which loads the TSS: not before a test wants it."""
-    from services.runtime.tpm import tss_crypto
+    from services.runtime.tpm import tss
 
-    assert tss_crypto._works == {}
-    return tss_crypto
+    assert tss._works == {}
+    return tss
 
 
 class Called:

@@ -11,12 +11,11 @@ from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 from protocol.tpm.errors import RC_FAILURE, RC_HANDLE_1, RC_INTEGRITY_1, TpmError, TpmErrorKind
 from protocol.tpm.event_log import event_digest, extend_pcr
-from protocol.tpm.policy import policy_pcr_digest
-from protocol.tpm.quote import parse_attest
+from protocol.tpm.quote import parse_attest, policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EkKind, EventType, MeasuredEvent, PcrSelection
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
-from services.runtime.tpm.nv import ForeignImage
-from services.runtime.tpm.pool import InlineRunner, PoolRunner
+from services.runtime.tpm.device import ForeignImage
+from services.runtime.tpm.port import InlineRunner, PoolRunner
 from services.runtime.tpm.virtual import VirtualTpmPool, VirtualTpmsPort
 from services.runtime.virtual_tpm import VirtualTpmCommands, VirtualTpmState
 

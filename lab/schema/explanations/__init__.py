@@ -1,1 +1,0 @@
-"""Explanations of errors, by subject: ``arrays``, ``brokers``, ``load``, ``machines``."""
