@@ -14,7 +14,7 @@ from typing import Final
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory
-from protocol.names import quote
+from protocol.printable import quote
 from protocol.terms import NodeName, Role, VmName
 
 _RANGE = re.compile(

@@ -2,6 +2,7 @@
 
 - ``terms``            names and enumerations, spelled as in vim25, KMIP and TCG
 - ``names``            names that people give
+- ``printable``        text from outside, made safe to show
 - ``pages``            lists cut into pages that fit a message
 - ``secret``           ``KeyMaterial``: redacted, compared in constant time, never encoded in clear
 - ``errors``           the registry of errors that travel, each with *definite?* and its vSphere

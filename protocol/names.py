@@ -1,77 +1,20 @@
-"""Names that people give: the characters and the length that each kind may have.
+"""Names that people give: the characters and the length that each kind may have. Pure checks.
 
-Text from outside is made safe to show: it moves no cursor and hides nothing. Pure checks.
+A name becomes part of subjects on the broker, file paths, key ids (``provider/id``), selectors
+(``vm-[01-04]``, ``3 of all``) and terminal output. Characters that any of these could misread are
+refused where the name enters: in files, in commands, and again by each service.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final
 
 import msgspec
 
 from protocol.errors import InvalidName
+from protocol.printable import quote
 from protocol.terms import NodeName
-
-SHOWN: Final = 40  # characters of a wrong word that a message repeats
-
-
-class _Escapes(dict[int, str | int]):
-    """For ``str.translate``: printable characters stay, others become escapes."""
-
-    def __missing__(self, code: int) -> str | int:
-        character = chr(code)
-        self[code] = made = code if character.isprintable() else self.escape(character)
-        return made
-
-    def escape(self, character: str) -> str:
-        """An escape as in a Python string literal."""
-        return character.encode("unicode_escape").decode("ascii")
-
-
-class _JsonEscapes(_Escapes):
-    def escape(self, character: str) -> str:
-        """An escape as in a JSON string."""
-        return json.dumps(character)[1:-1]
-
-
-_LINES: Final = {ord("\n"): "\n", ord("\t"): "\t"}
-_TEXT: Final = _Escapes(_LINES)
-_CELL: Final = _Escapes()
-_JSON: Final = _JsonEscapes(_LINES)
-
-
-def printable(text: str) -> str:
-    """``text`` of one or more lines, with everything escaped but printable characters, newlines and
-    tabs."""
-    return text.translate(_TEXT)
-
-
-def one_line(text: str) -> str:
-    """``text`` on one line: newlines and tabs are escaped too."""
-    return text.translate(_CELL)
-
-
-def printable_json(text: str) -> str:
-    """A JSON document with escapes for characters that JSON allows and that control a terminal."""
-    return text.translate(_JSON)
-
-
-def quote(text: str) -> str:
-    """``text`` for use in a message: quoted, control characters escaped, shortened."""
-    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
-
-
-def is_text(text: str, longest: int) -> bool:
-    """Whether ``text`` is one line of 1 to ``longest`` printable characters of ASCII."""
-    return 1 <= len(text) <= longest and text.isascii() and text.isprintable()
-
-
-def quote_if_needed(text: str) -> str:
-    """``text`` unchanged when it is one short, printable word; else as ``quote`` returns it."""
-    plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
-    return text if plain else quote(text)
 
 
 class NameRule(msgspec.Struct, frozen=True):

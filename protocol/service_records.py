@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from protocol import names
 from protocol.crypto.tokens import check_certificate
 from protocol.errors import InvalidArgument
-from protocol.names import is_text
+from protocol.printable import is_text
 from protocol.trust import GROUP_LIMIT, ServiceRecord
 
 

@@ -4,7 +4,8 @@
 - ``vms``        actions on VMs
 - ``providers``  actions on key providers of vCenter
 - ``hosts``      actions on hosts
-- ``keys``       actions on keys
+- ``keys``       actions on keys and on vCenters
+- ``trust``      Trust Authority: export and import
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from chaos.errors import EXPLANATIONS
 from chaos.yaml_file import TextPlace, ValuePath, YamlFile, YamlFlaw, read_yaml
-from protocol.names import quote
+from protocol.printable import quote
 
 _IDS: Final = {
     YamlFlaw.UNREADABLE: "KS-CHAOS-001",

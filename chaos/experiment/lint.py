@@ -50,7 +50,7 @@ from chaos.verdict import MUST
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import ValuePath, YamlFile, text_of
 from protocol.events import EventTypeId
-from protocol.names import quote
+from protocol.printable import quote
 
 OUTCOMES: Final = ("invoke", "ok", "fail", "info")
 _OF_FAULTS: Final = ("fault", "heal")

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from chaos.report.shapes import Picture, moment, span
 from chaos.report.timeline import SIGNS
-from protocol.names import one_line, printable
+from protocol.printable import one_line, printable
 
 MOST_DATA: Final = 700
 """Letters of a record's data that a page shows: faults and looks of a large lab name all hosts."""

@@ -21,7 +21,7 @@ from chaos.oracle.table import Cell, cell, title
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from chaos.report.filling import drawing, fill_template
 from chaos.report.shapes import Picture, Rect, ShapeLine, Text
-from protocol.names import printable
+from protocol.printable import printable
 
 FAULTS: Final = {
     TableFault.F0: "nothing",

@@ -16,7 +16,7 @@ from chaos.checks import CHECKS, checks_excused
 from chaos.checks.result import CheckOutcome, CheckResult, Scene, scene_of
 from chaos.history import Record
 from chaos.report.story import Story, schedule_digest
-from protocol.names import printable
+from protocol.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ import msgspec
 
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from services.runtime.real import files
 from services.runtime.real.files import replace_file, sync_folder
 

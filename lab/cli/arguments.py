@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 
 if TYPE_CHECKING:
     from lab.topology.plan import Topology

@@ -20,7 +20,7 @@ from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import field, moment
 from protocol import names
-from protocol.names import one_line, quote_if_needed
+from protocol.printable import one_line, quote_if_needed
 from protocol.terms import RootKind
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import msgspec
 from lab.cli.invocation import Format
 from lab.cli.streams import flush
 from lab.schema.tables import Column, Row, document_of, text, value_of
-from protocol.names import one_line, printable, printable_json
+from protocol.printable import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console

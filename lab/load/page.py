@@ -15,7 +15,7 @@ from chaos.load.planned import ALL
 from chaos.report.filling import fill_template
 from chaos.report.shapes import Axis, Dot, Picture, Rect, ShapeLine, Text, moment, span
 from lab.schema.answers.load import LoadComparison, LoadMoment, LoadReport, LoadThreshold
-from protocol.names import printable
+from protocol.printable import printable
 
 LEFT: Final = 70.0
 WIDTH: Final = 1100.0

@@ -10,7 +10,7 @@ from lab.conformance.assertions import ASSERTIONS, play_assertions
 from lab.conformance.bench import Bench, Mode
 from lab.schema.answers.experiments import AssertionStanding, Conformance
 from lab.schema.errors import KeysteadError
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 
 
 def conformance(

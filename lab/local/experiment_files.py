@@ -26,7 +26,7 @@ from lab.supervise.launching import not_running
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan as plan_topology
 from protocol import names
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 
 
 def experiments(words: Sequence[str] = ()) -> ExperimentList:

@@ -43,7 +43,7 @@ from lab.schema.answers.local import (
 )
 from lab.schema.errors import KeysteadError, all_ids, explanation_of
 from lab.topology.lab_file import LabFile
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"

@@ -14,7 +14,7 @@ from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SCHEMA_FILE, SHIPPED, format_lab_file, load, override
 from lab.topology.plan import plan
 from protocol import names
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 
 DEFAULT: Final = "default"
 

@@ -37,7 +37,7 @@ from lab.runs.store import RunFolder, all_runs
 from lab.schema.answers.matrix import CellStory, Matrix, Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from services.kms.settings.config import KmsTransport
 from services.knobs import faults as faults_of_knobs
 

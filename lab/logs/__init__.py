@@ -1,1 +1,1 @@
-"""Records of nodes as JSON lines: ``write`` appends them, ``read`` merges and filters them."""
+"""Records of nodes as JSON lines (``records``): written, read, merged and filtered."""

@@ -5,6 +5,7 @@
 - ``gate``       connections of nodes elsewhere to nodes that stand here; on each machine
 - ``bundle``     the file that one machine joins a lab with
 - ``issuing``    writing the bundle of a machine, and what a lab remembers of bundles
+- ``attached``   labs elsewhere that are commanded from here, as the state folder has them
 - ``access``     commanding a lab from a machine where nothing of it is
 - ``checkup``    ``keystead healthcheck``
 - ``machine``    one other machine as the supervisor sees it

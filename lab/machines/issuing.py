@@ -24,7 +24,7 @@ from lab.topology.machine_plan import MachinePlan
 from lab.topology.plan import Topology, as_recorded
 from protocol.messages.agent import TpmBackend
 from protocol.messages.machines import MachineSeeks
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 

@@ -34,7 +34,7 @@ from lab.topology.lab_file import as_played, faults_of, load
 from lab.topology.plan import Topology, directory_of
 from lab.topology.plan import plan as plan_topology
 from protocol.messages.agent import TpmBackend
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import Role
 
 LAB, UNMET = "KS-CHAOS-016", "KS-CHAOS-015"

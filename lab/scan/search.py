@@ -192,49 +192,49 @@ EXEMPT = (
     Exempt(
         "disk",
         r".*symkey\.dat(\.new)?",
-        r"services\.vcenter\.providers\.symkey:_from_material",
+        r"services\.vcenter\.providers\.stored_secrets:_from_material",
         "vCenter keeps the key of its KDKs beside its database, as the product does (NKP-08)",
     ),
     Exempt(
         "disk",
         r"(copies/)?(kms[^/]*|k\d)/.*kmip-identity(\.new)?",
-        r"protocol\.crypto\.certificates:.*|services\.runtime\.own_certificate:.*",
+        r"protocol\.crypto\.certificates:.*|services\.runtime\.node_certificates:.*",
         "a key server keeps the key of its certificate on its own disk, as a software identity is",
     ),
     Exempt(
         "disk",
         r"keyprovider-\d+/.*/kmip-identity(\.new)?",
-        r"protocol\.crypto\.certificates:.*|services\.runtime\.own_certificate:.*",
+        r"protocol\.crypto\.certificates:.*|services\.runtime\.node_certificates:.*",
         "a Key Provider Service keeps the key of its certificate on its own disk, which has no TPM",
     ),
     Exempt(
         "disk",
         r"[^/]+/.*/vmca(\.new)?",
-        r"services\.runtime\.identity:.*",
+        r"services\.runtime\.node_certificates:.*",
         "VMCA's key lies on vCenter's own disk, as the product's does (VTPM-04)",
     ),
     Exempt(
         "disk",
         r"(attestation|keyprovider)-\d+/.*/identity(\.new)?",
-        r"services\.runtime\.identity:.*",
+        r"services\.runtime\.node_certificates:.*",
         "a service of a Trust Authority keeps its signing key on its own disk (ATT-03)",
     ),
     Exempt(
         "disk",
         r"[^/]+/.*/sts(\.new)?",
-        r"services\.runtime\.identity:.*",
+        r"services\.runtime\.node_certificates:.*",
         "the key of vCenter's STS lies on its own disk, as the product's does (HLT-05)",
     ),
     Exempt(
         "faults",
         ".*",
-        r"services\.vcenter\.providers\.native:new_kdk|chaos\.native_backups:.*",
+        r"services\.vcenter\.providers\.native:new_kdk|chaos\.administration:.*",
         "notes of provider.delete hold the backup of a native provider for its cure; mode 0600",
     ),
     Exempt(
         "faults",
         ".*",
-        r"services\.esxi\.configuration\.recovery:.*"
+        r"services\.esxi\.configuration\.sections:.*"
         r"|services\.esxi\.configuration\.archive:.*|services\.esxi\.console:.*",
         "notes of TPM faults hold recovery keys as an administrator's safe would; mode 0600",
     ),

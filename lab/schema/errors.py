@@ -14,7 +14,7 @@ from lab.schema.explained_errors import (
     LOAD_EXPLANATIONS,
     MACHINE_EXPLANATIONS,
 )
-from protocol.names import printable
+from protocol.printable import printable
 
 USAGE = 64
 NOT_RUNNING = 69

@@ -49,7 +49,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.host import Dump as DumpOnHost
 from protocol.messages.vcenter import ClearTpmRecord
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.each import try_each
 

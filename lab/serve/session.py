@@ -28,7 +28,7 @@ from lab.serve.files import CommandFiles
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import CLIENT, ClusterName, NodeName, Role, VmName
 from services.runtime.real.watchdog import BlockageCounts
 

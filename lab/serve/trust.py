@@ -36,7 +36,7 @@ from protocol.errors import ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (

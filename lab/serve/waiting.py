@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from lab.schema.answers import Host, LoggedEvent, Vm
 from lab.schema.commands import Command, GetEvents, GetFaults, GetHosts, GetVms
 from lab.schema.errors import KeysteadError
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
 
 A = TypeVar("A")

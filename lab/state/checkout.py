@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Final
 
 from lab.schema.errors import KeysteadError
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 
 _TREE: Final = Path(__file__).resolve().parents[2]
 

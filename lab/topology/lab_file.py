@@ -29,7 +29,7 @@ from lab.topology.model import GROUPS_LIMIT, HostsModel, KmsModel, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, did_you_mean, misfits
 from lab.topology.service_times import with_profile
 from protocol.messages.agent import TpmBackend
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from services import knobs
 
 _File = TypeVar("_File", bound=LabFields)

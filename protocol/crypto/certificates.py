@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from protocol.errors import InvalidArgument
-from protocol.names import one_line
+from protocol.printable import one_line
 from protocol.secret import KeyMaterial
 
 SEED_SIZE: Final = 48

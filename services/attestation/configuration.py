@@ -18,7 +18,7 @@ from protocol import names
 from protocol.crypto.tokens import check_certificate
 from protocol.errors import AlreadyExists, InvalidArgument, SaveFailed
 from protocol.messages.attestation import AttestationConfiguration
-from protocol.names import is_text
+from protocol.printable import is_text
 from protocol.terms import NodeName
 from protocol.tpm.quote import Attested
 from protocol.tpm.structures import DIGEST_SIZE

@@ -52,7 +52,7 @@ error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration ·
 ``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·
-``vms.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
+``vsan.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
 ``vsan.applied`` encrypted, keks, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
 ``vsan.certificate`` renewed · ``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
 """

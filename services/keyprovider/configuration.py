@@ -16,7 +16,7 @@ from protocol import names
 from protocol.crypto.tokens import check_certificate
 from protocol.errors import AlreadyExists, InvalidArgument, SaveFailed
 from protocol.messages.keyprovider import KeyProviderConfiguration
-from protocol.names import is_text
+from protocol.printable import is_text
 from protocol.terms import NodeName
 from protocol.trust import GROUP_LIMIT
 from services.keyprovider.ciphertext import ID_LIMIT

@@ -18,7 +18,7 @@ from protocol.errors import (
 )
 from protocol.messages import keyprovider as m
 from protocol.messages.base import Request, Sealed
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId, Role
 from protocol.trust import ItemDigest, TrustedKeyProvider, item

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, NotAvailable, ProductError
 from protocol.kmip.dialect import Login
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError

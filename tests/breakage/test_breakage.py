@@ -176,7 +176,7 @@ def test_a_process_that_starts_has_the_bug_that_its_environment_describes() -> N
 
 def test_the_test_of_a_module_is_the_most_likely_to_see_its_bugs() -> None:
     bug = stops_late()
-    assert likely(bug, 3)[0] == "tests/services/kms/test_states.py"
+    assert likely(bug, 3)[0] == "tests/services/kms/test_key_row.py"
     assert len(likely(bug, 3)) == 3
 
 

@@ -31,23 +31,20 @@ def held(cache: tuple[str, ...] = (), store: tuple[str, ...] = ()) -> Row:
 USED: Final = [host("old/h1"), vm("old/k1"), LOOK]
 MOVED: Final = [host("new/h2"), vm("new/k2"), LOOK]
 GOOD: Final = [*USED, *MOVED, DELETED, LOOK, held()]
-RETIRED: Final[list[tuple[str, CheckOutcome, list[Row]]]] = [
-    ("retired_provider_unused", result, rows)
-    for result, rows in (
-        (CheckOutcome.PASS, GOOD),
-        (CheckOutcome.FAIL, [*USED, host("new/h2"), DELETED, LOOK, held()]),
-        (CheckOutcome.FAIL, [*USED, vm("new/k2"), DELETED, LOOK, held()]),
-        (CheckOutcome.FAIL, [*USED, *MOVED, vm("new/k2", "old/k1"), DELETED, LOOK, held()]),
-        (CheckOutcome.FAIL, [*USED, *MOVED, DELETED, vm("old/k1"), LOOK, held()]),
-        (CheckOutcome.FAIL, [*USED, *MOVED, DELETED, LOOK, held(cache=("k1",))]),
-        (CheckOutcome.FAIL, [*USED, *MOVED, DELETED, LOOK, held(store=("h1",))]),
-        # what has been destroyed uses nothing, and a provider that is there again may be used
-        (CheckOutcome.PASS, [*USED, host(None), ("vm-01", "ok", "vm.destroy", {}), *GOOD[-3:]]),
-        (CheckOutcome.UNKNOWN, [*USED, DELETED, ADDED, LOOK, held(cache=("k1",))]),
-        # nobody was under it, nobody looked at the end, or nothing was deleted
-        (CheckOutcome.UNKNOWN, [*MOVED, DELETED, LOOK, held()]),
-        (CheckOutcome.UNKNOWN, [*USED, *MOVED, DELETED, LOOK]),
-        (CheckOutcome.UNKNOWN, [*USED, LOOK, held()]),
-        (CheckOutcome.UNKNOWN, [*USED, ("", "fail", *DELETED[2:]), LOOK, held()]),
-    )
+RETIRED: Final[list[tuple[CheckOutcome, list[Row]]]] = [
+    (CheckOutcome.PASS, GOOD),
+    (CheckOutcome.FAIL, [*USED, host("new/h2"), DELETED, LOOK, held()]),
+    (CheckOutcome.FAIL, [*USED, vm("new/k2"), DELETED, LOOK, held()]),
+    (CheckOutcome.FAIL, [*USED, *MOVED, vm("new/k2", "old/k1"), DELETED, LOOK, held()]),
+    (CheckOutcome.FAIL, [*USED, *MOVED, DELETED, vm("old/k1"), LOOK, held()]),
+    (CheckOutcome.FAIL, [*USED, *MOVED, DELETED, LOOK, held(cache=("k1",))]),
+    (CheckOutcome.FAIL, [*USED, *MOVED, DELETED, LOOK, held(store=("h1",))]),
+    # what has been destroyed uses nothing, and a provider that is there again may be used
+    (CheckOutcome.PASS, [*USED, host(None), ("vm-01", "ok", "vm.destroy", {}), *GOOD[-3:]]),
+    (CheckOutcome.UNKNOWN, [*USED, DELETED, ADDED, LOOK, held(cache=("k1",))]),
+    # nobody was under it, nobody looked at the end, or nothing was deleted
+    (CheckOutcome.UNKNOWN, [*MOVED, DELETED, LOOK, held()]),
+    (CheckOutcome.UNKNOWN, [*USED, *MOVED, DELETED, LOOK]),
+    (CheckOutcome.UNKNOWN, [*USED, LOOK, held()]),
+    (CheckOutcome.UNKNOWN, [*USED, ("", "fail", *DELETED[2:]), LOOK, held()]),
 ]

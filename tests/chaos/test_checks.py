@@ -225,7 +225,7 @@ CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50)
 VIEWED: dict[str, Any] = {"hosts": 2, "vms": 2, "refused": []}
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     *(("alarms_have_causes", result, [row]) for result, row in ALARMS),
-    *RETIRED,
+    *(("retired_provider_unused", result, rows) for result, rows in RETIRED),
     *(
         ("shown_as_it_is", result, [("", "state", "shown", {**VIEWED, "differ": differ})])
         for result, differ in ((CheckOutcome.PASS, {}), (CheckOutcome.FAIL, {"vm-01": "is off"}))

@@ -57,6 +57,7 @@ NOT_SEEN: dict[str, set[str]] = {
         "one_vcenter_per_vm",  # one vCenter leads
         "replicas_agree",  # one key server
         "alarms_have_causes",
+        "done_as_asked",  # no VM of the workload's own
         "given_up_keys_gone",  # no VM is destroyed
         "lock_given_back",  # none is started elsewhere
         "lock_told",
@@ -68,6 +69,7 @@ NOT_SEEN: dict[str, set[str]] = {
         "one_vcenter_per_vm",
         "replicas_agree",
         "accepted_order_kept",
+        "done_as_asked",
         "given_up_keys_gone",
         "guests_read_back",
         "lock_given_back",

@@ -6,7 +6,8 @@ import pytest
 
 from protocol import names
 from protocol.errors import InvalidName
-from protocol.names import NameRule, node_name, quote
+from protocol.names import NameRule, node_name
+from protocol.printable import quote
 
 RULES = [rule for rule in vars(names).values() if isinstance(rule, NameRule)]
 GOOD = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.schema.errors import KeysteadError
-from protocol.names import SHOWN, one_line, printable, printable_json, quote, quote_if_needed
+from protocol.printable import SHOWN, one_line, printable, printable_json, quote, quote_if_needed
 
 HARD = "a\x1b[31m\x00\x7f\x9b\u202e\ud800\U000e0041\r\nb\tc"
 

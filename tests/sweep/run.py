@@ -19,7 +19,7 @@ from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from tests.sweep.forks import Seen, Struck, name_of, record, strike
 from tests.sweep.stories import STORIES
 

@@ -19,6 +19,7 @@ BESIDE: Final = "called in other processes only, or before the loop runs"
 TOUCHES: Final = {
     "chaos/history.py": OWN,
     "chaos/yaml_file.py": BESIDE,
+    "lab/scan/search.py": BESIDE,
     "lab/serve/files.py": THREAD,
     "lab/arrays/machines.py": OWN,
     "lab/arrays/shared_datastore.py": THREAD,

@@ -21,6 +21,9 @@ _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----(?:\n|\\n)).*?((?:\n|\\n)-----END)",
 _ISO = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00| UTC|\")")
 _UNIX = re.compile(r"\b1[78]\d{8}(?:\.\d+)?\b")
 _PYTHON = re.compile(r"(?<![\w.])3\.1[1-9](?![\w.%])")
+_LATENCY = re.compile(
+    r"\n *\"kms_\w+\": \d+,|,? ?\bkms_(?:total_us|beyond|within_\d+ms)(?:=|: )\d+"
+)
 _FINE = re.compile(r"(?<![\w.])\d+\.\d{3,}(?![\w.])")  # moments of a run, below 100 ms
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,6 +76,7 @@ class Names:
         text = _ISO.sub(self._moment, text)
         text = _UNIX.sub(self._seconds, text)
         text = _PYTHON.sub("3.x", text)
+        text = _LATENCY.sub("", text)
         return _FINE.sub(lambda match: f"{float(match[0]):.1f}", text)
 
     def _id(self, match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@
 - ``disturbances``  faults: starting, active, ending
 - ``listings``      the providers that vCenter lists, and the KDKs of native ones
 - ``ways``          whether vCenter could bring keys of a provider to a host
+- ``vms``           what was wanted of a VM, and what was seen of it
 - ``hosts``         what a run's history says of a host, and what the rules let it be
 - ``settings``      times that follow from the lab's knobs
 """

@@ -5,7 +5,9 @@
 - ``base``      what a reason is
 - ``standard``  reasons of the standard provider (R1 to R14)
 - ``key_loss``  reasons of keys that are lost
-- ``trusted``   R40 to R54  · ``native`` R55 to R66
+- ``boots``     what the TPM guards at a boot, and what it does not
+- ``trusted``   R40 to R54
+- ``native``    R55 to R66
 """
 
 from __future__ import annotations

@@ -52,12 +52,12 @@ class Host(Answer):
     vcenter: str | None
 
 class Verdict(Answer):
-    """How a run ended; ``-o json`` prints it.
+    """The result of a run; ``-o json`` prints it.
 
-    ``checks`` are hypotheses, then checks; ``left`` what has no undo. ``began`` and
-    ``ended`` in lab seconds. ``tpms`` are what lay under the hosts: a verdict on
-    ``model`` is none on a TPM. ``tpm_hosts`` are the hosts with each of them where they
-    differ; else it is empty."""
+    ``checks``: hypotheses, then checks. ``left``: faults without an undo. ``began`` and
+    ``ended`` in lab seconds. ``tpms``: the kinds of TPM under the hosts; a verdict on
+    ``model`` is not one on a real TPM. ``tpm_hosts``: the hosts of each kind where they
+    differ, else empty."""
 
     apiVersion: str
     kind: str

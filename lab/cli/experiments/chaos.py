@@ -27,7 +27,7 @@ from lab.schema.commands import ChaosPlay, ChaosStop
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import field, moment
 from lab.state.state_folder import LabFolder
-from protocol.names import printable
+from protocol.printable import printable
 
 if TYPE_CHECKING:
     from chaos.verdict import Verdict

@@ -17,7 +17,7 @@ from lab.cli.streams import flush
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import field, moment, text
 from lab.state.state_folder import LabFolder
-from protocol.names import one_line
+from protocol.printable import one_line
 
 if TYPE_CHECKING:
     from lab.schema.answers import LoggedEvent, LogLine

@@ -11,7 +11,7 @@ from typing import Final
 from rich.text import Text
 
 from lab.cli.watch.scene import FaultLine, LabView, StateLevel, Tile, by_level
-from protocol.names import one_line
+from protocol.printable import one_line
 
 STYLES: Final = {
     StateLevel.BAD: "bold red",

@@ -34,7 +34,7 @@ from protocol.kmip.payloads import (
     GetResponse,
     QueryResponse,
 )
-from protocol.names import one_line
+from protocol.printable import one_line
 from protocol.secret import KeyMaterial
 from services.keyservers.kmip_sessions import OnStep, Seen, SessionStep
 

@@ -21,7 +21,7 @@ from lab.schema.answers.kmip import (
     ReplayServer,
     ReplayStep,
 )
-from protocol.names import printable
+from protocol.printable import printable
 
 PASSED: Final = "passed"
 SKIPPED: Final = "skipped"

@@ -32,7 +32,7 @@ from lab.schema.answers.kmip import ReplayReport
 from lab.schema.errors import KeysteadError
 from lab.state.checkout import keystead_version
 from protocol.kmip.dialect import Login
-from protocol.names import one_line
+from protocol.printable import one_line
 from protocol.terms import NodeName
 from services.keyservers.kmip_sessions import Dialogue
 from services.runtime.forking.child import withhold_memory

@@ -23,7 +23,7 @@ from lab.schema.answers.kmip import ReplayCertificate
 from protocol.crypto.certificates import load, validity
 from protocol.errors import InvalidArgument, ProductError
 from protocol.kmip.dialect import OperationFailed
-from protocol.names import one_line
+from protocol.printable import one_line
 
 DAY_S: Final = 86_400.0
 

@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from lab.kmip.replay.servers import ReplayRole, ShownCertificate
 from lab.schema.errors import KeysteadError
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "certificate.key"

@@ -45,7 +45,7 @@ from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from lab.topology.plan import Topology
 from protocol.messages.base import registry
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import Role
 
 

@@ -1,5 +1,6 @@
 """Endpoints of a key server; each proves the caller and turns messages into requests.
 
+- ``kmip``            KMIP 1.0 to 1.4 in TTLV, over TLS
 - ``bus``             requests on the data bus
 - ``forwarding``      changes that a server forwards to the active server of its group (mode
   ``forward``)

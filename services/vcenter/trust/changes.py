@@ -21,7 +21,7 @@ from protocol.messages.vcenter import (
     SetTpmSettings,
     TrustKeyServers,
 )
-from protocol.names import quote_if_needed
+from protocol.printable import quote_if_needed
 from protocol.terms import ClusterName, NodeName
 from protocol.trust import KeyServerRecord, TrustedEndorsementKey, TrustedKeyProvider, TrustItem
 from services.vcenter.inventory import Inventory

@@ -37,7 +37,7 @@ from protocol.messages.vcenter import (
     TrustedClusters,
     TrustedHost,
 )
-from protocol.names import quote_if_needed as as_told
+from protocol.printable import quote_if_needed as as_told
 from protocol.releases import Feature, Release, check, has
 from protocol.service_records import check_records
 from protocol.terms import (

@@ -135,7 +135,8 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_a_trial_left_that_was_killed_is_taken_away(tmp_path: Path) -> None:
     work = (
-        "import os, sys; from pathlib import Path; from lab.arrays import trial; "
+        "import os, sys; from pathlib import Path; "
+        "from lab.arrays import shared_datastore as trial; "
         "from lab.arrays.shared_datastore import SharedDatastore; "
         "trial._locks = lambda at: os._exit(0); "
         "trial._replaces = lambda at: (at / 'room').write_bytes(bytes(1 << 20)); "
@@ -153,7 +154,8 @@ def test_a_kill_before_it_is_written_whose_it_is_leaves_a_folder_for_anybody(
     tmp_path: Path,
 ) -> None:
     work = (
-        "import os, sys; from pathlib import Path; from lab.arrays import place; "
+        "import os, sys; from pathlib import Path; "
+        "from lab.arrays import shared_datastore as place; "
         "place.replace_file = lambda *_, **__: os._exit(0); "
         f"place.SharedDatastore(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); "
         "sys.exit(1)"

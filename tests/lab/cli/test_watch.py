@@ -119,7 +119,7 @@ def _tile(number: int) -> Tile:
         (("--web", "--once"), "--web shows all"),
         (("--web", "--port", "70000"), "0 to 65535"),
         (("--web", "--run", "nothing-sim-1"), "KS-RUN-001"),
-        (("--web", "--run", "nothing-sim-1", "--sim", "edge"), "a stored run or a simulation"),
+        (("--web", "--run", "nothing-sim-1", "--sim", "edge"), "a run or a lab"),
         (("--sim", "edge"), "go with --web"),
     ],
 )

@@ -120,11 +120,12 @@ def test_a_fork_that_is_not_the_same_before_its_moment_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = stored(tmp_path)
+    played = play.play_sim
 
     def play_another(prepared: Prepared, folder: RunFolder, *_: object) -> object:
         arrivals = prepared.plan.arrivals[1:]
         plan: Plan = msgspec.structs.replace(prepared.plan, arrivals=arrivals)
-        return play.play_sim(msgspec.structs.replace(prepared, plan=plan), folder)
+        return played(msgspec.structs.replace(prepared, plan=plan), folder)
 
     monkeypatch.setattr("lab.play.play.play_sim", play_another)
     with pytest.raises(KeysteadError, match="its fork differs from it at record") as caught:

@@ -249,7 +249,7 @@ async def test_a_crash_loses_those_of_the_last_moment_only(lazy: Server) -> None
 
 
 async def test_so_many_wait_and_no_more(lazy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deferred_rows, "ROWS", 5)
+    monkeypatch.setattr(deferred_rows, "BUFFERED_ROWS", 5)
     key_id, waits = await made(lazy), lazy.service.core.commits.unwritten
     commits = lazy.database.commits
     for count in range(1, 6):
@@ -439,7 +439,7 @@ def drawn(rng: random.Random, ids: list[KeyId]) -> list[CoreRequest[Any]]:
 async def test_it_answers_as_durable_audit_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same messages, to both: the same answers, and in the end the same trail."""
     monkeypatch.setattr(key_cache, "KEYS", 2)
-    monkeypatch.setattr(deferred_rows, "ROWS", 7)
+    monkeypatch.setattr(deferred_rows, "BUFFERED_ROWS", 7)
     rng, said, trails = random.Random(seed), [], []
     seeds = [rng.random() for _ in range(60)]
     for config in (CONFIG, BUFFERED):

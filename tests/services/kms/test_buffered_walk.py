@@ -112,7 +112,7 @@ class Walk:
 async def test_the_trail_has_each_key_that_was_given(
     seed: int, monkeypatch: pytest.MonkeyPatch, *, lies: bool
 ) -> None:
-    monkeypatch.setattr(deferred_rows, "ROWS", 9)
+    monkeypatch.setattr(deferred_rows, "BUFFERED_ROWS", 9)
     walk = Walk(seed, lies=lies)
     await walk.play()
     audit_trail.check(walk.server.platter.databases["keys"], walk.server.vault)

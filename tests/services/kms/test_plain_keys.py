@@ -291,7 +291,7 @@ async def test_one_that_cannot_be_written_takes_no_other_with_it(
             raise OSError(errno.EIO, "Input/output error")
         return kept
 
-    monkeypatch.setattr(store, "write", write)
+    monkeypatch.setattr(store, "write_new_keys", write)
     odd = encode_request(
         message(
             CreateRequest(object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(mask=4))

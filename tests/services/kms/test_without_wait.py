@@ -267,7 +267,7 @@ async def test_where_too_many_rows_wait_each_is_written_first(
     key_id = await twice.made()
     await twice.given(key_id)
     waiting = len(twice.pages())
-    monkeypatch.setattr(deferred_rows, "ROWS", waiting + 2)
+    monkeypatch.setattr(deferred_rows, "BUFFERED_ROWS", waiting + 2)
     messages = Messages(lazy.service.core, cast(Any, lazy.clock))
     get = encode_request(message(GetRequest(unique_identifier=key_id)))
     found = [messages.at_once(OWNER, get) is not None for _ in range(4)]

@@ -31,7 +31,7 @@ class Servers:
         self.asked: list[str] = []
         self.waiting, self.let = asyncio.Event(), asyncio.Event()
 
-    def asking(self, server: KeyServerRecord) -> Any:
+    def client_for(self, server: KeyServerRecord) -> Any:
         async def request(to: object, message: object, *, within_s: float) -> KeyValues:
             self.asked.append(server.node)
             if server.node == "kms-old":
