@@ -58,7 +58,11 @@ GROUPS = (
     Group(
         "verdicts",
         ("chaos/verdict.py",),
-        ("tests/chaos/test_exit_codes.py", "tests/chaos/test_verdicts.py"),
+        (
+            "tests/chaos/test_exit_codes.py",
+            "tests/chaos/test_limits.py",
+            "tests/chaos/test_verdicts.py",
+        ),
     ),
 )
 EXCUSED = {

@@ -97,6 +97,8 @@ def test_exactly_the_named_checks_fail() -> None:
     assert unlike(both, names[:1]) == "failed too: truth_table"
     assert unlike(judged(0, truth_table="pass"), names) == "nothing failed: the verdict is x"
     assert unlike(judged(5, truth_table="fail"), names).startswith("nothing failed")
+    spaced = CheckResult(name="no key left", result=CheckOutcome.FAIL, text="")
+    assert unlike(msgspec.structs.replace(fine, checks=(spaced,)), ["no key left"]) == ""
     ended = msgspec.structs.replace(judged(5), reasons=("KS-CHAOS-110: x must end fail",))
     assert unlike(ended, ["must"]) == ""
     assert unlike(ended, names) == "did not fail: vm.running, truth_table; failed too: must"

@@ -176,7 +176,7 @@ def plain_keys_untold() -> None:
     """The trail left out: plain Creates that come together have one row of it, that of the
     first."""
 
-    @replaces(store, "write")
+    @replaces(store, "write_new_keys")
     def write(original: Any, connection: Any, trail: Any, vault: Any, made: Any) -> Any:
         append = trail.append_each
         trail.append_each = lambda dated: append(dated[:1])
