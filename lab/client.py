@@ -36,7 +36,7 @@ from lab.schema.errors import KeysteadError
 from lab.serve.files import CommandFiles, carry_files
 from lab.serve.session import LabSession
 from lab.serve.table import perform
-from lab.serve.waiting import all_events
+from lab.serve.waiting import all_events, condition, wait_for
 from lab.simulation.workers import Beside, Simulated, simulations
 from lab.state.scratch import scratch
 from lab.topology.lab_file import as_played, load
@@ -197,8 +197,6 @@ class Lab:
     async def wait_for(self, *conditions: str, within_s: float = 600.0) -> None:
         """Until all hold, as in ``keystead wait --for``: ``vm.running=all``. KS-WAIT-001 says what
         does not after ``within_s`` lab seconds, counted by pauses of one."""
-        from lab.serve.waiting import condition, wait_for
-
         slept = 0
 
         async def pause() -> None:

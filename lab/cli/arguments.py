@@ -31,7 +31,6 @@ def _of_lab(names: Callable[[Topology], Iterable[str]]) -> Callable[[Any], list[
     """Names from the lab's record on disk, so that completion sends no request to the lab."""
 
     def complete(context: Any) -> list[str]:
-        from lab.schema.errors import KeysteadError
         from lab.state.state_folder import LabFolder
         from lab.topology.lab_file import LabFile
         from lab.topology.plan import plan
@@ -55,8 +54,6 @@ def _runs(context: Any) -> list[str]:
 
 
 def _files() -> list[str]:
-    from pathlib import Path
-
     return sorted(path.name for path in Path.cwd().glob("*.yaml"))
 
 

@@ -76,7 +76,7 @@ def as_written(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-ENTRY_WIDTH = 96  # characters of a line of text
+WIDTH: Final = 96  # characters of a line of text
 
 
 def fault(
@@ -199,7 +199,7 @@ def explain_named(noun: str, name: str, options: LabOptions) -> None:
     if options.output is Format.NAME:
         plain(entry.name)
         return
-    plain(textwrap.fill(f"{entry.name}: {entry.text}", ENTRY_WIDTH, break_on_hyphens=False))
+    plain(textwrap.fill(f"{entry.name}: {entry.text}", WIDTH, break_on_hyphens=False))
     if entry.fields:
         needed = ("NEEDED", lambda row: "yes" if row.required else "")
         plain("")
@@ -240,7 +240,6 @@ def schema(
             plain(json.dumps(made, indent=2, ensure_ascii=False))
 
 
-WIDTH: Final = 96  # characters of a line of text
 LINE: Final = 100  # characters of a text in a row
 ROWS: Final = 15  # that are shown at first
 

@@ -14,7 +14,7 @@ import msgspec
 from lab.cli.invocation import Asked, Format
 from lab.cli.output import document, is_document, json_line, plain, say, show, show_one
 from lab.cli.streams import flush
-from lab.schema.commands import Command, answer_type
+from lab.schema.commands import Command, answer_type, words_of
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import Column, ColumnTable, Row, field, table_of, text, value_of
 from lab.state.state_folder import LabFolder
@@ -39,7 +39,6 @@ def call(options: Asked, command: Command[Reply]) -> Reply:
 
     from lab.cli.progress import Latest, showing_progress
     from lab.local.remote import Remote
-    from lab.schema.commands import words_of
 
     async def one() -> Reply:
         async with Remote(LabFolder(options.name), options.vcenter, user) as lab:

@@ -31,6 +31,7 @@ from lab.runs.store import (
     RunFolder,
     RunRecord,
     code_version,
+    history_of,
     lock_version,
     new_run,
     python_version,
@@ -364,7 +365,6 @@ def of_run(folder: RunFolder) -> LoadReport | None:
     """The load of an experiment's run, to be written beside it; None when it has none. Errors as
     ``RunFolder.decoded``, and KS-CHAOS-204 for a history that is not what was written."""
     from lab.load.experiment_loads import load_report
-    from lab.runs.store import history_of
 
     plan = folder.read_decoded("plan.json", load_plan)
     if plan.load is None:

@@ -14,10 +14,9 @@ import msgspec
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import UNDRAWN
 from chaos.experiment.shrink import size
-from lab.fuzz import shrinking as files
 from lab.fuzz.campaign import Campaign, Seed
 from lab.fuzz.play import Failure, failures_of
-from lab.fuzz.shrinking import Shrinking, Small, describe_finding
+from lab.fuzz.shrinking import Shrinking, Small, describe_finding, write
 from lab.fuzz.world import CampaignWorld
 from lab.play.prepare import Prepared
 from lab.schema.answers.experiments import FoundFailure, FuzzReport, ShrunkRun
@@ -105,7 +104,7 @@ class Fuzzing:
             return FoundFailure(failure=str(failure), seeds=seeds)
         seed, small = best
         before = size(campaign.plan(seed))
-        path = files.write(campaign.folder / "found", small, seed, before)
+        path = write(campaign.folder / "found", small, seed, before)
         self.say(describe_finding(small, seed))
         return FoundFailure(
             failure=str(failure),
@@ -157,7 +156,7 @@ def shrink(made: Prepared, budget: int, target: Path, say: Say) -> ShrunkRun:
     failure = _failure_of(made)
     world = _world_of(made)
     small = Shrinking(world, budget, say).shrink(made.plan, failure)
-    path = files.write(target, small, made.plan.seed, size(made.plan))
+    path = write(target, small, made.plan.seed, size(made.plan))
     return ShrunkRun(
         failure=str(failure),
         before=size(made.plan),

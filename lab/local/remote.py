@@ -85,7 +85,7 @@ class Remote:
             raise away(access, self._client.trouble) from None
 
     async def _reach_simulation(self) -> bool:
-        from lab.local import simulation_socket as simulation_socket
+        from lab.local import simulation_socket
 
         found = await simulation_socket.find_simulation(self._folder.path)
         if found is not None:

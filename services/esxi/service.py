@@ -72,7 +72,7 @@ class IntruderHandlers(Service):
 # ---- virtual TPMs --------------------------------------------------------------------------------
 # Handlers of messages about virtual TPMs; the flows are in ``vms``.
 
-NONCE_LIMIT = 64
+NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
 
 
 def _vm(message: Any) -> str:
@@ -576,8 +576,6 @@ class EsxiService(
 # cannot change the result: the TPM signs keys, counters and registers, and the event log is checked
 # by replaying it.
 
-_NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
-
 
 async def report_attestation(
     host: EsxiHost, nonce: bytes, selection: PcrSelection
@@ -586,8 +584,8 @@ async def report_attestation(
 
     ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM makes no quote.
     """
-    if len(nonce) > _NONCE_LIMIT:
-        raise InvalidArgument(f"nonce: at most {_NONCE_LIMIT} bytes")
+    if len(nonce) > NONCE_LIMIT:
+        raise InvalidArgument(f"nonce: at most {NONCE_LIMIT} bytes")
     tpm = _require_tpm(host)
     try:
         ek, _ = await tpm.ek(EkKind.ECC_P256)

@@ -137,7 +137,6 @@ def run(
     how = (mode, seed, tpm, pace, on, scan)
     if more:
         _of_one_run({**files, "--negative-control": negative_control})
-        from lab.cli.experiments.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
             return play_experiment(name, *how, given=given or (), control=False, quiet=quiet)

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from chaos.checks.result import CheckOutcome
 from lab.cli.experiments.chaos import Given, Pace, Seed, Tpm, play_experiment
 from lab.cli.invocation import Format
-from lab.cli.loads.load import NO_FILES, LoadFiles, check_seed
+from lab.cli.loads.load import NO_FILES, LoadFiles, check_seed, read
 from lab.cli.loads.load import tell as told
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain, say
@@ -186,7 +186,6 @@ def _load(
     from chaos.load.arrivals import read_mix, read_profile
     from chaos.load.planned import WORDS, check_mix, read_threshold
     from lab.cli.arguments import duration as seconds_of
-    from lab.cli.loads.load import read
 
     before = seconds_of("--warmup", warmup)
     read("--rate", lambda: read_profile(rate, duration, before))

@@ -305,7 +305,6 @@ def moments(story: Story) -> tuple[float, ...]:
 
 
 _AWAY: Final = ("KS-PRODUCT-001", "KS-USE-002")  # what a silent vCenter answers
-_EVENTS: Final = 50
 
 
 async def ask(do: Do, before: LabAnswers | None) -> LabAnswers:
@@ -317,7 +316,7 @@ async def ask(do: Do, before: LabAnswers | None) -> LabAnswers:
         hosts, vms = await do(GetHosts()), await do(GetVms())
         events = list(before.events if before is not None else ())
         while news := (await do(GetEvents(after=last))).items:
-            events = [*events, *news][-_EVENTS:]
+            events = [*events, *news][-EVENTS:]
             last = news[-1].sequence
         return replace(made, hosts=hosts.items, vms=vms.items, events=events)
     except KeysteadError as error:

@@ -443,8 +443,6 @@ class CryptoManagerKmip(KmipTrust):
     ) -> Any:
         """Make a key at a standard provider, of the type of ``keySpec``. A failure is told in the
         result."""
-        from lab.schema.errors import KeysteadError
-
         name = keyProvider.id if keyProvider is not None else ""
         if name and self._row(keyProvider, "keyProvider").management_type is (
             ManagementType.NATIVE_PROVIDER
@@ -479,8 +477,6 @@ class CryptoManagerKmip(KmipTrust):
         self, request: ApiRequest, keys: Any = (), force: bool = False
     ) -> list[Any]:
         """Make vCenter forget keys; what came of each."""
-        from lab.schema.errors import KeysteadError
-
         found = []
         for key in keys or ():
             try:

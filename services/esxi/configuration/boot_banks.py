@@ -17,7 +17,7 @@ from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk
 
 BOOT_OPTIONS: Final = f"{FOLDER}/boot.cfg"
-_OPTIONS_CHECK: Final = 4  # bytes of a CRC-32
+_CHECK: Final = 4  # bytes of a CRC-32
 _options = msgspec.msgpack.Decoder(dict[str, str])
 
 
@@ -27,24 +27,23 @@ async def load_options(disk: Disk) -> dict[str, str] | None:
         data = await disk.read(BOOT_OPTIONS)
     except FileNotFoundError:
         return {}
-    check, body = data[:_OPTIONS_CHECK], data[_OPTIONS_CHECK:]
-    return _options.decode(body) if check == _options_checksum(body) else None
+    check, body = data[:_CHECK], data[_CHECK:]
+    return _options.decode(body) if check == _checksum(body) else None
 
 
 async def save_options(disk: Disk, options: Mapping[str, str]) -> None:
     """Keep the options for the next boots, durably; ``OSError`` when the disk fails."""
     body = msgspec.msgpack.encode(dict(sorted(options.items())))
-    await replace_durably(disk, BOOT_OPTIONS, _options_checksum(body) + body)
+    await replace_durably(disk, BOOT_OPTIONS, _checksum(body) + body)
 
 
-def _options_checksum(body: bytes) -> bytes:
+def _checksum(body: bytes) -> bytes:
     """A checksum against accidents only: an attacker can change it together with the file."""
-    return zlib.crc32(body).to_bytes(_OPTIONS_CHECK, "big")
+    return zlib.crc32(body).to_bytes(_CHECK, "big")
 
 
 BANK_FOLDER: Final = "altbootbank"
 BANK: Final = f"{BANK_FOLDER}/state.tgz"
-_CHECK: Final = 4  # bytes of a CRC-32
 
 
 class BankDamaged(Exception):
@@ -102,7 +101,3 @@ async def restore_bank(disk: Disk, release: str) -> bool:
     await disk.remove(BANK)
     await disk.sync_folder(BANK_FOLDER)
     return True
-
-
-def _checksum(body: bytes) -> bytes:
-    return zlib.crc32(body).to_bytes(_CHECK, "big")
