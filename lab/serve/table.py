@@ -12,28 +12,28 @@ from chaos.errors import ChaosError
 from lab.schema.commands import Command, name_of
 from lab.schema.refusal import refusal
 from lab.schema.wire import CommandDone, RunCommand, decode_command, encode_answer
-from lab.serve import (
-    crypto,  # noqa: F401 - their functions are found by what they execute
-    faults,  # noqa: F401 - their functions are found by what they execute
-    hosts,  # noqa: F401 - their functions are found by what they execute
-    look,  # noqa: F401 - their functions are found by what they execute
-    machines,  # noqa: F401 - their functions are found by what they execute
-    trust,  # noqa: F401 - their functions are found by what they execute
-    upgrade,  # noqa: F401 - their functions are found by what they execute
-    vcenters,  # noqa: F401 - their functions are found by what they execute
-    vsan,  # noqa: F401 - their functions are found by what they execute
+from lab.serve import (  # noqa: F401 - their functions are found by what they execute
+    crypto,
+    faults,
+    hosts,
+    look,
+    machines,
+    trust,
+    upgrade,
+    vcenters,
+    vsan,
 )
 from lab.serve.explaining import describe  # noqa: F401 - their functions are found by what they execute
 from lab.serve.files import CommandFiles, open_contents, seal_contents
-from lab.serve.keyservers import (
-    keys,  # noqa: F401 - their functions are found by what they execute
-    kmip_trust,  # noqa: F401 - their functions are found by what they execute
+from lab.serve.keyservers import (  # noqa: F401 - their functions are found by what they execute
+    keys,
+    kmip_trust,
 )
 from lab.serve.machines import way_out
 from lab.serve.session import COMMANDS, LabSession, Served
-from lab.serve.vms import (
-    inventory,  # noqa: F401 - their functions are found by what they execute
-    vms,  # noqa: F401 - their functions are found by what they execute
+from lab.serve.vms import (  # noqa: F401 - their functions are found by what they execute
+    inventory,
+    vms,
 )
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
