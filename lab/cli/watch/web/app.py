@@ -18,7 +18,7 @@ from starlette.routing import Route
 from chaos.report.filling import fill, fill_part, read_asset
 from lab.cli.watch.web import runs, what_if
 from lab.cli.watch.web.actions import ExecutedLine, experiment, ids_of, read_line
-from lab.cli.watch.web.parts import TEMPLATE, drawer
+from lab.cli.watch.web.parts import TEMPLATE, describe_error, drawer
 from lab.cli.watch.web.sent import read_line_sent
 from lab.cli.watch.web.updates import METRICS_TYPE, WATCHERS_LIMIT, Looker, cloud_events, metrics
 from lab.schema.commands import GetStatus
@@ -145,8 +145,7 @@ class LabPage:
             text = await self._perform(await read_line_sent(request))
         except KeysteadError as error:
             await self.looker.look()
-            fix = f" Fix: {error.fix}" if error.fix else ""
-            return JSONResponse({"ok": False, "text": f"{error.id}: {error}{fix}"}, 409)
+            return JSONResponse({"ok": False, "text": describe_error(error)}, 409)
         return JSONResponse({"ok": True, "text": text})
 
     async def _perform(self, line: str) -> str:

@@ -37,6 +37,11 @@ LEVELS: Final = {
 _EVENTS: Final = 40
 
 
+def describe_error(error: KeysteadError) -> str:
+    """An error and its fix, in one line."""
+    return f"{error.id}: {error}" + (f" Fix: {error.fix}" if error.fix else "")
+
+
 class Parts:
     """The parts of the page with the version at which each has changed. ``of_lab`` is added to
     command lines: the lab's name, unless it is the default one."""

@@ -17,7 +17,7 @@ from chaos.report.filling import fill
 from chaos.report.story import Story
 from lab.cli.watch.scene import moments, scene_of_run
 from lab.cli.watch.web.parts import Parts
-from lab.cli.watch.web.what_if import REPORT_POLICY, draw_form
+from lab.cli.watch.web.what_if import draw_fields, draw_form
 from lab.load.stored_loads import LOAD
 from lab.local.stored.descriptions import SWEEP
 from lab.local.stored.reports import page_of, story_of
@@ -26,6 +26,8 @@ from lab.matrix.run import MATRIX, OUTSIDE
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 
+_REPORT_POLICY: Final = "frame-ancestors 'none'"
+"""A report has its own policy in its head, which knows its script by its digest."""
 _SHOWN: Final = 200
 _WITHOUT_MOMENTS: Final = (MATRIX, OUTSIDE, LOAD, SWEEP)
 """What is no run of an experiment, and is neither stepped through nor replayed."""
@@ -36,8 +38,10 @@ def routes() -> list[Route]:
     return [
         Route("/runs", _list),
         Route("/runs/{run}", _report),
+        Route("/runs/{run}/beside/{other}", _report),
         Route("/runs/{run}/watch", _watch),
         Route("/runs/{run}/at", _moment),
+        Route("/runs/{run}/fault", _fault),
     ]
 
 
@@ -62,10 +66,10 @@ def _draw_list() -> str:
 
 async def _report(request: Request) -> Response:
     try:
-        page = await asyncio.to_thread(page_of, request.path_params["run"])
+        page = await asyncio.to_thread(page_of, *request.path_params.values())
     except KeysteadError as error:
         return _not_found(error)
-    return Response(page, 200, {"content-security-policy": REPORT_POLICY}, "text/html")
+    return Response(page, 200, {"content-security-policy": _REPORT_POLICY}, "text/html")
 
 
 async def _watch(request: Request) -> Response:
@@ -97,6 +101,18 @@ async def _moment(request: Request) -> Response:
         return PlainTextResponse("t is a number of lab seconds\n", 400)
     t = min(max(at, 0.0), story.seconds)
     return JSONResponse({"parts": _draw(story, t), "time": t, "pace": 0})
+
+
+async def _fault(request: Request) -> Response:
+    """The fields of a fault, for the form of a fork."""
+
+    def draw() -> str:
+        return draw_fields(_story(request.path_params["run"]), request.query_params.get("kind", ""))
+
+    try:
+        return _html(await asyncio.to_thread(draw))
+    except KeysteadError as error:
+        return _not_found(error)
 
 
 def _story(run: str) -> Story:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from chaos.faults import FAULTS
@@ -32,17 +32,15 @@ from chaos.verdict import Exit
 from chaos.yaml_file import read_yaml
 from lab.cli.experiments.stored_runs import fork, play_fork
 from lab.cli.watch.web.actions import parse_line
-from lab.cli.watch.web.parts import TEMPLATE
+from lab.cli.watch.web.parts import TEMPLATE, describe_error
 from lab.cli.watch.web.sent import read_line_sent
-from lab.local.stored.reports import page_of, story_of
+from lab.local.stored.reports import story_of
 from lab.play.play import fault_phase_of
 from lab.schema.errors import KeysteadError
 from protocol.terms import Role
 
 FORK_LIMIT_S: Final = 120.0
 """Seconds of real time after which a fork is asked to stop; it then heals its lab and ends."""
-REPORT_POLICY: Final = "frame-ancestors 'none'"
-"""A report has its own policy in its head, which knows its script by its digest."""
 _BEGINNING: Final = tuple(kind for kind in FAULTS if not kind.at_point)
 _FIRST: Final = "host.power_loss"
 _LASTS: Final = "30s"
@@ -50,12 +48,7 @@ _LASTS: Final = "30s"
 
 def routes() -> list[Route]:
     """The routes of forks."""
-    forks = Forks()
-    return [
-        Route("/runs/{run}/fault", _fields),
-        Route("/runs/{run}/fork", forks.begin, methods=["POST"]),
-        Route("/runs/{run}/beside/{other}", _pair),
-    ]
+    return [Route("/runs/{run}/fork", Forks().begin, methods=["POST"])]
 
 
 # The form ---------------------------------------------------------------------------------------
@@ -149,17 +142,6 @@ def _fitting(example: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(one if one in known else left.pop(0) if left else "" for one in values)
 
 
-async def _fields(request: Request) -> Response:
-    def draw() -> str:
-        story = story_of(request.path_params["run"])
-        return draw_fields(story, request.query_params.get("kind", ""))
-
-    try:
-        return Response(await asyncio.to_thread(draw), media_type="text/html")
-    except KeysteadError as error:
-        return PlainTextResponse(f"{error.id}: {error}\n", 404)
-
-
 # Both runs --------------------------------------------------------------------------------------
 
 
@@ -168,15 +150,6 @@ def draw_both(a: Story, b: Story) -> str:
     seconds = max(a.drawn, b.drawn)
     drawn = [(story, timeline(story, outcomes(story), seconds)) for story in (a, b)]
     return fill_part(TEMPLATE, "both_runs", a.run, b.run, tell_differences(a, b), drawn, b.fork_at)
-
-
-async def _pair(request: Request) -> Response:
-    run, other = request.path_params["run"], request.path_params["other"]
-    try:
-        page = await asyncio.to_thread(page_of, run, other)
-    except KeysteadError as error:
-        return PlainTextResponse(f"{error.id}: {error}\n", 404)
-    return Response(page, 200, {"content-security-policy": REPORT_POLICY}, "text/html")
 
 
 # Playing ----------------------------------------------------------------------------------------
@@ -234,7 +207,7 @@ class Forks:
                 text = "a fork is being played: one at a time"
                 raise KeysteadError("KS-USE-003", text, "wait for it, or stop it on its page")
         except KeysteadError as error:
-            return JSONResponse({"error": _told(error)}, 409)
+            return JSONResponse({"error": describe_error(error)}, 409)
         loop, steps, stop = asyncio.get_running_loop(), asyncio.Queue[str](), StopRequest()
 
         def show(step: ProgressStep) -> None:
@@ -274,7 +247,7 @@ async def _follow(task: asyncio.Task[str], steps: asyncio.Queue[str]) -> AsyncIt
     try:
         yield _line(html=task.result())
     except KeysteadError as error:
-        yield _line(error=_told(error))
+        yield _line(error=describe_error(error))
     except Exception as error:
         # A defect: the page says it, and another fork can be played.
         traceback.print_exc()
@@ -283,10 +256,6 @@ async def _follow(task: asyncio.Task[str], steps: asyncio.Queue[str]) -> AsyncIt
 
 def _line(**values: str) -> bytes:
     return msgspec.json.encode(values) + b"\n"
-
-
-def _told(error: KeysteadError) -> str:
-    return f"{error.id}: {error}" + (f" Fix: {error.fix}" if error.fix else "")
 
 
 def read_fork(line: str, run: str) -> dict[str, Any]:
