@@ -67,22 +67,25 @@ def play_sim(
     ``show`` hears how far it is. Who asks it to stop ``stopping`` gets the verdict that it was
     interrupted, after everything was healed.
     """
-    record = folder.record()
-    with workers() as forks:
-        answer = run_in_worker(
-            simulate,
-            dump_plan(prepared.plan),
-            msgspec.msgpack.encode(prepared.topology),
-            folder.run,
-            str(folder.history),
-            str(folder.bus),
-            record.scan,
-            record.bug,
-            server=forks,
-            on_message=show,
-            stopping=stopping,
-        )
-    return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
+    try:
+        record = folder.record()
+        with workers() as forks:
+            answer = run_in_worker(
+                simulate,
+                dump_plan(prepared.plan),
+                msgspec.msgpack.encode(prepared.topology),
+                folder.run,
+                str(folder.history),
+                str(folder.bus),
+                record.scan,
+                record.bug,
+                server=forks,
+                on_message=show,
+                stopping=stopping,
+            )
+        return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
+    finally:
+        folder.release()  # without a verdict it is broken off, also where this process goes on
 
 
 def simulate(

@@ -205,7 +205,7 @@ def begin(
 ) -> RunFolder:
     """The run's folder with everything that is known before it starts; ``scan``: it is to end
     with a search for every key, and ``bug`` is planted into it. ``fork_of``, ``fork_at``: see
-    ``RunRecord``."""
+    ``RunRecord``. KS-LAB-005 when there is no room for it; nothing is left of it then."""
     made = prepared.plan
     folder = new_run(made.name, mode, made.seed)
     tpms = {s.node: s.tpm for s in prepared.topology.nodes if s.role is Role.ESXI}
@@ -227,8 +227,12 @@ def begin(
         scan=scan,
         options=prepared.options,
     )
-    folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
-    folder.write("plan.json", dump_plan(made))
-    folder.write("topology.msgpack", msgspec.msgpack.encode(prepared.topology))
-    folder.write("experiment.yaml", prepared.text.encode())
+    try:
+        folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
+        folder.write("plan.json", dump_plan(made))
+        folder.write("topology.msgpack", msgspec.msgpack.encode(prepared.topology))
+        folder.write("experiment.yaml", prepared.text.encode())
+    except KeysteadError:
+        folder.remove()  # a run that could not begin is none
+        raise
     return folder

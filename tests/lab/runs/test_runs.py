@@ -24,7 +24,7 @@ from lab.play import play
 from lab.play.prepare import Prepared, begin, prepare
 from lab.runs import store
 from lab.runs.live import finish, play_on
-from lab.runs.store import RunFolder, all_runs
+from lab.runs.store import BROKEN_OFF, RUNNING, RunFolder, all_runs
 from lab.schema.answers.local import RunList
 from lab.schema.commands import ChaosPlay, ChaosStop
 from lab.schema.errors import KeysteadError
@@ -184,6 +184,23 @@ def test_a_file_that_a_full_disk_cuts_off_is_not_there(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.id == "KS-LAB-005"
     assert runs() == RunList(items=())
+    assert begin(prepared, "sim").run == "short-sim-5", "its name is free, and its lock"
+
+
+def test_a_run_that_failed_is_not_played_any_more_by_a_process_that_goes_on(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of stored runs showed a fork that found no room as running until the page ended."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeysteadError("KS-CHAOS-206", "history.msgpack: No space left on device")
+
+    monkeypatch.setattr(play, "run_in_worker", fail)
+    folder = begin(prepared, "sim")
+    assert folder.word() == RUNNING
+    with pytest.raises(KeysteadError, match="No space left"):
+        play.play_sim(prepared, folder)
+    assert folder.word() == BROKEN_OFF
 
 
 DAMAGE = ("run.json", "plan.json", "topology.msgpack", "experiment.yaml", "result.json")
