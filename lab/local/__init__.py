@@ -17,5 +17,6 @@
   people write; what stands in it several times is written once, under ``$defs``
 - ``explain``               what error ids, rules, knobs and the words of experiments mean, and one
   search over everything that has a name
+- ``http_address``          servers that the options ``--webhook`` and ``--otlp`` name
 - ``json_lines``            a lab for another program
 """

@@ -13,13 +13,12 @@ import socket
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from lab.cli.watch.web.updates import Looker, cloud_event, new_events
+from lab.local.http_address import read_http_address
 from lab.schema.answers import LoggedEvent
-from lab.schema.errors import KeysteadError
 
 TRIES: Final = 6
 """How often an event is sent to a receiver that took the one before it, until it is given up. An
@@ -33,32 +32,21 @@ _AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)})
 
 
 class Receiver:
-    """Where events go. KS-USE-003 for what is no address with http or https, or has a password."""
+    """Where events go. KS-USE-003 as of ``read_http_address``."""
 
     def __init__(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise KeysteadError("KS-USE-003", f"--webhook: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise KeysteadError("KS-USE-003", "--webhook: write http://HOST:PORT/PATH or https://")
-        if parts.username is not None or parts.password is not None:
-            raise KeysteadError("KS-USE-003", "--webhook: write no user and no password into it")
-        self._tls = parts.scheme == "https"
-        self._host, self._port = parts.hostname, port or (443 if self._tls else 80)
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._address = read_http_address("--webhook", url)
 
     @property
     def name(self) -> str:
         """Host and port, for people."""
-        return f"{self._host}:{self._port}"
+        return self._address.name
 
     async def send(self, body: bytes) -> int:
         """The status of the answer to a CloudEvent. ``OSError`` and ``HTTPException`` without one,
         ``TimeoutError`` after ``TRY_S``."""
-        kind = HTTPSConnection if self._tls else HTTPConnection
-        connection = kind(self._host, self._port, timeout=TRY_S)
+        kind = HTTPSConnection if self._address.tls else HTTPConnection
+        connection = kind(self._address.host, self._address.port, timeout=TRY_S)
         asking = asyncio.create_task(asyncio.to_thread(self._post, connection, body))
         try:
             async with asyncio.timeout(TRY_S):
@@ -72,7 +60,7 @@ class Receiver:
     def _post(self, connection: HTTPConnection, body: bytes) -> int:
         with contextlib.closing(connection):
             headers = {"Content-Type": "application/cloudevents+json", "User-Agent": "keystead"}
-            connection.request("POST", self._path, body, headers)
+            connection.request("POST", self._address.path, body, headers)
             return connection.getresponse().status
 
 

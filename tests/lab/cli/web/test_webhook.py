@@ -205,11 +205,24 @@ async def test_a_slow_receiver_holds_up_neither_the_lab_nor_the_page(
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x/", "http://", "http://u:p@host/", "http://host:x/", "host:80", "http://[x/"]
+    "url",
+    [
+        *("ftp://x/", "http://", "http://u:p@host/", "http://host:x/", "host:80", "http://[x/"),
+        # Each try of these failed, or ended the sender without a word.
+        *(
+            "http://host/a b",
+            "http://host/\u00e9",
+            "http://host/\n",
+            "http://a..b/",
+            "http://h\u00f4te/",
+        ),
+        *(f"http://{'a' * 64}/", "http://host:0/"),
+    ],
 )
 def test_what_is_no_address_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeysteadError, match="--webhook"):
         Receiver(url)
     assert run(["watch", "--web", "--webhook", url]) == 64
-    assert "KS-USE-003: --webhook" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "KS-USE-003: --webhook" in err and "p@host" not in err
     assert run(["watch", "--webhook", "http://127.0.0.1:1/"]) == 64
