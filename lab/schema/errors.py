@@ -124,7 +124,7 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
     "KS-OUT-001": ErrorExplanation(
         "The output could not be written",
         "Standard output or the named file refused it: no space, a failed disk, no permission, or"
-        " no such folder.",
+        " no such folder; or a collector of spans did not take them.",
         "free space, or write the output elsewhere; then run the command again",
         UNWRITTEN,
     ),

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from chaos.conversation import ConversationEnd, Said
+from lab.local.http_address import read_http_address
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 
@@ -67,25 +68,43 @@ def send_spans(run: str, said: Iterable[Said | ConversationEnd], url: str) -> in
     Times are those of the run, counted from when it began, in lab seconds. KS-USE-003 without the
     extra, and for an address that is none; KS-OUT-001 when the collector does not take them.
     """
+    address = read_http_address("--otlp", url)
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import SpanExportResult
     except ImportError as error:
         raise KeysteadError("KS-USE-003", f"--otlp is not available: {error}", EXTRA) from None
-    if not url.startswith(("http://", "https://")):
-        raise KeysteadError("KS-USE-003", f"--otlp {url}: write http://HOST:4318")
     began = RunFolder(run).record().began
-    exporter = OTLPSpanExporter(f"{url.rstrip('/')}/v1/traces", timeout=10)
+    endpoint = f"{url.rstrip('/')}/v1/traces"
+    exporter = OTLPSpanExporter(endpoint, timeout=10, session=_session())
     count = 0
     try:
         spans = request_spans(said)
         while made := [_span_of(run, span, began) for span in islice(spans, AT_ONCE)]:
             if exporter.export(made) is not SpanExportResult.SUCCESS:
-                raise KeysteadError("KS-OUT-001", f"--otlp {url}: the collector took no spans")
+                text = f"--otlp {address.name}: the collector took {count} spans, and then no more"
+                fix = (
+                    "see the line above and the collector's log; spans keep their ids when repeated"
+                )
+                raise KeysteadError("KS-OUT-001", text, fix)
             count += len(made)
     finally:
         exporter.shutdown()
     return count
+
+
+def _session() -> Any:
+    """A session that fails at a redirect: the exporter takes each status below 400 for success."""
+    import requests
+
+    def refuse_redirect(response: requests.Response, **_: object) -> None:
+        if 300 <= response.status_code < 400:
+            response.close()
+            raise requests.TooManyRedirects(f"status {response.status_code}: a redirect")
+
+    session = requests.Session()
+    session.hooks["response"].append(refuse_redirect)
+    return session
 
 
 def _span_of(run: str, span: RequestSpan, began: float) -> Any:

@@ -15,7 +15,9 @@ import pytest
 
 from chaos.conversation import ConversationEnd, Said
 from lab.cli.main import run
+from lab.local.stored import spans
 from lab.local.stored.spans import RequestSpan, request_spans
+from lab.schema.errors import KeysteadError
 
 
 def said(t: float, src: str, dst: str, kind: str, name: str, id: int, cause: str = "") -> Said:
@@ -53,10 +55,10 @@ def test_without_the_extra_it_is_said(
 ) -> None:
     whole = builtins.__import__
 
-    def without(name: str, *rest: Any) -> Any:
+    def without(name: str, *rest: Any, **named: Any) -> Any:
         if name.startswith("opentelemetry"):
             raise ImportError("No module named 'opentelemetry'")
-        return whole(name, *rest)
+        return whole(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert run(["chaos", "tap", played, "--otlp", "http://127.0.0.1:1"]) == 64
@@ -86,25 +88,51 @@ def test_a_collector_gets_the_spans_of_a_run(
     with collector() as (url, bodies):
         assert run(["chaos", "tap", played, "--otlp", url]) == 0
         assert run(["chaos", "tap", played, "--otlp", "no-address"]) == 64
-    spans = []
+    sent = []
     for body in bodies:
         request = ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
-            spans += [span for scope in resource.scope_spans for span in scope.spans]
-    assert len(spans) == len(requests) > 100
-    assert f"{len(spans)} requests are sent" in capsys.readouterr().err
-    assert len({span.span_id for span in spans}) == len(spans)
-    ids = {(span.trace_id, span.span_id) for span in spans}
-    children = [span for span in spans if span.parent_span_id]
+            sent += [span for scope in resource.scope_spans for span in scope.spans]
+    assert len(sent) == len(requests) > 100
+    assert f"{len(sent)} requests are sent" in capsys.readouterr().err
+    assert len({span.span_id for span in sent}) == len(sent)
+    ids = {(span.trace_id, span.span_id) for span in sent}
+    children = [span for span in sent if span.parent_span_id]
     assert all((one.trace_id, one.parent_span_id) in ids for one in children)
     causes = {one["cause"] or n for n, one in enumerate(requests)}
-    assert len({span.trace_id for span in spans}) == len(causes) < len(spans)
-    assert all(one.end_time_unix_nano >= one.start_time_unix_nano for one in spans)
+    assert len({span.trace_id for span in sent}) == len(causes) < len(sent)
+    assert all(one.end_time_unix_nano >= one.start_time_unix_nano for one in sent)
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+@pytest.mark.parametrize(("status", "taken"), [(404, 0), (302, 0), (307, 0), (404, 100)])
+def test_a_collector_that_does_not_take_them_is_an_error(
+    played: str, status: int, taken: int, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A redirect was taken for success: "182 requests are sent", and no collector had one."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    monkeypatch.setattr(spans, "AT_ONCE", 100)
+    answers = [200] if taken else []
+    with collector(*answers, status, location="file:///etc/passwd") as (url, bodies):
+        assert run(["chaos", "tap", played, "--otlp", url]) == 74
+    err = capsys.readouterr().err
+    assert f"took {taken} spans, and then no more" in err and "are sent" not in err
+    assert len(bodies) == len(answers) + 1
+
+
+def test_no_password_is_repeated() -> None:
+    with pytest.raises(KeysteadError, match="no user and no password") as caught:
+        spans.send_spans("any-sim-1", (), "http://user:s3cret@127.0.0.1:4318")
+    assert caught.value.id == "KS-USE-003" and "s3cret" not in str(caught.value)
 
 
 @contextmanager
-def collector() -> Iterator[tuple[str, list[bytes]]]:
+def collector(*answers: int, location: str = "") -> Iterator[tuple[str, list[bytes]]]:
+    """A collector. ``answers`` are the statuses of its first answers, 200 after these."""
     bodies: list[bytes] = []
+    left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -115,7 +143,9 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
                 data = gzip.decompress(data)
             bodies.append(data)
-            self.send_response(200)
+            self.send_response(left.pop(0) if left else 200)
+            if location:
+                self.send_header("Location", location)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
