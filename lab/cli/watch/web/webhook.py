@@ -64,6 +64,18 @@ class Receiver:
             return connection.getresponse().status
 
 
+async def _find_last_event(looker: Looker) -> int:
+    """The number of the last event as soon as vCenter has answered; 0 if there is none."""
+    await looker.ensure()
+    news = looker.follow()
+    try:
+        while looker.seen is None or (looker.seen.away and not looker.seen.events):
+            await anext(news)
+    finally:
+        await news.aclose()
+    return looker.seen.events[-1].sequence if looker.seen.events else 0
+
+
 class Webhook:
     """Sends the events of one lab to one receiver. ``say`` tells people of events that were given
     up, and of the first that is taken after that."""
@@ -74,10 +86,9 @@ class Webhook:
         self._works = True
 
     async def follow(self, looker: Looker) -> None:
-        """Send what happens from now on; without end."""
-        await looker.ensure()
-        before = looker.seen.events[-1].sequence if looker.seen and looker.seen.events else 0
-        news = new_events(looker, before)
+        """Send what happens from now on; without end. While vCenter does not answer yet, its first
+        answer is now."""
+        news = new_events(looker, await _find_last_event(looker))
         try:
             async for events in news:
                 for event in events:

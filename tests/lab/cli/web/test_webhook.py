@@ -18,7 +18,7 @@ from lab.cli.watch.web import webhook
 from lab.cli.watch.web.updates import Looker
 from lab.cli.watch.web.webhook import TRIES, Receiver, Webhook
 from lab.schema.answers import EventList, LoggedEvent
-from lab.schema.commands import GetEvents
+from lab.schema.commands import GetEvents, GetHosts
 from lab.schema.errors import KeysteadError
 from protocol.events import EventTypeId
 from tests.lab.cli.web.canned import CannedLab
@@ -33,6 +33,7 @@ class EventfulLab(CannedLab):
         super().__init__(3)
         self.log: list[LoggedEvent] = []
         self.looks = self.changes = self.sleeps = 0
+        self.vcenter_off = False
 
     async def look(self, command: Any) -> Any:
         return await self.do(command)
@@ -47,6 +48,8 @@ class EventfulLab(CannedLab):
             )
 
     async def do(self, command: Any, vcenter: str = "", user: str = "") -> Any:
+        if self.vcenter_off and isinstance(command, GetHosts):
+            raise KeysteadError("KS-PRODUCT-001", "vCenter does not answer")
         if isinstance(command, GetEvents):
             self.looks += 1
             return EventList(items=tuple(e for e in self.log if e.sequence > command.after))
@@ -144,6 +147,30 @@ async def test_events_are_sent_as_they_come() -> None:
     assert heard.headers[0]["content-type"] == "application/cloudevents+json"
     assert heard.bodies[0]["specversion"] == "1.0" and heard.bodies[0]["data"]["text"] == "no. 3"
     assert looker.watchers == 0 and said == []
+
+
+async def test_what_was_there_before_is_not_sent_where_vcenter_was_off_at_first() -> None:
+    lab, said = EventfulLab(), list[str]()
+    lab.happen(2)
+    lab.vcenter_off = True
+    looker = Looker(lab, 0.01)
+    with receiver() as heard:
+        sending = asyncio.create_task(Webhook(Receiver(heard.url), "x", said.append).follow(looker))
+        try:
+            async with asyncio.timeout(20):
+                while looker.seen is None or looker.watchers == 0:
+                    await asyncio.sleep(0.01)
+                lab.vcenter_off = False
+                while looker.seen.away:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
+                lab.happen(1)
+                while not heard.bodies:
+                    await asyncio.sleep(0.01)
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
+    assert heard.taken == ["3"] and looker.watchers == 0
 
 
 async def test_a_receiver_that_fails_gets_the_same_event_again_in_order() -> None:
