@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -41,6 +41,8 @@ RUNNING: Final = "running"
 BROKEN_OFF: Final = "broken off"
 """In the place of a verdict: the process that played it has ended without one."""
 _LOOKS, _LOOK_AGAIN_S = 4, 0.005
+LAST_S: Final = 253_402_300_800
+"""Unix seconds of the end of the year 9999, after which there are no dates."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +56,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     python: str
     lock: str
-    began: float  # Unix seconds
+    began: Annotated[float, msgspec.Meta(ge=0, lt=LAST_S)]  # Unix seconds
     tpm: str = ""
     tpm_hosts: dict[TpmBackend, tuple[NodeName, ...]] = {}  # where they differ
     replay_of: str = ""
@@ -216,7 +218,9 @@ class RunFolder:
             raise KeysteadError("KS-RUN-004", f"{self.path / name}: {error}") from None
 
     def record(self) -> RunRecord:
-        return self.read_decoded("run.json", msgspec.json.Decoder(RunRecord).decode)
+        """How it was started; its name is that of its folder, which may have been renamed."""
+        record = self.read_decoded("run.json", msgspec.json.Decoder(RunRecord).decode)
+        return msgspec.structs.replace(record, run=self.run)
 
     def verdict(self) -> Verdict | None:
         """None while it runs or when it was broken off; KS-RUN-004 when its file is damaged."""

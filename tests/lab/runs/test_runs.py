@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.lint import check_experiment
@@ -19,7 +20,7 @@ from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.progress import quiet
 from lab.client import Lab
-from lab.local.stored.runs import runs
+from lab.local.stored.runs import reproduce, runs
 from lab.play import play
 from lab.play.prepare import Prepared, begin, prepare
 from lab.runs import store
@@ -227,6 +228,29 @@ def test_a_damaged_file_of_a_run_is_told_and_hides_no_other(
         hidden = name in ("run.json", "result.json")
         assert listed.damaged == ((str(folder.path),) if hidden else ())
         (folder.path / name).write_bytes(sound.read(name))
+
+
+@pytest.mark.parametrize("began", [-1.0, 1e12, 1e300])
+def test_a_run_that_began_at_no_date_is_damaged_and_hides_no_other(
+    prepared: Prepared, began: float
+) -> None:
+    """One such file made each list of runs fail, and the page of all runs."""
+    sound, odd = begin(prepared, "sim"), begin(prepared, "sim")
+    odd.write("run.json", msgspec.json.encode(structs.replace(odd.record(), began=began)))
+    listed = runs()
+    assert [one.run for one in listed.items] == [sound.run]
+    assert listed.damaged == (str(odd.path),)
+
+
+def test_a_run_has_the_name_of_its_folder(prepared: Prepared) -> None:
+    """A folder may be copied, or brought from another machine under another name."""
+    folder = begin(prepared, "sim")
+    folder.release()
+    folder.path.rename(folder.path.with_name("renamed"))
+    assert RunFolder("renamed").record().run == "renamed"
+    (listed,) = runs().items
+    assert listed.run == "renamed"
+    assert reproduce(RunFolder("renamed").record()) == "keystead chaos replay renamed"
 
 
 def test_a_damaged_history_is_told(prepared: Prepared) -> None:

@@ -24,6 +24,7 @@ from lab.local.stored.reports import page_of, story_of
 from lab.local.stored.runs import reproduce, runs
 from lab.matrix.run import MATRIX, OUTSIDE
 from lab.runs.store import RunFolder
+from lab.schema.answers.local import StoredRun
 from lab.schema.errors import KeysteadError
 
 _REPORT_POLICY: Final = "frame-ancestors 'none'"
@@ -55,13 +56,20 @@ def _draw_list() -> str:
         {
             "stored": stored,
             "began": datetime.fromtimestamp(stored.began, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "again": reproduce(RunFolder(stored.run).record()) if has_moments else "",
+            "again": _again(stored),
         }
         for stored in found.items[:_SHOWN]
-        for has_moments in (stored.experiment not in _WITHOUT_MOMENTS,)
     ]
     more = len(found.items) - len(rows)
     return fill("runs.html", {"rows": rows, "more": more, "damaged": found.damaged})
+
+
+def _again(stored: StoredRun) -> str:
+    """The command that plays a run again; empty for one that is no experiment, or has gone."""
+    if stored.experiment not in _WITHOUT_MOMENTS:
+        with contextlib.suppress(KeysteadError):
+            return reproduce(RunFolder(stored.run).record())
+    return ""
 
 
 async def _report(request: Request) -> Response:

@@ -13,6 +13,8 @@ import pytest
 
 from lab.cli.main import run
 from lab.cli.watch.scene import KeyCount
+from lab.local.stored.runs import runs
+from lab.play.prepare import begin, prepare
 from lab.runs.store import RunFolder
 from protocol.terms import NodeName
 from tests.lab.cli.web.asking import Answered, Server, server_for, simulated
@@ -164,6 +166,25 @@ def test_stored_runs_are_listed_reported_and_stepped_through(
     folder = RunFolder(name)
     folder.history.write_bytes(b"damaged")
     assert get(f"/runs/{name}/at?t=1").status == 404, "what was read before is not shown again"
+
+
+@pytest.mark.sim
+def test_a_run_that_is_removed_while_runs_are_listed_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    for seed in (1, 2):
+        begin(prepare("edge-outage-reboot", seed, {}), "sim").release()
+    whole = runs
+
+    def list_and_lose(**named: Any) -> Any:
+        found = whole(**named)
+        RunFolder("edge-outage-reboot-sim-1").remove()
+        return found
+
+    monkeypatch.setattr("lab.cli.watch.web.runs.runs", list_and_lose)
+    answer = get("/runs")
+    assert answer.status == 200 and "edge-outage-reboot-sim-2" in answer.text
 
 
 def get(path: str) -> Answered:
