@@ -70,10 +70,9 @@ class Recoveries:
             ran = tuple(vm.vm for vm in summary.vms if vm.power is PowerState.ON)
             self._hosts[host] = _Host(summary.boot, ran, frozenset(keys))
 
-    async def look(self) -> dict[NodeName, NodeStatus]:
-        """Follow every host that boots or has not recovered yet, by the agents' reports about all
-        nodes."""
-        seen = await self.lab.statuses(counters=False)
+    async def look(self, seen: Mapping[NodeName, NodeStatus]) -> None:
+        """Follow every host that boots or has not recovered yet, by ``seen``: the agents' reports
+        about all nodes."""
         booted = {
             host: seen[host].boot
             for host, known in self._hosts.items()
@@ -95,7 +94,6 @@ class Recoveries:
                 and seen[host].state is NodeRunState.RUNNING
             ]
         )
-        return seen
 
     async def _follow(self, hosts: list[NodeName]) -> None:
         """Look at hosts that run and have not recovered yet, all of them at once."""

@@ -17,6 +17,9 @@ from protocol.messages.vcenter import ListVms, ProviderInfo
 from protocol.terms import NodeName, Role, VmName
 
 EVERY_S = 5.0
+LATE_S = 2.0
+"""A node's record has ``unseen``, the lab seconds since its agent's report before, if above this.
+"""
 WITHIN_S = 2.0
 """Lab seconds for a host's answer: one that stands still is silent, and asked again."""
 
@@ -34,6 +37,7 @@ class States:
         self._history = history
         self._last: dict[tuple[str, str], dict[str, Any]] = {}
         self._nodes: dict[NodeName, NodeStatus] = {}
+        self._seen_at: dict[NodeName, float] = {}
 
     async def begin(self) -> None:
         """Record the staging and the first look."""
@@ -100,15 +104,20 @@ class States:
 
     def saw(self, seen: Mapping[NodeName, NodeStatus]) -> None:
         """Record the agents' reports about nodes; a node that is missing in them is left as it
-        is."""
+        is. If it was not seen for long, the record says how long: a look at what has booted waits
+        for key servers that do not answer."""
+        now = self._lab.monotonic()
         for node, status in seen.items():
+            unseen_s = round(now - self._seen_at.get(node, now), 6)
+            self._seen_at[node] = now
             before = self._nodes.get(node)
             if before is not None and (before.state, before.boot) == (status.state, status.boot):
                 continue
             self._nodes[node] = status
             fell = status.screen if status.state is NodeRunState.OFF else ""
             why = {"fell": fell} if fell else {}  # what its screen showed last, if anything
-            self._write("node", node, state=status.state.value, boot=status.boot, **why)
+            late = {"unseen": unseen_s} if unseen_s > LATE_S else {}
+            self._write("node", node, state=status.state.value, boot=status.boot, **why, **late)
 
     async def look(self) -> None:
         """Query every host that runs for its view of itself and its VMs."""

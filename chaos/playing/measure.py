@@ -119,8 +119,9 @@ class RunWatch:
 
     async def _see(self) -> None:
         """Boots of hosts since the last look, with the TPMs under them."""
-        seen = await self.recoveries.look()
+        seen = await self.lab.statuses(counters=False)
         self.states.saw(seen)
+        await self.recoveries.look(seen)
         await self.tpm_boots.look(seen)
 
     async def _look(self) -> None:

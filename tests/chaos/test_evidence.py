@@ -21,13 +21,13 @@ from chaos.faults import make_fault
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources, tolerance
 from chaos.observe.audit import AuditTail
-from chaos.observe.boots import Recoveries
+from chaos.observe.boots import EVERY_S, Recoveries
 from chaos.observe.guests import Guests
 from chaos.observe.key_values import Remains
 from chaos.observe.look import LabLook
 from chaos.observe.states import States
 from chaos.playing.engine import run
-from chaos.playing.measure import Hypotheses
+from chaos.playing.measure import Hypotheses, RunWatch
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
 from chaos.workload.base import OperationCounts
@@ -194,6 +194,40 @@ def test_who_falls_by_itself_is_told_and_who_is_powered_off_is_not(world: World)
     world.lab.agent.machine(host).runner._crashed("background loop: KeyError")
     assert seen() == ["background loop: KeyError"]
     assert "esxi-001 fell: background loop: KeyError" in no_internal_error(history.records).text
+
+
+def test_a_state_that_is_seen_late_says_for_how_long_its_node_was_not_seen(world: World) -> None:
+    history, host = History(None, world.lab.monotonic), NodeName("esxi-001")
+    states = States(world.lab, history)
+    world.run(states.begin())
+    for wait_s, seen in ((1.0, None), (7.0, 7.0)):
+        world.run(world.lab.sleep(wait_s))
+        world.run(world.lab.power_off(host, "power_loss"))
+        states.saw(world.run(world.lab.statuses(counters=False)))
+        (record,) = [r for r in history.records[-1:] if r.op == "node"]
+        assert record.data.get("unseen") == (seen and pytest.approx(seen, abs=0.01))
+        world.run(world.lab.power_on(host))
+        states.saw(world.run(world.lab.statuses(counters=False)))
+
+
+def test_boots_are_recorded_before_key_servers_are_asked_about_them(world: World) -> None:
+    """A look at what has booted waits for a key server that stands still."""
+    history, host, lab = History(None, world.lab.monotonic), NodeName("esxi-001"), world.lab
+    watch, on_at = RunWatch(lab, history, 1, None), []
+
+    async def boot() -> None:
+        await lab.power_off(host, "power_loss")
+        await lab.sleep(2.0)
+        await lab.pause(NodeName("kms"))
+        await lab.power_on(host, wait=False)
+        on_at.append(history.at(lab.monotonic()))
+        await lab.sleep(20.0)
+
+    world.run(watch.begin())
+    world.run(watch.during(boot()))
+    seen = [r.t for r in history.records if (r.op, r.node) == ("node", host)]
+    booting = min(t for t in seen if t >= on_at[0])
+    assert booting - on_at[0] <= EVERY_S
 
 
 def test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again() -> None:

@@ -6,6 +6,7 @@ ended ``info``, leaves facts open, which allows more. Observations close them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +37,8 @@ OPERATIONS = ("invoke", "ok", "fail", "info")
 RECONNECT = "host.reconnect"
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
 CHANGED_S = 3.0
-"""So long after a change of firmware it is open whether a boot had it: nodes are seen each second.
-"""
+"""So long after a change of firmware it is open whether a boot had it: nodes are seen each second,
+or their record says after how long (``unseen``)."""
 
 
 class Fold(Upkeep):
@@ -259,9 +260,10 @@ class Fold(Upkeep):
         if host is not None and (before is None or before.boot != boot):
             if before is not None:
                 host.boot_into(boot)
-                host.stops = self._stop_of(record.node, host)
+                recent = self._was_changed_recently(record)
+                host.stops = self._stop_of(record.node, host, recent=recent)
                 if host.trust is not None:
-                    host.trust.boot(changed=self._measures_otherwise(record.node))
+                    host.trust.boot(changed=recent or self._measures_otherwise(record.node))
                 for vm in self.vms.values():
                     if vm.host == record.node:
                         vm.host_booted(others_may_run_it=record.node in self.available)
@@ -273,10 +275,15 @@ class Fold(Upkeep):
 
     def _measures_otherwise(self, name: str) -> bool:
         """Whether the boot that has just begun may measure what no service knows (ATT-02)."""
-        recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
-        return recent or any(found.about(name) for found in self.faults.taking(*AT_NEXT_BOOT))
+        return any(found.about(name) for found in self.faults.taking(*AT_NEXT_BOOT))
 
-    def _stop_of(self, name: str, host: FoldedHost) -> Known:
+    def _was_changed_recently(self, record: Record) -> bool:
+        """Whether the boot that this record shows first may have begun before the last change of
+        the host's firmware."""
+        open_s = CHANGED_S + float(record.data.get("unseen", 0.0))
+        return record.t - self._changed.get(record.node, -math.inf) < open_s
+
+    def _stop_of(self, name: str, host: FoldedHost, *, recent: bool) -> Known:
         """Whether the boot that has just begun had to end at the screen (R18)."""
         host.change, stops = Change.NOTHING, NO
         for found in self.faults.taking(Takes.TPM, *AT_NEXT_BOOT):
@@ -288,7 +295,6 @@ class Fold(Upkeep):
                 # Whether it is required, and still counts after a host was installed anew.
                 known = not found.effect.if_required and found.begun > host.wiped_at
                 host.change, stops = change, either((stops, found.holds if known else OPEN))
-        recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
         return OPEN if recent and host.sealed else stops
 
     def _narrow(self) -> None:

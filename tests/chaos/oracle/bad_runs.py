@@ -133,6 +133,12 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "R18",
         "safe",
     ),
+    "no screen, in a boot that was seen late and began with its TPM disabled": (
+        lambda: Story(persistence=True).disabled_tpm(unseen=5.0, passes=20),
+        "esxi-001",
+        "R18",
+        "safe",
+    ),
     "a screen for another build": (
         lambda: (
             Story(persistence=True)

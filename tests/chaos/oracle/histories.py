@@ -98,16 +98,27 @@ class Story:
             self._state("", "look", hosts=2)
         return self
 
-    def node(self, name: str, state: str) -> Story:
-        """Its agent sees the node in another state."""
-        return self._state(name, "node", state=state, boot=self.boots[name])
+    def node(self, name: str, state: str, *, unseen: float = 0.0) -> Story:
+        """Its agent sees the node in another state, ``unseen`` seconds after its report before."""
+        late = {"unseen": unseen} if unseen else {}
+        return self._state(name, "node", state=state, boot=self.boots[name], **late)
 
     def boot(self, host: str, *, passes: int = 20) -> Story:
         """The host loses its power, and is up again."""
-        self.node(host, "off")
+        return self.node(host, "off").boots_after(host, passes=passes)
+
+    def boots_after(self, host: str, *, unseen: float = 0.0, passes: int = 20) -> Story:
+        """The host boots; its boot is seen ``unseen`` seconds after the report before."""
         self.boots[host] += 1
-        self.node(host, "booting").passes(passes)
+        self.node(host, "booting", unseen=unseen).passes(passes)
         return self.node(host, "running")
+
+    def disabled_tpm(self, *, unseen: float, passes: int) -> Story:
+        """esxi-001 is off when its TPM is disabled; its boot is seen after so many seconds."""
+        self.fault("dark", "host.power_loss", nodes=["esxi-001"]).node("esxi-001", "off")
+        self.heal("dark").fault("bios", "host.tpm_disabled", nodes=["esxi-001"]).passes(passes)
+        self.boots_after("esxi-001", unseen=unseen).host("esxi-001", "safe")
+        return self.vm("vm-01", "esxi-001", "running").passes(60)
 
     def host(self, name: str, crypto: str, **changes: Any) -> Story:
         """The host says what it is."""

@@ -114,9 +114,21 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Fold._node,
-        "host.stops = self._stop_of(record.node, host)",
+        "host.stops = self._stop_of(record.node, host, recent=recent)",
         "pass",
         "no screen, with Secure Boot off",
+    ),
+    (
+        Fold._was_changed_recently,
+        '"unseen", 0.0',
+        '"", 0.0',
+        "a boot that was seen late, and began before its TPM was disabled",
+    ),
+    (
+        Fold._was_changed_recently,
+        "CHANGED_S + ",
+        "60 + ",
+        "no screen, in a boot that was seen late and began with its TPM disabled",
     ),
     (
         Fold._node,
