@@ -58,9 +58,9 @@ GOOD: dict[str, Callable[[], Story]] = {
         .heal("dark")
         .passes(60)
     ),
-    "a boot that was seen late, and began before its TPM was disabled": lambda: (
-        Story(persistence=True).disabled_tpm(unseen=5.0, passes=4)
-    ),
+    "a boot that was seen late, and began before its TPM was disabled": lambda: Story(
+        persistence=True
+    ).disabled_tpm(unseen=5.0, passes=4),
     "a screen after another TPM, until the cure": lambda: (
         Story(persistence=True)
         .fault("swap", "tpm.swap", nodes=["esxi-001"])
