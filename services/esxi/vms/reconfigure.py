@@ -98,8 +98,8 @@ async def encrypt_vm(
 async def _encrypt_disks(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     """Encrypt the clear disks of a VM with an encrypted home, under the key of the home
     (KEY-04)."""
+    await _unwrap_home(host, config)
     kek = usable_kek(host, config.vm, key)
-    open_home(config, {key: kek})
     there = [disk.file for disk in config.disks if disk.dek is not None]
     made, keys = with_encrypted_disks(config, key, kek, host.rng)
     clear = [
@@ -184,7 +184,7 @@ async def _write_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) ->
         raise ResourceInUse(f"{config.vm} has {DISKS_LIMIT} disks")
     if config.home is None and (message.key, message.provider) != (None, None):
         raise InvalidState(f"{config.vm} is not encrypted: a disk of it cannot be")
-    home = await _bring_home_key(host, config)
+    home = None if config.home is None else await _unwrap_home(host, config)
     disk = DiskConfig(
         key=max((there.key for there in config.disks), default=FIRST_DISK - 1) + 1,
         blocks=message.blocks,
@@ -222,25 +222,14 @@ async def remove_disk(host: EsxiHost, name: VmName, number: int) -> RegisteredVm
             if not left:
                 raise InvalidState(f"Hard disk {number} is the only one of {name}")
             check_no_snapshots(config, "remove a disk")
-            await _bring_home_key(host, config)
+            if config.home is not None:
+                await _unwrap_home(host, config)
             config = msgspec.structs.replace(config, disks=left)
             await write_config(host.datastore, config)
             host.node.record("vm.disk_removed", vm=name, disk=f"Hard disk {number}")
         vm.config, vm.problem = config, ""
         await empty_unused_files(host.datastore, config)
     return vm
-
-
-async def _bring_home_key(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
-    """The DEK of the VM's home, without which its configuration is not changed (LOCK-02)."""
-    if config.home is None:
-        return None
-    key: CryptoKeyId = config.home.key
-    await vm_keys.bring_keys(host, (key,), subject=config.vm, ask=False)
-    kek = host.keys.get(key)
-    if kek is None:
-        raise EncryptionKeyRequired(f"{config.vm}: a key left the cache", (key,))
-    return open_home(config, {key: kek})
 
 
 LEAST_HARDWARE = 14
@@ -333,7 +322,8 @@ async def remove_vtpm(host: EsxiHost, name: VmName) -> RegisteredVm:
 
 
 async def _unwrap_home(host: EsxiHost, config: VmConfig) -> KeyMaterial:
-    """The DEK of the VM's home. A host that gets its keys by itself fetches the one it lacks."""
+    """The DEK of the VM's home, without which its configuration is not changed (LOCK-02). A host
+    that gets its keys by itself fetches the one it lacks."""
     if config.home is None:
         raise InvalidState(f"{config.vm}: its home is not encrypted")
     key = config.home.key
