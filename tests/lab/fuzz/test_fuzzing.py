@@ -187,5 +187,8 @@ def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
 def test_a_plan_fits_a_lab_that_has_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "h.yaml").write_text(FAILING)
     plan = prepare(str(tmp_path / "h.yaml"), None, {}).plan
-    assert fits(plan, CampaignWorld(hosts=2, vms=2).directory())
-    assert not fits(plan, CampaignWorld(hosts=1, vms=1).directory())
+    assert fits(plan, CampaignWorld(hosts=2, vms=2))
+    assert not fits(plan, CampaignWorld(hosts=1, vms=1))
+    three = CampaignWorld(lab="vsan", hosts=3, vms=3)
+    assert fits(plan, three)
+    assert not fits(plan, CampaignWorld(lab="vsan", hosts=2, vms=3))  # objects on 3 hosts
