@@ -78,6 +78,9 @@ R = TypeVar("R", bound=Reply)
 TRAIL_PATIENCE_REAL_S: Final = 3.0
 """Real seconds, added to ``WITHIN_S``, that a page of a trail may take where time is real."""
 
+CANARY_S: Final = 5.0
+"""Lab seconds that a ping may take, on top of ``patience``."""
+
 
 class Trails:
     """Audit trails of a lab's key servers, if one of them is reached by KMIP; else none is read.
@@ -324,6 +327,15 @@ class StagingScene:
     def host(self, event: TableEvent, actor: Actor) -> NodeName:
         """Who plays this in the event."""
         return self.casts[event][actor]
+
+    async def find_unreachable(self) -> str:
+        """Empty when vCenter reaches every key server of both providers, and every host, by pings
+        that no service answers; else who does not answer."""
+        for to in (*self.servers, *self.hosts()):
+            within_s = CANARY_S + self.patience
+            if not (await self.lab.canary(self.vcenter, to, within_s=within_s)).answered:
+                return f"{to} does not answer {self.vcenter}"
+        return ""
 
     @property
     def native(self) -> bool:

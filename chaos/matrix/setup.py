@@ -9,7 +9,7 @@ from chaos.matrix import provider_setup
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, StagingScene, Void, cluster_of, vm_of
-from chaos.matrix.stored import find_unreachable, write_dump
+from chaos.matrix.stored import write_dump
 from chaos.matrix.terms import VmKind
 from chaos.observe.look import LabLook, all_events, all_hosts, all_vms
 from chaos.oracle.terms import TableEvent
@@ -184,7 +184,7 @@ async def _is_lacking(scene: StagingScene, event: TableEvent, wanted: WantedVm) 
 async def check_healthy(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     """``Void`` unless everybody can be reached, every host is connected and safe and has the keys
     of its cluster's VMs, and every VM that runs works."""
-    if wrong := await find_unreachable(scene):
+    if wrong := await scene.find_unreachable():
         raise Void(f"{wrong} before the fault")
     looks = Looks(scene, scene.book.trail("healthy"))
     for info in await all_hosts(scene.lab, scene.vcenter):

@@ -15,7 +15,6 @@ from chaos.faults.nodes import SitePowerLoss, VcenterDown
 from chaos.lab import REFUSALS, LabUnderTest
 from chaos.matrix.faults.base import DrivenFault, ReturningVcenter, StagedFault
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, TA_VCENTER, StagingScene
-from chaos.matrix.stored import find_unreachable
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import TableFault
 from protocol.messages.agent import CutRule, LinkRule
@@ -62,7 +61,7 @@ class NothingWrong(StagedFault):
 
     async def bites(self) -> str:
         """Everybody answers."""
-        return await find_unreachable(self.scene)
+        return await self.scene.find_unreachable()
 
 
 GENERATE_S: Final = 15.0
