@@ -233,28 +233,35 @@ class OnVsan:
 
 @dataclass
 class StagingScene:
-    """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
-    vCenter had them before the fault; ``judged`` are the VMs that cells are about,
-    ``clear`` those that are not encrypted.
-    ``dumped``: what only we know to be in the dump of a host. ``began_at``: Unix time of the lab's
-    beginning, by nodes' clocks; ``t0``: when the fault began, in lab seconds; ``first_event``: the
-    last entry of vCenter's log before it. ``trails``: of key servers, read when letters are fixed.
-    ``variant``: how the fault is made. ``vcenter_cut``: nobody reaches vCenter, though it runs.
-    ``evicted``: events come when keys of a deleted provider have left every host. ``expired``: when
-    every token has expired.
-    ``kdks``: of native providers, as their backups of before the fault have them. ``cold``: VMs
-    that are off, whose key their host must not have used, by host.
-    ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time);
-    ``in_turn``: on top of that, where a host may ask several silent services before it answers.
-    ``late``: how much later events come, because the fault was seen to bite late.
-    ``alarmed``: hosts of which vCenter says that their TPM tells something else.
-    ``twist``: what is different in a row outside of the grid, ``seen_as`` the place
-    that it must be as, ``odd`` what was not as the row says,
-    ``locked_as`` how a VM that lacks its keys is to show in it,
-    ``asleep`` hosts that are off until the fault holds, ``left_out`` those without the TPM that P
-    requires in it. ``provider_of_new``: what a new VM
-    names. ``on_vsan``: what lies on the encrypted vSAN, where there is one. ``b_is_up``: a host has
-    booted under the fault, which events on healthy others wait for."""
+    """A staging under way; see the module.
+
+    - ``casts``: who plays what in each event.
+    - ``keys``: of each encrypted VM, as vCenter had them before the fault.
+    - ``judged``: the VMs that cells are about; ``clear``: those that are not encrypted.
+    - ``dumped``: the marker in the dump of a host, which is kept nowhere else.
+    - ``kdks``: of native providers, as their backups from before the fault have them.
+    - ``cold``: VMs that are off, whose key their host must not have used, by host.
+    - ``began_at``: Unix time of the lab's beginning, by the clocks of nodes.
+    - ``t0``: when the fault began, in lab seconds.
+    - ``first_event``: the last entry of vCenter's log before the fault.
+    - ``variant``: how the fault is made.
+    - ``vcenter_cut``: nobody reaches vCenter, though it runs.
+    - ``evicted``: events wait until the keys of a deleted provider have left every host.
+    - ``expired``: events wait until every token has expired.
+    - ``patience``: lab seconds on top of a window, where messages take real time; 0 in virtual
+      time.
+    - ``in_turn``: lab seconds on top of that, where a host may ask several silent services one
+      after the other before it answers.
+    - ``late``: lab seconds by which events are later, because the fault took effect late.
+    - ``alarmed``: hosts for which vCenter reports that their TPM attests something else.
+    - ``twist``: what is different in a row outside the grid; ``seen_as``: the place whose cells
+      that row must show; ``odd``: what was not as the row says; ``locked_as``: how a VM that lacks
+      its keys shows in it; ``asleep``: hosts that are off until the fault holds; ``left_out``:
+      hosts without the TPM that the provider requires in it.
+    - ``provider_of_new``: what a new VM names.
+    - ``on_vsan``: what lies on the encrypted vSAN, where there is one.
+    - ``b_is_up``: a host has booted under the fault; events on healthy other hosts wait for it.
+    """
 
     lab: LabUnderTest
     bench: StagingBench
