@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyVmomi import VmomiSupport as support
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
@@ -250,7 +250,7 @@ class HostSystem(Entity):
     async def QueryTpmAttestationReport(self, request: ApiRequest) -> Any:
         """The PCRs of its TPM; None without a TPM. There is no log of events."""
         if not self.connected:
-            raise vim.fault.HostNotConnected(msg=f"{self.name} is not connected")
+            raise vmodl.fault.HostNotConnected(msg=f"{self.name} is not connected")
         if not self.row.tpm_present:
             return None
         pcrs = (await request.ask(c.TpmPcrs(NodeName(self.name)))).pcrs

@@ -125,6 +125,10 @@ def test_a_host_that_vcenter_does_not_reach_has_no_esxcli_there(si: Any, served:
         served.server.watch.forget()
         with pytest.raises(vmodl.fault.HostNotConnected):
             host.call(*VERSION)
+        with pytest.raises(vmodl.fault.HostNotConnected):
+            si.content.searchIndex.FindByDnsName(
+                None, "esxi-003", False
+            ).QueryTpmAttestationReport()
     finally:
         served.do(c.Heal((fault,), all=False))
         served.run(lambda: served.lab.sleep(300.0))
