@@ -264,11 +264,35 @@ def complete(call: Call) -> None:
     required argument. Refuses what the version of the call does not have (``check_call``)."""
     check_call(call.info, call.kind, call.arguments, call.version)
     for parameter in call.info.params:
+        if parameter.name in call.arguments:
+            check_whole(call.arguments[parameter.name], parameter, call.version)
         if parameter.name in call.arguments or parameter.flags & support.F_OPTIONAL:
             continue
         if not issubclass(parameter.type, list):
             raise _unreadable(f"{call.name} needs {parameter.name}")
         call.arguments[parameter.name] = parameter.type()
+
+
+def check_whole(value: Any, declared: Any, version: str) -> None:
+    """Refuse a reference of another type than its place has, and a data object without a part that
+    its type requires. An empty list is a list."""
+    if isinstance(value, list):
+        for one in value:
+            check_whole(one, declared, version)
+    elif isinstance(value, support.ManagedObject):
+        kind = declared.type.Item if issubclass(declared.type, list) else declared.type
+        if issubclass(kind, support.ManagedObject) and not isinstance(value, kind):
+            raise _unreadable(f"{declared.name} is no {kind._wsdlName}")
+    elif isinstance(value, support.DataObject):
+        for part in value._GetPropertyList():
+            held = getattr(value, part.name)
+            if held is not None:
+                check_whole(held, part, version)
+            elif not part.flags & support.F_OPTIONAL and support.IsChildVersion(
+                version, part.version
+            ):
+                name = type(value)._wsdlName
+                raise _unreadable(f"a {name} needs {part.name}")
 
 
 def read_text(text: str, kind: Any) -> Any:

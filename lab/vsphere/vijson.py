@@ -229,6 +229,8 @@ def _read_name(data: Any, declared: Any, where: str) -> Any:
             return support.GetWsdlMethod(_NAMESPACE, data)
         except KeyError:
             raise _Unreadable(f"{where}: there is no method {data[:60]}") from None
+    if issubclass(declared, support.Enum) and data not in declared.values:
+        raise _Unreadable(f"{where}: {data[:60]} is no {declared._wsdlName}")
     return declared(data)
 
 
@@ -238,6 +240,8 @@ def _read_reference(data: Any, declared: Any, where: str) -> Any:
     kind = _type_named(data.get("type"), where)
     if not (isinstance(kind, type) and issubclass(kind, support.ManagedObject)):
         raise _Unreadable(f"{where}: {data['type'][:60]} is no managed object")
+    if not issubclass(kind, declared):
+        raise _Unreadable(f"{where}: {data['type'][:60]} is no {declared._wsdlName}")
     return kind(data["value"])
 
 
@@ -257,7 +261,9 @@ def _read_object(data: Any, declared: Any, version: str, where: str, depth: int)
             raise _Unreadable(f"{where}: there is no field {name[:60]}") from None
         if not support.IsChildVersion(version, field.version):
             continue
-        setattr(made, name, read_value(held, field.type, version, f"{where}.{name}", depth + 1))
+        read = read_value(held, field.type, version, f"{where}.{name}", depth + 1)
+        if read or not isinstance(read, list):  # pyVmomi refuses an empty list that is required
+            setattr(made, name, read)
     return made
 
 

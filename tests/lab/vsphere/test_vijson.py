@@ -188,3 +188,23 @@ def test_a_property_that_there_is_not_and_a_wrong_password(client: Client, serve
     body = json.dumps({"userName": "administrator@vsphere.local", "password": "x"}).encode()
     assert other.refused("POST", "/SessionManager/SessionManager/Login", body) == "InvalidLogin"
     other.http.close()
+
+
+def test_values_that_a_type_does_not_have_are_refused(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = {"_typeName": MOREF, "type": "Folder", "value": "group-d1"}
+    for found in (
+        {"entity": {"entity": folder, "recursion": "nonsense"}},
+        {"entity": {"recursion": "all"}},
+        {"alarm": folder},
+    ):
+        body = json.dumps({"filter": found}).encode()
+        path = "/TaskManager/TaskManager/CreateCollectorForTasks"
+        assert client.refused("POST", path, body) == "InvalidRequest"
+    empty = json.dumps({"specSet": [{"propSet": [], "objectSet": []}]}).encode()
+    status, _ = client.send(
+        "POST", "/PropertyCollector/propertyCollector/RetrieveProperties", empty
+    )
+    assert status == 200
+    assert not caplog.records

@@ -138,6 +138,36 @@ def test_arguments_that_are_missing_or_of_another_type_are_refused(wire: Wire) -
     assert wire.call("WaitForUpdatesEx", "<version>7</version>") == "InvalidCollectorVersion"
 
 
+ENTITY = "<entity type='Folder'>group-d1</entity>"
+
+
+@pytest.mark.parametrize(
+    ("this", "method", "arguments"),
+    [
+        ("PropertyCollector/propertyCollector", "RetrieveProperties",
+         "<specSet><objectSet/></specSet>"),
+        ("PropertyCollector/propertyCollector", "CreateFilter",
+         "<spec><propSet/></spec><partialUpdates>true</partialUpdates>"),
+        ("TaskManager/TaskManager", "CreateCollectorForTasks",
+         "<filter><entity><recursion>all</recursion></entity></filter>"),
+        ("EventManager/EventManager", "CreateCollectorForEvents",
+         f"<filter><entity>{ENTITY}</entity></filter>"),
+        ("CryptoManagerKmip/CryptoManager", "RegisterKmipServer",
+         "<server><info><name>a</name><address>b</address><port>1</port></info></server>"),
+        ("AuthorizationManager/AuthorizationManager", "HasPrivilegeOnEntities",
+         "<entity type='LicenseManager'>LicenseManager</entity><sessionId>x</sessionId>"),
+    ],
+    ids=lambda value: value if value.isalpha() else "",
+)  # fmt: skip
+def test_a_part_that_is_missing_or_of_another_type_is_refused(
+    wire: Wire, caplog: pytest.LogCaptureFixture, this: str, method: str, arguments: str
+) -> None:
+    kind, _, found = this.partition("/")
+    this = f'<_this type="{kind}">{found}</_this>'
+    assert wire.call(method, arguments, this) == "InvalidRequest"
+    assert not caplog.records
+
+
 def test_a_body_that_does_not_come_ends_after_a_time(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
