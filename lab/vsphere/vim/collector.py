@@ -378,7 +378,8 @@ class PropertyCollector(Managed):
 
     @operation
     async def DestroyPropertyCollector(self, request: ApiRequest) -> None:
-        """It is gone with its filters."""
+        """It is gone with its filters; whoever waits at it gets ``RequestCanceled``."""
+        self.cancelled += 1
         for one in self.filters:
             request.session.held.pop(one, None)
         self.filters.clear()

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
+from pyVmomi import vmodl
+
 from benchmarks import vsphere as requests
 from benchmarks.vsphere_server import LargeLab
 from lab.vsphere import soap
@@ -69,5 +71,22 @@ def test_equal_filters_are_evaluated_and_written_once(monkeypatch: pytest.Monkey
             text = await ask(server, session, requests._wait(version))
             assert text.count("<objectSet>") == 1 and "poweredOff" in text
         assert counts.written == VMS + 1 and counts.collected == 2
+
+    asyncio.run(play())
+
+
+def test_who_waits_at_a_collector_that_is_destroyed_is_told() -> None:
+    async def play() -> None:
+        server = ApiServer(LargeLab(VMS, virtual=False), "large", "secret")
+        await server.refresh()
+        call = ApiCall(server, server.sessions.open(ADMINISTRATOR))
+        kind, object_id = server.references["propertyCollector"]
+        own = await call.call(kind(object_id), "CreatePropertyCollector", {})
+        waits = asyncio.ensure_future(call.call(own, "WaitForUpdatesEx", {}))
+        await asyncio.sleep(0.05)
+        assert not waits.done()
+        await call.call(own, "DestroyPropertyCollector", {})
+        with pytest.raises(vmodl.fault.RequestCanceled):
+            await asyncio.wait_for(waits, 5)
 
     asyncio.run(play())
