@@ -399,7 +399,8 @@ class AuthorizationManager(Managed):
         """What a session may do with objects."""
         mine = {str(p) for p in self.server.privileges_of(request.session.user)}
         return [
-            vim.AuthorizationManager.EntityPrivilege(
+            build(
+                vim.AuthorizationManager.EntityPrivilege,
                 entity=one,
                 privAvailability=[
                     vim.AuthorizationManager.PrivilegeAvailability(privId=p, isGranted=p in mine)

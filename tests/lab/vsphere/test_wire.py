@@ -8,7 +8,7 @@ import http.client
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -136,6 +136,12 @@ def test_arguments_that_are_missing_or_of_another_type_are_refused(wire: Wire) -
     assert wire.call("CreateFilter", "<spec xsi:type='int'>5</spec>") == "InvalidRequest"
     assert wire.call("CreateFilter", scalar) == "InvalidProperty"
     assert wire.call("WaitForUpdatesEx", "<version>7</version>") == "InvalidCollectorVersion"
+
+
+def test_privileges_are_asked_for_without_naming_one(si: Any) -> None:
+    root, manager = si.content.rootFolder, si.content.authorizationManager
+    found = manager.HasPrivilegeOnEntities([root], si.content.sessionManager.currentSession.key, [])
+    assert [(one.entity, list(one.privAvailability)) for one in found] == [(root, [])]
 
 
 ENTITY = "<entity type='Folder'>group-d1</entity>"
