@@ -145,13 +145,23 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch, binding_missing: None) -> 
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a compiler that works")
-def test_no_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binding_missing: None) -> None:
+@pytest.mark.parametrize(
+    ("missing", "health"),
+    [("tpm2-pytss is not there", DoctorHealth.PROBLEM), ("", DoctorHealth.NOTE)],
+    ids=["to be compiled", "once compiled"],
+)
+def test_no_headers(
+    missing: str, health: DoctorHealth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sysconfig
+
+    from services.runtime.tpm import backends
 
     paths = {**sysconfig.get_paths(), "include": str(tmp_path)}
     monkeypatch.setattr(sysconfig, "get_paths", lambda: paths)
+    monkeypatch.setattr(backends, "missing_for_libtpms", lambda: missing)
     monkeypatch.delenv("CPATH", raising=False)
-    bad(doctor.headers(), "Python.h", "python3-dev")
+    bad(doctor.headers(), "Python.h", "python3-dev", health)
 
 
 def test_once_compiled_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,8 +241,10 @@ def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
         child.communicate(b"\n")
 
 
-def test_a_process_under_its_owner_was_not_left_behind(nobody_else: None) -> None:
-    words = [MARK, "7", str(os.getpid())]
+@pytest.mark.parametrize("owner", [["me"], [], ["nobody"]], ids=["its own", "unsaid", "odd"])
+def test_a_process_under_its_owner_was_not_left_behind(owner: list[str], nobody_else: None) -> None:
+    """Nor was one that does not say who its owner is."""
+    words = [MARK, "7", *(str(os.getpid()) if one == "me" else one for one in owner)]
     child = subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE)
     try:
         shown = Path(f"/proc/{child.pid}/cmdline")
