@@ -32,6 +32,10 @@ def problems(text: str) -> list[tuple[int, str, str]]:
     return []
 
 
+def load(more: str) -> str:
+    return f"workload: [{{op: key.create, {more}}}]\n"
+
+
 def probes(when: str, more: str) -> str:
     return f"hypothesis: {{{when}: [{{probe: vm.running, is: '>= 1', {more}}}]}}\n"
 
@@ -209,6 +213,10 @@ def test_on_and_off_are_words_here() -> None:
         (GOOD + probes("after", "grace: 1s"), "`grace` belongs to probes of `during`"),
         (GOOD + probes("before", "until: 1s"), "`until` belongs to probes of `during`"),
         (GOOD + probes("after", "op: key.create"), "vm.running takes no `op`"),
+        (GOOD + load("at: 1s, rate: 1/s"), "give either `rate` or `at`"),
+        (GOOD + load("from: 1s"), "give either `rate` or `at`"),
+        (GOOD + load("at: 1s, from: 0s"), "`from` and `until` belong to a `rate`"),
+        (GOOD + load("at: 1s, until: 2s"), "`from` and `until` belong to a `rate`"),
         (GOOD + f"seed: {'9' * 5001}\n", "a whole number of 5001 characters is too long"),
         (GOOD + f"seed: {1 << 64}\n", "has more than 64 bits"),
         (GOOD + "  - {at: 1s}\n" * 1001, "1002 entries are more than 1000"),
@@ -218,6 +226,11 @@ def test_on_and_off_are_words_here() -> None:
 def test_what_a_file_says_is_meant(text: str, said: str) -> None:
     assert any(said in told for *_, told in problems(text)), problems(text)
     assert len(problems(text)) <= 100
+
+
+@pytest.mark.parametrize("more", ["at: 1s", "rate: 1/s", "rate: 1/s, from: 1s, until: 9s"])
+def test_a_load_at_a_moment_or_at_a_rate_is_read(more: str) -> None:
+    assert problems(GOOD + load(more)) == []
 
 
 def test_a_long_chain_of_faults_is_read() -> None:
