@@ -121,6 +121,30 @@ def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize(
+    ("inside", "read"),
+    [
+        ('<CurrentTime><_this type="ServiceInstance">s</_this></CurrentTime>', True),
+        ('<CurrentTime><_this type="ServiceInstance"></_this></CurrentTime>', False),
+        ("<CurrentTime></CurrentTime>", False),
+        ("", False),
+    ],
+    ids=["named", "empty", "absent", "no method"],
+)
+def test_a_call_names_its_object_and_its_method(inside: str, read: bool) -> None:
+    envelope = (
+        '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">'
+        f'<soapenv:Body xmlns="urn:vim25">{inside}</soapenv:Body></soapenv:Envelope>'
+    ).encode()
+    if read:
+        call = read_call(envelope, "vim.version.v8_0_3_0")
+        assert (call.name, call.id) == ("CurrentTime", "s")
+        return
+    with pytest.raises(vmodl.fault.InvalidRequest) as caught:
+        read_call(envelope, "vim.version.v8_0_3_0")
+    assert "names no object or no method" in caught.value.msg
+
+
 def test_arguments_that_are_missing_or_of_another_type_are_refused(wire: Wire) -> None:
     instance = '<_this type="ServiceInstance">ServiceInstance</_this>'
     root = "<obj type='Folder'>group-d1</obj>"
