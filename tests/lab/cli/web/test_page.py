@@ -13,6 +13,7 @@ import sys
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ import pytest
 from chaos.experiment.lint import read_experiment
 from lab.cli.main import run
 from lab.cli.watch.web.app import serve
+from lab.cli.watch.web.serving import page_of_lab
 from lab.play.prepare import prepare
+from lab.schema.errors import KeysteadError
 from tests.lab.cli.web.asking import TOKEN, server_for, simulated
 from tests.lab.cli.web.canned import CannedLab
 from tests.tidy.tree import ROOT
@@ -69,6 +72,20 @@ async def test_a_lab_is_shown_followed_and_changed(tmp_path: Path) -> None:
         made = prepare(str(path), None, {}, {}, "sim").plan
         assert [fault.kind for fault in made.faults] == ["link.cut", "host.power_loss"]
         assert read_experiment(path, {}).text == saved.text
+
+
+async def test_a_lab_that_does_not_answer_has_no_page() -> None:
+    """The reason is raised as it is, before an address is told to anybody."""
+    said: list[str] = []
+
+    async def do(_command: object) -> Any:
+        raise KeysteadError("KS-LAB-001", "the lab does not run")
+
+    lab: Any = SimpleNamespace(do=do)
+    with pytest.raises(KeysteadError) as caught:
+        async with page_of_lab("page", lab, 0, 1.0, "", said.append):
+            pass
+    assert caught.value.id == "KS-LAB-001" and said == []
 
 
 @pytest.mark.slow
