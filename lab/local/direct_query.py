@@ -61,6 +61,9 @@ class _Login(msgspec.Struct, kw_only=True):
     protocol: int = 1
     verbose: bool = False
     pedantic: bool = False
+    headers: bool = True
+    no_responders: bool = True
+    """The server says at once, in a header, that nobody serves the command yet."""
 
 
 def ask(lab: str, command: Command[A], vcenter: str = "", user: str = "") -> A | None:
@@ -126,7 +129,7 @@ def _exchange(
                 return None
             return decode_as(CommandDone, reply.body)
         elif not line.startswith((b"INFO ", b"PONG")):
-            return None  # -ERR, or nobody serves
+            return None  # -ERR, or HMSG: nobody serves it
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.asked: list[RunCommand] = []
         self.handler: Handler = lambda _: CommandDone(answer=encode_answer(vms(2)))
+        self.leave: Callable[[], Awaitable[None]]
 
     async def run(self, message: RunCommand, sender: str) -> CommandDone:
         self.asked.append(message)
@@ -71,6 +72,7 @@ async def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         await client.open()
         await ControlServer(client).serve({RunCommand: made.run})
         folder.note_supervisor(serving=True)
+        made.leave = client.close
         yield made
         client.abort()
         await broker.kill()
@@ -115,6 +117,16 @@ async def test_whatever_is_unusual_is_left_to_the_longer_way(
     identity.write_text(identity.read_text().replace('"seed":"SU', '"seed":"SA'))
     assert await asyncio.to_thread(ask, "default", GetVms()) is None  # the broker knows no such key
     assert len(supervisor.asked) == 1
+
+
+async def test_a_command_that_nobody_serves_yet_is_left_to_the_longer_way(
+    supervisor: Supervisor,
+) -> None:
+    """A broker that was started again answers before the supervisor has found it."""
+    await supervisor.leave()
+    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(ask, "default", GetVms()) is None
+    assert supervisor.asked == []
 
 
 @pytest.mark.parametrize(
