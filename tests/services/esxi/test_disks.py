@@ -151,6 +151,15 @@ def test_sizes_and_numbers_have_bounds(rig: Rig) -> None:
     on(rig)
 
 
+def test_a_reference_without_a_key_id_is_an_invalid_argument(rig: Rig) -> None:
+    """SC-39: no key that could be fetched is missing, so the refusal names none."""
+    ready(rig)
+    before = files(rig)
+    refused = rig.refused_command(msgspec.structs.replace(ADD, key=key("")))
+    assert isinstance(refused, InvalidArgument) and "has no key id" in str(refused)
+    assert files(rig) == before
+
+
 def test_without_the_key_of_a_disk_the_vm_is_valid_and_does_not_start(rig: Rig) -> None:
     """LOCK-03: the refusal names disk and path; taking the disk away lets the VM start."""
     ready(rig)
