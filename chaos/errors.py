@@ -6,17 +6,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What an error id means: a title, a text, and one fix."""
+class Explanation(NamedTuple):
+    """What an error id means: the kind of failure, why it happens, what to do, the exit code.
+
+    The exit codes of ``KS-CHAOS`` ids follow from the id (``lab.schema.errors``).
+    """
 
     title: str
-    text: str
+    why: str
     fix: str
+    exit_code: int = 1
 
 
 EXPLANATIONS: Final[dict[str, Explanation]] = {

@@ -260,7 +260,7 @@ def test_a_problem_reads_as_file_line_column_id_and_fix() -> None:
 def test_the_catalogue_is_complete() -> None:
     for id, entry in EXPLANATIONS.items():
         assert id.startswith("KS-CHAOS-")
-        assert all((entry.title, entry.text, entry.fix))
+        assert all((entry.title, entry.why, entry.fix))
 
 
 def test_the_size_of_a_file_is_that_of_its_bytes() -> None:
