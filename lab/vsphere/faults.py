@@ -102,3 +102,8 @@ def not_served(name: str, receiver: Any = None) -> Any:
         method=name,
         msg=f"keystead does not have {name}",
     )
+
+
+def not_supported(name: str) -> Any:
+    """The same for a method of which clients expect that a server may refuse it."""
+    return vmodl.fault.NotSupported(msg=f"keystead does not have {name}")

@@ -19,7 +19,13 @@ from lab.schema.errors import KeysteadError
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import not_found
 from lab.vsphere.vim.host import HostSystem
-from lab.vsphere.vim.managed import DatastoreBrowser, EnvironmentBrowser, Managed, numbers
+from lab.vsphere.vim.managed import (
+    DatastoreBrowser,
+    EnvironmentBrowser,
+    HostAutoStartManager,
+    Managed,
+    numbers,
+)
 from lab.vsphere.vim.places import (
     ClusterEntity,
     ComputeResource,
@@ -336,6 +342,7 @@ class ObjectInventory:
             *self.datastores.values(),
             *(DatastoreBrowser(d) for d in self.datastores.values()),
             *(EnvironmentBrowser(c) for c in self.clusters.values()),
+            *(HostAutoStartManager(h) for h in self.hosts.values()),
             self.network,
             *self.hosts.values(),
             *self.vms.values(),

@@ -181,6 +181,6 @@ class ApiRequest(Protocol):
         """The object of a reference, None where there is none of that id and type."""
         ...
 
-    async def start(self, entity: Any, name: str, work: Work) -> Any:
+    async def start(self, entity: Any, name: str, work: Work, beside: bool = False) -> Any:
         """Do something as a task, and give its reference."""
         ...

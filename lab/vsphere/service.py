@@ -370,11 +370,11 @@ class ApiCall:
         except KeysteadError as error:
             raise await self.server.refusal(error, ref) from None
 
-    async def start(self, entity: Any, name: str, work: Work) -> Any:
+    async def start(self, entity: Any, name: str, work: Work, beside: bool = False) -> Any:
         """Do something as a task, and give its reference.
 
         With a lab of real processes it runs beside; a simulated lab has done it when this returns,
-        since its time passes only while a request waits.
+        since its time passes only while a request waits. With ``beside`` it runs beside there too.
         """
         user, server = self.session.user, self.server
         named = entity if hasattr(entity, "inventory") and hasattr(entity, "name") else None
@@ -398,7 +398,7 @@ class ApiCall:
             task.end(server.clock(), result, error)
             server.watch.wake()
 
-        if self.virtual:
+        if self.virtual and not beside:
             await run()
             await server.refresh()
         else:

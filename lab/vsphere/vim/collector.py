@@ -446,7 +446,11 @@ class PropertyCollector(Managed):
         while True:
             if self.cancelled != cancelled:
                 raise vmodl.fault.RequestCanceled(msg="the wait was cancelled")
-            await request.refresh()
+            try:
+                await request.refresh()
+            except vim.fault.NotAuthenticated:
+                text = "the session was closed during the wait"
+                raise vmodl.fault.RequestCanceled(msg=text) from None
             mark = request.mark()
             if mark != seen:
                 seen = mark

@@ -59,22 +59,24 @@ class HostWatch(LabWatch):
         view: answers.HostView = await self.ask(c.GetHostView(self.host))
         node = await self.node()
         cluster = node.cluster or ClusterName("ha")
+        await self._read_clock()
         taken = InventorySnapshot(
-            1, hosts=(_host(view, cluster, node.state),),
+            1, hosts=(_host(view, cluster, node.state, self._clock.time),),
             vms=tuple(_vm(view.host, cluster, vm) for vm in view.vms),
             clusters=(answers.Cluster(cluster=cluster, crypto_mode=CryptoMode.ON_DEMAND),),
             boot=view.boot, view=view,
         )  # fmt: skip
-        await self._read_clock()
         return self._compare(taken)
 
 
-def _host(view: answers.HostView, cluster: ClusterName, state: MachineState) -> answers.Host:
+def _host(
+    view: answers.HostView, cluster: ClusterName, state: MachineState, at: float
+) -> answers.Host:
     return answers.Host(
         host=view.host, cluster=cluster, connection=HostConnectionState.CONNECTED,
         crypto_state=view.crypto_state, crypto_key_id=view.crypto_key_id, version=view.version,
         tpm_present=view.tpm_present, key_persistence=view.key_persistence, boot=view.boot,
-        cached_keys=view.cached_keys, machine=state,
+        cached_keys=view.cached_keys, machine=state, seen_at=at,
     )  # fmt: skip
 
 
@@ -97,11 +99,18 @@ class OwnHost(HostSystem):
 
     properties = {
         "runtime.stateEncryption": _protection,
-        "configManager": lambda h: vim.host.ConfigManager(
-            cryptoManager=ENC.CryptoManagerHostKMS(CRYPTO)
-        ),
+        "configManager.cryptoManager": lambda h: ENC.CryptoManagerHostKMS(CRYPTO),
         "summary.managementServerIp": lambda h: None,
     }
+
+    async def _start(self, request: ApiRequest, name: str, command: Any) -> Any:
+        """Start a task that ends this host. As in the product, its client gets the task and then
+        loses the connection: it never sees the task succeed."""
+
+        async def work(do: Any) -> None:
+            await do(command)
+
+        return await request.start(self, name, work, beside=True)
 
     @operation
     async def RetrieveDynamicTypeManager(self, request: ApiRequest) -> Any:
@@ -116,8 +125,8 @@ class OwnHost(HostSystem):
 
 OwnHost.operations = frozenset(
     {
-        "RetrieveDynamicTypeManager", "RetrieveManagedMethodExecuter", "RebootHost_Task",
-        "ShutdownHost_Task",
+        "QueryTpmAttestationReport", "RetrieveDynamicTypeManager",
+        "RetrieveManagedMethodExecuter", "RebootHost_Task", "ShutdownHost_Task",
     }
 )  # fmt: skip
 

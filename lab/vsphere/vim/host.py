@@ -12,7 +12,8 @@ from lab.schema import commands as c
 from lab.vsphere.faults import key_text
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vim import reflect
-from lab.vsphere.vim.managed import build, operation, uuid_of
+from lab.vsphere.vim.history import when
+from lab.vsphere.vim.managed import HostAutoStartManager, build, operation, uuid_of
 from lab.vsphere.vim.places import (
     HOST_CORES,
     HOST_MEMORY,
@@ -41,15 +42,16 @@ def product(host: Any) -> Any:
 
 
 def _attestation(host: Any) -> Any:
+    """The last attestation. Of a host with a TPM that nobody has attested yet, that there was none:
+    ``govc host.tpm.info`` crashes without it."""
     found = host.row.attestation
-    if found is None:
+    if found is None and not host.row.tpm_present:
         return None
-    from datetime import UTC, datetime
-
+    status = found.status.value if found is not None else "notAccepted"
+    message = found.message if found is not None else "no attestation of this host is known here"
     return vim.host.TpmAttestationInfo(
-        time=datetime.fromtimestamp(found.time, UTC), status=found.status.value,
-        message=vim.LocalizableMessage(key="keystead", message=found.message)
-        if found.message else None,
+        time=when(found.time if found is not None else host.row.seen_at), status=status,
+        message=vim.LocalizableMessage(key="keystead", message=message) if message else None,
     )  # fmt: skip
 
 
@@ -150,7 +152,7 @@ class HostSystem(Entity):
         "licensableResource": lambda h: vim.LicenseManager.LicensableResourceInfo(
             resource=[vim.KeyAnyValue(key="numCpuPackages", value=1)]
         ),
-        "configManager": lambda h: vim.host.ConfigManager(),
+        "configManager.autoStartManager": lambda h: HostAutoStartManager(h).ref,
         "vm": lambda h: [v.ref for v in h.inventory.vms_on[h.name]],
         "datastore": lambda h: [h.inventory.datastores[str(h.row.cluster)].ref],
         "network": lambda h: [h.inventory.network.ref],

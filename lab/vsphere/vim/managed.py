@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 
-from lab.vsphere.faults import invalid_property
+from lab.vsphere.faults import invalid_property, not_supported
 from protocol.authorization import Privilege
 
 _SPACE = 1 << 31
@@ -224,56 +224,11 @@ class RetrievedProperties:
     token: str = ""
 
 
-class PerformanceManager(Managed):
-    """Performance counters: a lab measures nothing."""
-
-    kind = vim.PerformanceManager
-    properties = {"historicalInterval": lambda m: [], "perfCounter": lambda m: []}
-
-
-class DiagnosticManager(Managed):
-    """Log files: those of a lab are read with ``keystead logs``."""
-
-    kind = vim.DiagnosticManager
-
-
-class FileManager(Managed):
-    """Files of datastores."""
-
-    kind = vim.FileManager
-
-
-class VirtualDiskManager(Managed):
-    """Disks apart from their VMs."""
-
-    kind = vim.VirtualDiskManager
-
-
-class VStorageObjectManager(Managed):
-    """First class disks."""
-
-    kind = vim.vslm.vcenter.VStorageObjectManager
-
-
-class CustomizationSpecManager(Managed):
-    """Specifications for guests."""
-
-    kind = vim.CustomizationSpecManager
-    properties = {"info": lambda m: [], "encryptionKey": lambda m: []}
-
-
-class HostEventManager(Managed):
-    """Events of a host: vCenter alone keeps a log of them."""
-
-    kind = vim.event.EventManager
-    properties = {"maxCollector": lambda m: 0}
-
-
-class HostOptionManager(Managed):
-    """Advanced settings of a host: those that a lab has are commands of esxcli."""
-
-    kind = vim.option.OptionManager
-    properties = {"setting": lambda m: [], "supportedOption": lambda m: []}
+def _named(managed: Any, **properties: Any) -> type[Managed]:
+    """A class for objects of a type of which a lab has the object, some constant properties and no
+    method: each answers ``MethodNotFound``."""
+    values = {name: (lambda _, value=value: value) for name, value in properties.items()}
+    return type(managed.__name__, (Managed,), {"kind": managed, "properties": values})
 
 
 class DatastoreBrowser(Managed):
@@ -288,26 +243,95 @@ class DatastoreBrowser(Managed):
 
 
 class EnvironmentBrowser(Managed):
-    """Hardware that the hosts of a cluster offer to VMs."""
+    """Hardware that the hosts of a cluster offer to VMs. VMs of a lab have no choice of it:
+    ``govc object.save`` passes over what is not supported."""
 
     kind = vim.EnvironmentBrowser
 
     def __init__(self, cluster: Any) -> None:
         super().__init__(f"envbrowser-{cluster.id}")
 
+    @operation
+    async def QueryConfigOption(
+        self, request: Any, key: str | None = None, host: Any = None
+    ) -> None:
+        """Refused."""
+        raise not_supported("QueryConfigOption")
 
-_OF_SERVERS: Mapping[str, tuple[type[Managed], str, str]] = {
-    "perfManager": (PerformanceManager, "PerfMgr", "ha-perfmgr"),
-    "diagnosticManager": (DiagnosticManager, "DiagMgr", "ha-diagnosticmgr"),
-    "fileManager": (FileManager, "FileManager", "ha-nfc-file-manager"),
-    "virtualDiskManager": (VirtualDiskManager, "virtualDiskManager", "ha-vdiskmanager"),
-    "eventManager": (HostEventManager, "", "ha-eventmgr"),
-    "setting": (HostOptionManager, "", "HostAgentSettings"),
-    "customizationSpecManager": (CustomizationSpecManager, "CustomizationSpecManager", ""),
-    "vStorageObjectManager": (VStorageObjectManager, "VStorageObjectManager", ""),
+    @operation
+    async def QueryConfigTarget(self, request: Any, host: Any = None) -> None:
+        """Refused."""
+        raise not_supported("QueryConfigTarget")
+
+    @operation
+    async def QueryTargetCapabilities(self, request: Any, host: Any = None) -> None:
+        """Refused."""
+        raise not_supported("QueryTargetCapabilities")
+
+
+class HostAutoStartManager(Managed):
+    """VMs that start with their host: in a lab none does."""
+
+    kind = vim.host.AutoStartManager
+    properties = {
+        "config": lambda m: build(
+            m.kind.Config, powerInfo=[], defaults=m.kind.SystemDefaults(enabled=False)
+        )
+    }
+
+    def __init__(self, host: Any) -> None:
+        super().__init__(f"autoStartManager-{host.id}")
+
+
+_GUEST = vim.vm.guest
+_GUEST_MANAGERS = {
+    "authManager": _GUEST.AuthManager,
+    "fileManager": _GUEST.FileManager,
+    "processManager": _GUEST.ProcessManager,
 }
+_OF_SERVERS: Mapping[str, tuple[type[Managed], str, str]] = {
+    "perfManager": (
+        _named(vim.PerformanceManager, historicalInterval=[], perfCounter=[]),
+        "PerfMgr", "ha-perfmgr",
+    ),
+    "diagnosticManager": (_named(vim.DiagnosticManager), "DiagMgr", "ha-diagnosticmgr"),
+    "fileManager": (_named(vim.FileManager), "FileManager", "ha-nfc-file-manager"),
+    "virtualDiskManager": (
+        _named(vim.VirtualDiskManager), "virtualDiskManager", "ha-vdiskmanager"
+    ),
+    "eventManager": (_named(vim.event.EventManager, maxCollector=0), "", "ha-eventmgr"),
+    "setting": (
+        _named(vim.option.OptionManager, setting=[], supportedOption=[]), "", "HostAgentSettings"
+    ),
+    "customizationSpecManager": (
+        _named(vim.CustomizationSpecManager, info=[], encryptionKey=[]),
+        "CustomizationSpecManager", "",
+    ),
+    "vStorageObjectManager": (
+        _named(vim.vslm.vcenter.VStorageObjectManager), "VStorageObjectManager", ""
+    ),
+    "ovfManager": (
+        _named(vim.OvfManager, ovfImportOption=[], ovfExportOption=[]), "OvfManager",
+        "ha-ovf-manager",
+    ),
+    "datastoreNamespaceManager": (
+        _named(vim.DatastoreNamespaceManager), "DatastoreNamespaceManager",
+        "ha-datastore-namespace-manager",
+    ),
+    "storageResourceManager": (
+        _named(vim.StorageResourceManager), "StorageResourceManager", ""
+    ),
+    "vmProvisioningChecker": (_named(vim.vm.check.ProvisioningChecker), "ProvChecker", ""),
+    "vmCompatibilityChecker": (_named(vim.vm.check.CompatibilityChecker), "CompatChecker", ""),
+    "guestOperationsManager": (
+        _named(_GUEST.GuestOperationsManager, **{
+            name: kind(f"guestOperations-{name}") for name, kind in _GUEST_MANAGERS.items()
+        }),
+        "guestOperationsManager", "ha-guest-operations-manager",
+    ),
+}  # fmt: skip
 """By the name in the service content: the class, its id at vCenter and its id at a host, empty
-where there is none of it."""
+where there is none of it. Clients such as govc crash where one is missing."""
 
 
 def references(of_host: bool) -> dict[str, tuple[Any, str]]:
@@ -317,13 +341,12 @@ def references(of_host: bool) -> dict[str, tuple[Any, str]]:
 
 
 def singletons(of_host: bool) -> dict[str, Callable[[Any, Any], Managed]]:
-    """What makes each of them, by its id."""
+    """What makes each of them, and those of guest operations, by its id."""
 
     def maker(kind: type[Managed], own: str) -> Callable[[Any, Any], Managed]:
         return lambda _server, _session: kind(own)
 
-    return {
-        own[of_host]: maker(kind, own[of_host])
-        for kind, *own in _OF_SERVERS.values()
-        if own[of_host]
-    }
+    classes = {own[of_host]: kind for kind, *own in _OF_SERVERS.values() if own[of_host]}
+    for name, managed in _GUEST_MANAGERS.items():
+        classes[f"guestOperations-{name}"] = _named(managed)
+    return {own: maker(kind, own) for own, kind in classes.items()}

@@ -168,6 +168,7 @@ def test_what_a_lab_does_not_have_is_refused_by_name(si: Any) -> None:
     """govc crashes where a manager is missing, and prints a fault."""
     content = si.content
     datastore = content.rootFolder.childEntity[0].datastore[0]
+    host = datastore.host[0].key
     calls = {
         "SearchDatastore_Task": lambda: datastore.browser.SearchDatastore_Task("[x]"),
         "QueryDescriptions": content.diagnosticManager.QueryDescriptions,
@@ -177,8 +178,19 @@ def test_what_a_lab_does_not_have_is_refused_by_name(si: Any) -> None:
         "DoesCustomizationSpecExist": lambda: (
             content.customizationSpecManager.DoesCustomizationSpecExist("x")
         ),
-        "QueryConfigTarget": vm_named(si, "vm-01").environmentBrowser.QueryConfigTarget,
-    }
+        "ListFilesInGuest": lambda: content.guestOperationsManager.fileManager.ListFilesInGuest(
+            vm_named(si, "vm-01"), vim.vm.guest.NamePasswordAuthentication(
+                interactiveSession=False, username="root", password="x"
+            ), "/",
+        ),
+        "ReconfigureAutostart": lambda: host.configManager.autoStartManager.ReconfigureAutostart(
+            vim.host.AutoStartManager.Config()
+        ),
+        "ParseDescriptor": lambda: content.ovfManager.ParseDescriptor(
+            "x", vim.OvfManager.ParseDescriptorParams(locale="", deploymentOption="")
+        ),
+        "CreateDirectory": lambda: content.datastoreNamespaceManager.CreateDirectory(datastore),
+    }  # fmt: skip
     for name, call in calls.items():
         with pytest.raises(vmodl.fault.MethodNotFound, match=re.escape(f"not have {name}")):
             call()
@@ -195,3 +207,19 @@ def test_a_vm_has_what_govc_prints_of_it(si: Any) -> None:
     done(vm.RemoveAllSnapshots_Task())
     pool = vm.resourcePool.runtime
     assert pool.cpu.maxUsage > 0 and pool.memory.maxUsage > 0
+
+
+def test_no_vm_starts_with_its_host(si: Any) -> None:
+    """``govc host.autostart.info``."""
+    config = vm_named(si, "vm-01").runtime.host.configManager.autoStartManager.config
+    assert not config.defaults.enabled and config.powerInfo == []
+
+
+def test_hardware_that_vms_may_have_is_not_supported(si: Any) -> None:
+    """``govc object.save`` passes over it."""
+    browser = vm_named(si, "vm-01").environmentBrowser
+    for ask in (
+        browser.QueryConfigOption, browser.QueryConfigTarget, browser.QueryTargetCapabilities,
+    ):  # fmt: skip
+        with pytest.raises(vmodl.fault.NotSupported):
+            ask()

@@ -71,6 +71,12 @@ def test_a_host_shows_itself_and_its_vms(served: Served, hosts: HostListeners) -
                 getattr(one, part.name)
         keys = si.content.cryptoManager.ListKeys()
         assert found["vm-02"].config.keyId.keyId in {key.keyId for key in keys}
+        attested = host.summary.tpmAttestation  # govc host.tpm.info
+        assert attested.status == "notAccepted" and "no attestation" in attested.message.message
+        assert abs(attested.time - si.CurrentTime()).total_seconds() < 60
+        assert len(host.QueryTpmAttestationReport().tpmPcrValues) == 14
+        assert not host.configManager.autoStartManager.config.defaults.enabled
+        assert host.configManager.cryptoManager == si.content.cryptoManager
         status = si.content.cryptoManager.GetCryptoKeyStatus(keys[:1])
         assert status[0].present and status[0].managementType == "external"
         with pytest.raises(vmodl.fault.MethodNotFound):
@@ -92,7 +98,12 @@ def test_a_host_has_the_managers_that_govc_takes_for_granted(
         (same,) = content.authorizationManager.RetrieveEntityPermissions(mine.entity, False)
         assert same.principal == "root"
         filter_ = vim.event.EventFilterSpec()
+        files = content.guestOperationsManager.fileManager
+        login = vim.vm.guest.NamePasswordAuthentication(
+            interactiveSession=False, username="root", password="x"
+        )
         for refused in (
+            lambda: files.ListFilesInGuest(find_vm(si, "vm-02"), login, "/"),
             lambda: content.authorizationManager.AddAuthorizationRole("x", []),
             lambda: content.eventManager.CreateCollectorForEvents(filter_),
             lambda: content.setting.QueryOptions(""),
@@ -128,6 +139,22 @@ def test_a_host_is_there_while_vcenter_is_off(served: Served, hosts: HostListene
         served.run(lambda: served.lab.sleep(300.0))
         served.do(c.VmOn(("vm-01", "vm-04")))
         served.run(served.server.refresh)
+
+
+def test_a_client_of_a_host_gets_the_task_that_ends_it(
+    served: Served, hosts: HostListeners
+) -> None:
+    """And then loses the connection, as the product documents it."""
+    try:
+        with pytest.raises(OSError), on_host(served, hosts, "esxi-003") as si:
+            host = si.content.searchIndex.FindByDnsName(None, "esxi-003", False)
+            task = host.ShutdownHost_Task(False)
+            assert task._moId.startswith("session[")
+            WaitForTask(task, si=si)
+    finally:
+        served.do(c.HostPowerOn(("esxi-003",)))
+        served.run(lambda: served.lab.sleep(120.0))
+        served.do(c.VmOn((), host="esxi-003"))
 
 
 def test_the_port_of_a_host_that_is_off_is_closed(served: Served, hosts: HostListeners) -> None:

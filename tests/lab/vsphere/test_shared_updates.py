@@ -75,18 +75,49 @@ def test_equal_filters_are_evaluated_and_written_once(monkeypatch: pytest.Monkey
     asyncio.run(play())
 
 
-def test_who_waits_at_a_collector_that_is_destroyed_is_told() -> None:
+@pytest.mark.parametrize("ends", ["collector", "session"])
+def test_a_wait_is_cancelled_with_its_collector_and_with_its_session(ends: str) -> None:
     async def play() -> None:
         server = ApiServer(LargeLab(VMS, virtual=False), "large", "secret")
         await server.refresh()
-        call = ApiCall(server, server.sessions.open(ADMINISTRATOR))
+        session = server.sessions.open(ADMINISTRATOR)
+        call = ApiCall(server, session)
         kind, object_id = server.references["propertyCollector"]
         own = await call.call(kind(object_id), "CreatePropertyCollector", {})
         waits = asyncio.ensure_future(call.call(own, "WaitForUpdatesEx", {}))
         await asyncio.sleep(0.05)
         assert not waits.done()
-        await call.call(own, "DestroyPropertyCollector", {})
+        if ends == "collector":
+            await call.call(own, "DestroyPropertyCollector", {})
+        elif session is not None:
+            server.sessions.end(session)
         with pytest.raises(vmodl.fault.RequestCanceled):
             await asyncio.wait_for(waits, 5)
+
+    asyncio.run(play())
+
+
+def test_the_second_of_two_waits_at_a_collector_does_not_cancel_the_first() -> None:
+    """The product advises against two, and documents no refusal: each change is given to one."""
+
+    async def play() -> None:
+        server = ApiServer(lab := LargeLab(VMS, virtual=False), "large", "secret")
+        await server.refresh()
+        call = ApiCall(server, server.sessions.open(ADMINISTRATOR))
+        kind, object_id = server.references["propertyCollector"]
+        own = kind(object_id)
+        filter_ = requests._retrieve("CreateFilter", ("runtime.powerState",))
+        body = requests._envelope(filter_ + requests._END_FILTER)
+        await call.call(own, "CreateFilter", read_call(body, VERSION).arguments)
+        first = await call.call(own, "WaitForUpdatesEx", {})
+        known = {"version": first.version}
+        waits = [asyncio.ensure_future(call.call(own, "WaitForUpdatesEx", known)) for _ in "12"]
+        await asyncio.sleep(0.05)
+        assert not any(one.done() for one in waits)
+        lab.toggle(1)
+        done, left = await asyncio.wait(waits, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        assert [one.result().version for one in done] == ["2"] and len(left) == 1
+        lab.toggle(2)
+        assert (await asyncio.wait_for(left.pop(), 5)).version == "3"
 
     asyncio.run(play())
