@@ -36,13 +36,16 @@ def fault_of(error: KeysteadError, entity: Any = None, power: str = "") -> Any:
         case "EncryptionKeyRequired":
             needed = [key_id(one) for one in error.keys]
             return vim.fault.EncryptionKeyRequired(requiredKey=needed, msg=words)
-        case "InvalidPowerState":
-            return vim.fault.InvalidPowerState(existingState=power or "poweredOff", msg=words)
-    for place in (vim.fault, vmodl.fault):
-        kind = getattr(place, error.fault, None) if error.fault else None
-        if kind is not None and (found := _complete(kind(msg=words), entity)) is not None:
-            return found
-    return vmodl.RuntimeFault(msg=text)
+    return fault_named(error.fault, words, entity, power) or vmodl.RuntimeFault(msg=text)
+
+
+def fault_named(name: str, text: str, entity: Any = None, power: str = "") -> Any:
+    """The product's fault of this name, with the objects that it has to name; None where the
+    product has none, or ``entity`` is no such object."""
+    if name == "InvalidPowerState":
+        return vim.fault.InvalidPowerState(existingState=power or "poweredOff", msg=text)
+    kind = name and (getattr(vim.fault, name, None) or getattr(vmodl.fault, name, None))
+    return _complete(kind(msg=text), entity) if kind else None
 
 
 def _complete(fault: Any, entity: Any) -> Any:

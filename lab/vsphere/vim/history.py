@@ -11,7 +11,7 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
-from lab.vsphere.faults import invalid_argument, key_id
+from lab.vsphere.faults import fault_named, invalid_argument, key_id
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vim.managed import Managed, operation, own_id
 
@@ -104,12 +104,13 @@ def _entity_ref(inventory: Any, row: answers.Task, method: Any) -> Any:
 
 def task_info(inventory: Any, row: answers.Task) -> Any:
     """A task of vCenter as it reports it."""
-    error = None
-    if row.error:
-        kind = getattr(vim.fault, row.error, None) or getattr(vmodl.fault, row.error, None)
-        error = (kind or vmodl.RuntimeFault)(msg=row.reason or row.error)
     method = wsdl_method(_METHODS.get(row.name, row.name))
     entity = _entity_ref(inventory, row, method)
+    error = None
+    if row.error:
+        text = row.reason or row.error
+        power = "poweredOn" if row.name == "PowerOnVm" else "poweredOff"
+        error = fault_named(row.error, text, entity, power) or vmodl.RuntimeFault(msg=text)
     return vim.TaskInfo(
         key=row.task, task=vim.Task(row.task), name=method,
         descriptionId=description_id(method, entity and type(entity), row.name),

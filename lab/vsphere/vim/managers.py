@@ -424,6 +424,8 @@ class AuthorizationManager(Managed):
         self, request: ApiRequest, name: str, privIds: Iterable[str] = ()
     ) -> int:
         """Make a role."""
+        if any(role.role == name for role in self.server.roles):
+            raise vim.fault.AlreadyExists(name=name, msg=f"there is a role {name} already")
         await request.do(c.RoleCreate(name, add=_privileges(privIds)))
         return self.ids[name]
 

@@ -353,9 +353,13 @@ class ClusterEntity(ComputeResource):
         das, drs = getattr(spec, "dasConfig", None), getattr(spec, "drsConfig", None)
         if das is not None and das.enabled is not None:
             commands.append(c.ClusterSetHa(self.name, "on" if das.enabled else "off"))
-        if drs is not None and drs.enabled is not None:
-            level = str(drs.defaultVmBehavior or "fullyAutomated") if drs.enabled else "off"
-            commands.append(c.ClusterSetDrs(self.name, level))  # type: ignore[arg-type]
+        if drs is not None:
+            enabled = drs.enabled
+            if enabled is None and drs.defaultVmBehavior and self.row.drs not in ("", "off"):
+                enabled = True  # the level alone changes
+            if enabled is not None:
+                level = str(drs.defaultVmBehavior or "fullyAutomated") if enabled else "off"
+                commands.append(c.ClusterSetDrs(self.name, level))  # type: ignore[arg-type]
         if not commands:
             raise vmodl.fault.NotSupported(msg="of a cluster, HA and DRS can be changed")
 

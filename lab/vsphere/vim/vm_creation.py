@@ -14,6 +14,7 @@ from lab.vsphere.faults import invalid_argument
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vim.managed import Managed, operation
 from lab.vsphere.vim.places import Entity, FolderEntity
+from protocol.terms import VmConnectionState
 
 
 def snapshot_ref(inventory: Any, vm: str, snapshot: str) -> Any:
@@ -124,6 +125,7 @@ class VmCopies(Entity):
     @operation
     async def CloneVM_Task(self, request: ApiRequest, folder: Any, name: str, spec: Any) -> Any:
         """A whole copy, off or powered on."""
+        _check_name(request, name)
         command = _clone(request, self.name, name, spec)
 
         async def work(do: Any) -> Any:
@@ -143,6 +145,14 @@ class VmCopies(Entity):
     async def MarkAsVirtualMachine(self, request: ApiRequest, pool: Any, host: Any = None) -> None:
         """Make a VM of the template."""
         await request.do(c.VmTemplate(self.name, off=True))
+
+
+def _check_name(request: ApiRequest, name: str) -> None:
+    """``DuplicateName`` for the name of a VM that is there."""
+    if (there := request.inventory.vms.get(name)) is not None:
+        raise vim.fault.DuplicateName(
+            name=name, object=there.ref, msg=f"The name '{name}' already exists."
+        )
 
 
 def check_row(answer: Any) -> None:
@@ -223,11 +233,7 @@ class VmFolder(FolderEntity):
             raise vmodl.fault.NotSupported(msg=f"a VM of a lab has no {', '.join(wrong)}")
         if not config.name:
             raise invalid_argument("config.name", "the name of the VM is empty")
-        if config.name in request.inventory.vms:
-            raise vim.fault.DuplicateName(
-                name=config.name, object=request.inventory.vms[config.name].ref,
-                msg=f"The name '{config.name}' already exists.",
-            )  # fmt: skip
+        _check_name(request, config.name)
         cluster, on_host = _where(request, pool, host)
         encrypted, provider = _encryption(config.crypto)
         hardware = int((config.version or "vmx-21").removeprefix("vmx-"))
@@ -248,6 +254,9 @@ class VmFolder(FolderEntity):
             raise invalid_argument("path", f"{path}: [datastore] VM/VM.vmx is wanted")
         if name and name != found["name"]:
             raise vmodl.fault.NotSupported(msg="a VM of a lab keeps its name")
+        known = request.inventory.vms.get(found["name"])
+        if known is not None and known.row.connection is VmConnectionState.CONNECTED:
+            raise vim.fault.AlreadyExists(name=path, msg=f"{path} is registered already")
         cluster, on_host = _where(request, pool, host)
         command = c.VmRegister(found["name"], cluster, on_host)
         return await self._start(request, "RegisterVM_Task", found["name"], command)

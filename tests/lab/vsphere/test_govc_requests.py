@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
+from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
 from lab.schema import commands as c
@@ -223,3 +224,55 @@ def test_hardware_that_vms_may_have_is_not_supported(si: Any) -> None:
     ):  # fmt: skip
         with pytest.raises(vmodl.fault.NotSupported):
             ask()
+
+
+def test_tasks_that_failed_are_shown_with_their_faults(si: Any) -> None:
+    """``govc tasks`` after a VM that runs was to be unregistered and a template powered on."""
+    vm, template = vm_named(si, "vm-01"), vm_named(si, "vm-06")
+    with pytest.raises(vim.fault.InvalidPowerState):
+        vm.UnregisterVM()
+    done(template.PowerOffVM_Task())
+    template.MarkAsTemplate()
+    with pytest.raises(vmodl.MethodFault):
+        WaitForTask(template.PowerOnVM_Task(), si=si)
+    template.MarkAsVirtualMachine(template.resourcePool)
+    done(template.PowerOnVM_Task())
+    failed = [t.info for t in si.content.taskManager.recentTask if t.info.state == "error"]
+    faults = {(t.entityName, t.descriptionId): type(t.error) for t in failed}
+    assert faults["vm-01", "VirtualMachine.unregister"] is vim.fault.InvalidPowerState
+    assert faults["vm-06", "VirtualMachine.powerOn"] is vim.fault.InvalidState
+
+
+def test_what_is_there_is_not_made_again(si: Any) -> None:
+    """``govc vm.clone``, ``vm.register`` and ``role.create``, each a second time."""
+    vm, folder = vm_named(si, "vm-01"), si.content.rootFolder.childEntity[0].vmFolder
+    where = vim.vm.RelocateSpec(host=vm.runtime.host)
+    with pytest.raises(vim.fault.DuplicateName) as refused:
+        vm.CloneVM_Task(folder, "vm-02", vim.vm.CloneSpec(location=where, powerOn=False))
+    assert refused.value.object == vm_named(si, "vm-02")
+    with pytest.raises(vim.fault.AlreadyExists):
+        folder.RegisterVM_Task(vm.config.files.vmPathName, asTemplate=False, host=vm.runtime.host)
+    roles = si.content.authorizationManager
+    number = roles.AddAuthorizationRole("Twice", [])
+    try:
+        with pytest.raises(vim.fault.AlreadyExists):
+            roles.AddAuthorizationRole("Twice", [])
+    finally:
+        roles.RemoveAuthorizationRole(number, True)
+
+
+def test_the_level_of_drs_changes_by_itself(si: Any) -> None:
+    """``govc cluster.change -drs-mode manual``."""
+    cluster = si.content.rootFolder.childEntity[0].hostFolder.childEntity[0]
+
+    def change(**drs: Any) -> Any:
+        spec = vim.cluster.ConfigSpecEx(drsConfig=vim.cluster.DrsConfigInfo(**drs))
+        return cluster.ReconfigureComputeResource_Task(spec, True)
+
+    with pytest.raises(vmodl.fault.NotSupported):
+        change(defaultVmBehavior="manual")
+    done(change(enabled=True))
+    done(change(defaultVmBehavior="manual"))
+    config = cluster.configurationEx.drsConfig
+    assert (config.enabled, config.defaultVmBehavior) == (True, "manual")
+    done(change(enabled=False))
