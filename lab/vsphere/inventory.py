@@ -43,7 +43,7 @@ from protocol.terms import Role
 
 MAX_AGE_S = 0.2
 """Real seconds for which an answer of a lab of real processes holds, at most."""
-LEAST_AGE_S = 0.05
+LEAST_AGE_S = 0.02
 LOOK_SHARE = 0.15
 """How much of the time may be spent on asking a lab of real processes; the more it takes to ask
 one, the longer its answers hold."""
@@ -260,7 +260,7 @@ class LabWatch:
         idle = 0
         try:
             while idle < IDLE_LOOKS:
-                await asyncio.sleep(self._age_s / 2)
+                await asyncio.sleep(max(self._at + self._age_s - time.monotonic(), 0.001))
                 idle = 0 if self._waiting else idle + 1
                 before = self._last
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from http.cookies import CookieError, SimpleCookie
+import re
 from typing import Any
 
 from pyVmomi import VmomiSupport as support
@@ -30,6 +30,7 @@ from lab.vsphere.vapi import rest
 
 _log = logging.getLogger(__name__)
 COOKIE = "vmware_soap_session"
+_TOKEN = re.compile(rf'(?:^|[;,\s]){COOKIE}="?(\w+)')
 _WAITS = frozenset({"WaitForUpdates", "WaitForUpdatesEx"})
 _PRIOR = ("9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0.1.0",
           "7.0.0.0", "6.7")  # fmt: skip
@@ -48,14 +49,8 @@ def versions_file(api_version: str) -> str:
 
 def token_of(request: WebRequest) -> str:
     """The token of a session: of the cookie, which some clients echo with its attributes."""
-    text = request.headers.get("cookie")
-    if not text:
-        return ""
-    try:
-        cookie = SimpleCookie(text)
-    except CookieError:
-        return ""
-    return cookie[COOKIE].value if COOKIE in cookie else ""
+    found = _TOKEN.search(request.headers.get("cookie", ""))
+    return found[1] if found is not None else ""
 
 
 class Soap:

@@ -263,6 +263,7 @@ def _walk(request: ApiRequest, spec: Any) -> Iterator[Managed]:
             pending += one.selectSet or ()
     given: set[str] = set()
     walked: set[tuple[str, int]] = set()
+    here = request.inventory.objects
     waiting = [(request.find(spec.obj), list(spec.selectSet or ()), bool(spec.skip))]
     while waiting:
         thing, selects, skip = waiting.pop()
@@ -278,19 +279,26 @@ def _walk(request: ApiRequest, spec: Any) -> Iterator[Managed]:
             if not issubclass(thing.kind, step.type) or (thing.id, id(step)) in walked:
                 continue
             walked.add((thing.id, id(step)))
+            below = list(step.selectSet or ())
             for reference in reversed(_as_list(thing.get(step.path))):
                 if not isinstance(reference, ManagedObject):
                     raise invalid_property(step.path)
-                found = request.look_up(reference)
+                found = here.get(reference._moId)
+                if found is None or not issubclass(found.kind, type(reference)):
+                    found = request.look_up(reference)
                 if found is not None:
-                    waiting.append((found, list(step.selectSet or ()), bool(step.skip)))
+                    waiting.append((found, below, bool(step.skip)))
 
 
 def collect(request: ApiRequest, spec: Any) -> Iterator[ObjectProperties]:
     """What a ``FilterSpec`` selects, with the properties that it names."""
+    by_kind: dict[Any, list[Any]] = {}
     for objects in spec.objectSet:
         for thing in _walk(request, objects):
-            wanted = [p for p in spec.propSet or () if issubclass(thing.kind, p.type)]
+            wanted = by_kind.get(thing.kind)
+            if wanted is None:
+                wanted = [p for p in spec.propSet or () if issubclass(thing.kind, p.type)]
+                by_kind[thing.kind] = wanted
             if not wanted:
                 continue
             values: dict[str, Any] = {}

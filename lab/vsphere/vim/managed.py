@@ -5,12 +5,14 @@ has, and of which a lab has nothing but the object.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from pyVmomi import VmomiSupport as support
@@ -20,14 +22,20 @@ from lab.vsphere.faults import invalid_property, not_supported
 from protocol.authorization import Privilege
 
 _SPACE = 1 << 31
+TYPE_LIMIT = 20_000
 _NAMESPACE = uuid.UUID("5a0d8cf4-6a4c-5f0e-9a67-0f8f2e3b7a11")
 
 
-def numbers(names: Iterable[str]) -> dict[str, int]:
+def numbers(names: Iterable[str]) -> Mapping[str, int]:
     """A number for each name, the same ones for the same names: 31 bits, as libvirt reads them.
 
     Two names that come to one number are told apart by their order.
     """
+    return _numbers(tuple(names))
+
+
+@functools.lru_cache(4)
+def _numbers(names: tuple[str, ...]) -> Mapping[str, int]:
     found: dict[str, int] = {}
     used: set[int] = set()
     for name in sorted(set(names)):
@@ -36,7 +44,13 @@ def numbers(names: Iterable[str]) -> dict[str, int]:
             number = (number + 1) % _SPACE
         used.add(number)
         found[name] = number
-    return found
+    return MappingProxyType(found)
+
+
+@functools.lru_cache(TYPE_LIMIT)
+def reference(kind: Any, object_id: str) -> Any:
+    """A reference, which nobody changes."""
+    return kind(object_id)
 
 
 def own_id(what: str, name: str, prefix: str) -> str:
@@ -51,7 +65,6 @@ def uuid_of(*names: str) -> str:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "_vsphere_operation"
-TYPE_LIMIT = 20_000
 PATH_LIMIT = 32
 """Names in a path of properties."""
 
@@ -96,7 +109,7 @@ class Managed:
     @property
     def ref(self) -> Any:
         """The reference that clients get."""
-        return self.kind(self.id)
+        return reference(self.kind, self.id)
 
     def names(self) -> tuple[str, ...]:
         """The properties at the top that this object has: what ``all`` means."""
@@ -176,7 +189,9 @@ def _convert(value: Any, kind: Any) -> Any:
     if value is None or kind is object:
         return value
     if issubclass(kind, list):
-        return kind([_convert(one, kind.Item) for one in value])
+        item = kind.Item
+        plain = issubclass(item, support.ManagedObject | support.DataObject)
+        return kind(value if plain else [_convert(one, item) for one in value])
     if kind is support.datetime:
         return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
     if issubclass(kind, support.Enum):

@@ -328,7 +328,7 @@ _FIXED = {"Admin": -1, "ReadOnly": -2, "NoAccess": -5, "NoCryptoAdmin": -6}
 
 def _role_ids(server: Any) -> dict[str, int]:
     """Numbers of roles, which follow from their names: the same after a restart."""
-    return numbers(r.role for r in server.roles) | _FIXED
+    return {**numbers(r.role for r in server.roles), **_FIXED}
 
 
 class AuthorizationManager(Managed):

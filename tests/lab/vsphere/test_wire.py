@@ -15,8 +15,9 @@ import pytest
 pytest.importorskip("pyVmomi")
 
 from pyVmomi import vmodl
+from starlette.requests import Request
 
-from lab.vsphere.http import body
+from lab.vsphere.http import body, web
 from lab.vsphere.soap import read_call, read_text
 from tests.lab.vsphere.conftest import PASSWORD
 
@@ -207,3 +208,20 @@ def test_a_body_that_does_not_come_ends_after_a_time(
     wire.http.endheaders(b"<a>")
     answer = wire.http.getresponse()
     assert answer.status == 500 and b"not complete" in answer.read()
+
+
+@pytest.mark.parametrize(
+    ("cookie", "token"),
+    [
+        ('vmware_soap_session="ab12"', "ab12"),
+        ("vmware_soap_session=ab12", "ab12"),
+        ('vmware_soap_session="ab12"; Path=/; HttpOnly; Secure; SameSite=Lax', "ab12"),
+        ("other=1; vmware_soap_session=ab12; last=2", "ab12"),
+        ("my_vmware_soap_session=ab12", ""),
+        ("vmware_soap_session=", ""),
+        ("", ""),
+    ],
+)
+def test_the_token_of_a_session_is_found_in_what_clients_send(cookie: str, token: str) -> None:
+    headers = [(b"cookie", cookie.encode())] if cookie else []
+    assert web.token_of(Request({"type": "http", "headers": headers})) == token
