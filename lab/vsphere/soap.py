@@ -40,6 +40,7 @@ _UNREADABLE = (
 
 PC = vmodl.query.PropertyCollector
 KEPT_PATHS = 4_096
+_OBJECTS = (support.ManagedObject, support.DataObject)
 
 
 def check_call(info: Any, kind: str, arguments: dict[str, Any], version: str) -> None:
@@ -245,9 +246,6 @@ def read_call(body: bytes, version: str) -> Call:
                 call.arguments.setdefault(name, kind()).append(result)
             else:
                 call.arguments[name] = result
-            item = kind.Item if issubclass(kind, list) else kind
-            if issubclass(item, vmodl.DynamicData) and not isinstance(result, item):
-                raise _unreadable(f"{name} is no {item._wsdlName}")
     except _UNREADABLE as error:
         raise _unreadable(f"{type(error).__name__}") from None
     finally:
@@ -274,15 +272,16 @@ def complete(call: Call) -> None:
 
 
 def check_whole(value: Any, declared: Any, version: str) -> None:
-    """Refuse a reference of another type than its place has, and a data object without a part that
-    its type requires. An empty list is a list."""
+    """Refuse a reference or a data object of another type than its place has, and a data object
+    without a part that its type requires. An empty list is a list.
+
+    pyVmomi checks what becomes a field, and neither arguments nor items of lists."""
+    kind = declared.type.Item if issubclass(declared.type, list) else declared.type
     if isinstance(value, list):
         for one in value:
             check_whole(one, declared, version)
-    elif isinstance(value, support.ManagedObject):
-        kind = declared.type.Item if issubclass(declared.type, list) else declared.type
-        if issubclass(kind, support.ManagedObject) and not isinstance(value, kind):
-            raise _unreadable(f"{declared.name} is no {kind._wsdlName}")
+    elif issubclass(kind, _OBJECTS) and not isinstance(value, kind):
+        raise _unreadable(f"{declared.name} is no {kind._wsdlName}")
     elif isinstance(value, support.DataObject):
         for part in value._GetPropertyList():
             held = getattr(value, part.name)

@@ -179,7 +179,7 @@ def read_value(data: Any, declared: Any, version: str, where: str, depth: int = 
     if _is_name(declared) or issubclass(declared, support.Enum):
         return _read_name(data, declared, where)
     if issubclass(declared, support.ManagedObject):
-        return _read_reference(data, declared, where)
+        return _read_reference(data, where)
     if issubclass(declared, support.DataObject):
         return _read_object(data, declared, version, where, depth)
     return _read_plain(data, declared, where)
@@ -234,14 +234,12 @@ def _read_name(data: Any, declared: Any, where: str) -> Any:
     return declared(data)
 
 
-def _read_reference(data: Any, declared: Any, where: str) -> Any:
+def _read_reference(data: Any, where: str) -> Any:
     if not isinstance(data, dict) or not isinstance(data.get("value"), str):
         raise _Unreadable(f"{where}: a reference is wanted")
     kind = _type_named(data.get("type"), where)
     if not (isinstance(kind, type) and issubclass(kind, support.ManagedObject)):
         raise _Unreadable(f"{where}: {data['type'][:60]} is no managed object")
-    if not issubclass(kind, declared):
-        raise _Unreadable(f"{where}: {data['type'][:60]} is no {declared._wsdlName}")
     return kind(data["value"])
 
 
@@ -262,8 +260,12 @@ def _read_object(data: Any, declared: Any, version: str, where: str, depth: int)
         if not support.IsChildVersion(version, field.version):
             continue
         read = read_value(held, field.type, version, f"{where}.{name}", depth + 1)
-        if read or not isinstance(read, list):  # pyVmomi refuses an empty list that is required
+        if isinstance(read, list) and not read:
+            continue  # pyVmomi refuses an empty list that is required
+        try:
             setattr(made, name, read)
+        except TypeError as error:
+            raise _Unreadable(f"{where}: {error}") from None
     return made
 
 

@@ -176,24 +176,26 @@ _VM, _POWERED = "com.vmware.vcenter.VM", "com.vmware.vcenter.vm.power"
 _VMS, _ONE = "/vcenter/vm", "/vcenter/vm/{vm}"
 
 
-def _summary(service: str, *fields: str, optional: tuple[str, ...] = ()) -> Listed:
-    shapes = dict.fromkeys(fields) | {name: Optional() for name in optional}
-    return Listed(VapiStructure(f"{service}.summary", shapes))
+_OPTIONAL = Optional()
+"""A field that need not be there; a field of no other shape is always there."""
 
 
-def _of_vm(name: str, *fields: str, optional: tuple[str, ...] = (), **shaped: Any) -> VapiStructure:
-    shapes = dict.fromkeys(fields) | {one: Optional() for one in optional} | shaped
-    return VapiStructure(f"com.vmware.vcenter.vm.{name}", shapes)
+def _summary(service: str, *fields: str, **shaped: Any) -> Listed:
+    return Listed(VapiStructure(f"{service}.summary", dict.fromkeys(fields) | shaped))
+
+
+def _of_vm(name: str, *fields: str, **shaped: Any) -> VapiStructure:
+    return VapiStructure(f"com.vmware.vcenter.vm.{name}", dict.fromkeys(fields) | shaped)
 
 
 _SCSI = _of_vm("hardware.scsi_address_info", "bus", "unit")
 _DISK = _of_vm(
-    "hardware.disk.info", "label", "type", optional=("ide", "sata", "nvme", "capacity"),
-    scsi=Optional(_SCSI),
-    backing=_of_vm("hardware.disk.backing_info", "type", optional=("vmdk_file",)),
+    "hardware.disk.info", "label", "type", ide=_OPTIONAL, sata=_OPTIONAL, nvme=_OPTIONAL,
+    capacity=_OPTIONAL, scsi=Optional(_SCSI),
+    backing=_of_vm("hardware.disk.backing_info", "type", vmdk_file=_OPTIONAL),
 )  # fmt: skip
 _ADAPTER = _of_vm(
-    "hardware.adapter.scsi.info", "label", "type", "sharing", optional=("pci_slot_number",),
+    "hardware.adapter.scsi.info", "label", "type", "sharing", pci_slot_number=_OPTIONAL,
     scsi=_SCSI,
 )  # fmt: skip
 _INFO = VapiStructure(
@@ -205,11 +207,11 @@ _INFO = VapiStructure(
         "instant_clone_frozen": Optional(),
         "hardware": _of_vm(
             "hardware.info", "version", "upgrade_policy", "upgrade_status",
-            optional=("upgrade_version", "upgrade_error"),
+            upgrade_version=_OPTIONAL, upgrade_error=_OPTIONAL,
         ),
         "boot": _of_vm(
             "hardware.boot.info", "type", "delay", "retry", "retry_delay", "enter_setup_mode",
-            optional=("efi_legacy_boot", "network_protocol"),
+            efi_legacy_boot=_OPTIONAL, network_protocol=_OPTIONAL,
         ),
         "cpu": _of_vm(
             "hardware.cpu.info", "count", "cores_per_socket", "hot_add_enabled",
@@ -217,7 +219,7 @@ _INFO = VapiStructure(
         ),
         "memory": _of_vm(
             "hardware.memory.info", "size_MiB", "hot_add_enabled",
-            optional=("hot_add_increment_size_MiB", "hot_add_limit_MiB"),
+            hot_add_increment_size_MiB=_OPTIONAL, hot_add_limit_MiB=_OPTIONAL,
         ),
         "disks": Mapped(_DISK),
         "scsi_adapters": Mapped(_ADAPTER),
@@ -230,7 +232,7 @@ OPERATIONS = (
     VapiOperation(
         _VM, "list", list_vms, "GET", _VMS, selects="filter", old=True,
         result=_summary(
-            _VM, "vm", "name", "power_state", optional=("cpu_count", "memory_size_MiB")
+            _VM, "vm", "name", "power_state", cpu_count=_OPTIONAL, memory_size_MiB=_OPTIONAL
         ),
     ),
     VapiOperation(_VM, "get", show_vm, "GET", _ONE, old=True, result=_INFO),
@@ -250,7 +252,7 @@ OPERATIONS = (
         old=True,
         result=_summary(
             "com.vmware.vcenter.host", "host", "name", "connection_state",
-            optional=("power_state", "host_uuid"),
+            power_state=_OPTIONAL, host_uuid=_OPTIONAL,
         ),
     ),
     VapiOperation(

@@ -98,6 +98,35 @@ def test_objects_are_those_of_soap(client: Client, si: Any) -> None:
     assert client.call("/ServiceInstance/ServiceInstance/CurrentTime").startswith("20")
 
 
+VIEW = {"container": ref("Folder", "group-d1"), "type": ["Folder"], "recursive": False}
+FILTER: dict[str, Any] = {"propSet": [{"type": "Folder"}], "objectSet": []}
+
+
+@pytest.mark.parametrize(
+    ("where", "arguments"),
+    [
+        ("ViewManager/ViewManager/CreateContainerView", VIEW | {"container": ref("Alarm", "x")}),
+        ("ViewManager/ViewManager/CreateContainerView", VIEW | {"container": ref("string", "x")}),
+        ("SearchIndex/SearchIndex/FindChild", {"entity": ref("SearchIndex", "x"), "name": "x"}),
+        ("Datacenter/datacenter-2/PowerOnMultiVM_Task", {"vm": [ref("Folder", "group-d1")]}),
+        ("ViewManager/ViewManager/CreateContainerView", VIEW | {"container": None}),
+        ("ViewManager/ViewManager/CreateContainerView",
+         VIEW | {"container": {"_typeName": "DynamicData"}}),
+        ("PropertyCollector/propertyCollector/CreateFilter",
+         {"spec": {"_typeName": "WaitOptions"}, "partialUpdates": True}),
+        ("PropertyCollector/propertyCollector/CreateFilter",
+         {"spec": FILTER | {"objectSet": [{"_typeName": "PropertySpec", "type": "Folder"}]},
+          "partialUpdates": True}),
+        ("ClusterComputeResource/x/PlaceVm",
+         {"placementSpec": {"vm": ref("Folder", "x"), "placementType": "create"}}),
+    ],
+)  # fmt: skip
+def test_a_value_has_the_type_of_its_place(
+    client: Client, where: str, arguments: dict[str, Any]
+) -> None:
+    assert client.refused("POST", f"/{where}", json.dumps(arguments).encode()) == "InvalidRequest"
+
+
 def test_bytes_have_no_sign(client: Client, served: Served, si: Any) -> None:
     host = si.content.searchIndex.FindByInventoryPath("dc/vm/vm-02").runtime.host
     report = client.call(f"/HostSystem/{host._moId}/QueryTpmAttestationReport")

@@ -225,3 +225,27 @@ def test_a_body_that_does_not_come_ends_after_a_time(
 def test_the_token_of_a_session_is_found_in_what_clients_send(cookie: str, token: str) -> None:
     headers = [(b"cookie", cookie.encode())] if cookie else []
     assert web.token_of(Request({"type": "http", "headers": headers})) == token
+
+
+def _item(name: str, kind: str, inside: str) -> str:
+    """An item of a list, which says that it is of another type."""
+    return f'<{name} xsi:type="{kind}"><type>Folder</type>{inside}</{name}>'
+
+
+_START = '<obj type="Folder">x</obj>'
+_WHOLE = f"<propSet><type>Folder</type></propSet><objectSet>{_START}</objectSet>"
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [
+        (_item("propSet", "TraversalSpec", "<path>x</path>"), "propSet is no PropertySpec"),
+        (f"<objectSet>{_START}{_item('selectSet', 'PropertySpec', '')}</objectSet>",
+         "selectSet is no SelectionSpec"),
+    ],
+)  # fmt: skip
+def test_what_lies_in_a_list_has_the_type_of_its_place(more: str, wrong: str) -> None:
+    inside = f"<RetrieveProperties xmlns='urn:vim25'>{COLLECTOR}<specSet>{_WHOLE}{more}</specSet>"
+    body = f"<Envelope {XSI}><Body>{inside}</RetrieveProperties></Body></Envelope>".encode()
+    with pytest.raises(vmodl.fault.InvalidRequest, match=wrong):
+        read_call(body, "vim.version.v8_0_3_0")
