@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,20 +16,31 @@ from tests.breakage.plays import JUDGES
 from tests.breakage.product import Sweep
 
 
-def bug(path: str, before: str, after: str) -> Bug:
-    [found] = [one for one in bugs_of(path) if (one.before, one.after) == (before, after)]
-    return found
+class Change(NamedTuple):
+    """Names a bug; listing the bugs of a file takes seconds, which only its test shall spend."""
+
+    path: str
+    before: str
+    after: str
+
+    def find(self) -> Bug:
+        [found] = [
+            one
+            for one in bugs_of(self.path)
+            if (one.before, one.after) == (self.before, self.after)
+        ]
+        return found
 
 
-TAG = bug(
+TAG = Change(
     "services/kms/objects/algorithms.py",
     "raise InvalidField(f'a tag of {tag} bytes; the parameters say {parameters.tag_length}')",
     "nothing",
 )
-DEEP = bug(
+DEEP = Change(
     "services/vcenter/tasks/reconfigure.py", "deep and row.power is not PowerState.OFF", "deep"
 )
-MATERIAL = bug(
+MATERIAL = Change(
     "services/kms/objects/key_row.py",
     "return state in _WITH_MATERIAL",
     "return not state in _WITH_MATERIAL",
@@ -60,12 +72,12 @@ def seen(
 def test_a_judge_sees_one_bug_and_not_the_other(
     judge: str,
     play: str,
-    sees: Bug,
-    does_not: Bug,
+    sees: Change,
+    does_not: Change,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert seen(judge, play, (sees, does_not), tmp_path, monkeypatch) == [judge, ""]
+    assert seen(judge, play, (sees.find(), does_not.find()), tmp_path, monkeypatch) == [judge, ""]
 
 
 def test_every_judge_has_plays() -> None:

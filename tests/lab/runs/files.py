@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,13 +66,11 @@ KEYS: Final = (
 SIGNS: Final = "[]{}:,-#&*!|>'\"%@`\n\t \x00\x85\u2028é\ud800"
 
 
-def _read(path: Path) -> tuple[str, Any]:
-    text = text_of(path)
-    return text, read_yaml(text).data
-
-
-LABS: Final = [_read(path) for path in sorted(SHIPPED.glob("*.yaml"))]
-PLAYED: Final = [_read(path) for path in sorted(EXPERIMENTS.glob("*.yaml"))]
+@cache
+def _known(folder: Path) -> list[tuple[str, Any]]:
+    """Texts and values of the files that keystead has in this folder."""
+    texts = [text_of(path) for path in sorted(folder.glob("*.yaml"))]
+    return [(text, read_yaml(text).data) for text in texts]
 
 
 def value(draw: random.Random, depth: int = 3) -> Any:
@@ -130,16 +129,16 @@ def _scrambled(draw: random.Random, text: str) -> str:
 
 def lab(draw: random.Random) -> str:
     """The text of something like a lab file."""
-    return _some(draw, LABS)
+    return _some(draw, SHIPPED)
 
 
 def experiment(draw: random.Random) -> str:
     """The text of something like an experiment."""
-    return _some(draw, PLAYED)
+    return _some(draw, EXPERIMENTS)
 
 
-def _some(draw: random.Random, known: list[tuple[str, Any]]) -> str:
-    text, data = draw.choice(known)
+def _some(draw: random.Random, folder: Path) -> str:
+    text, data = draw.choice(_known(folder))
     match draw.randrange(10):
         case 0 | 1:
             return _scrambled(draw, text)
