@@ -42,6 +42,9 @@ class SimTask(asyncio.Task[Any]):
         self.serial = serial  # first: registration inside hashes the task
         self.life = life
         super().__init__(coro, loop=loop, name=name, context=context, **options)
+        # A loop keeps its own tasks. In asyncio's set of all tasks, those of ended loops would
+        # stay, and have the hashes of later ones: each new task would be slower than the last.
+        asyncio._unregister_task(self)
 
     def __hash__(self) -> int:
         return self.serial

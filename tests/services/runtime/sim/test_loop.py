@@ -542,3 +542,15 @@ def test_names_of_tasks_do_not_come_from_the_process() -> None:
             return fresh.run(main())
 
     assert names() == names() == ["sim-2", "sim-3", "sim-4"]
+
+
+def test_a_loop_alone_keeps_its_tasks(loop: SimLoop) -> None:
+    """In asyncio's set of all tasks those of a thousand ended loops would slow down the next."""
+
+    async def main() -> set[asyncio.Task[Any]]:
+        left = loop.create_task(asyncio.sleep(1.0))
+        await asyncio.sleep(0.5)
+        assert not left.done()
+        return asyncio.all_tasks(loop)
+
+    assert loop.run(main()) == set()
