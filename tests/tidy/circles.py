@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
-from tests.tidy.tree import package_sources
+from tests.tidy.tree import package_sources, statements
 
 
 def circles(imports: dict[str, set[str]]) -> list[str]:
@@ -36,7 +36,7 @@ def imports_of_packages() -> dict[str, set[str]]:
 def imported(tree: ast.Module, known: Collection[str]) -> set[str]:
     """The modules of ``known`` that ``tree`` imports: of a package, what is named or itself."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
