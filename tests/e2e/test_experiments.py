@@ -88,7 +88,7 @@ no guest answers there, and a pair of commands would stop what shall run at each
 @pytest.mark.parametrize(
     "tpm", ["model", pytest.param("libtpms", marks=[needs_tpm, pytest.mark.slow])]
 )
-@pytest.mark.parametrize("name", [PERSISTED, UNPERSISTED])
+@pytest.mark.parametrize("name", [PERSISTED, pytest.param(UNPERSISTED, marks=pytest.mark.slow)])
 def test_it_passes_in_virtual_time_and_replays(name: str, tpm: str) -> None:
     folder, verdict = played(name, tpm=tpm)
     assert (verdict.exit_code, red(verdict), verdict.left) == (0, {}, ())

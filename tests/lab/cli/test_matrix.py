@@ -55,6 +55,7 @@ def test_names_are_what_explain_takes(capsys: pytest.CaptureFixture[str]) -> Non
         assert run(["matrix", "explain", *name.split()]) == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_tells_what_was_played(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

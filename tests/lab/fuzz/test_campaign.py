@@ -168,6 +168,7 @@ def test_a_planted_bug_is_found_and_what_dies_is_too(
     assert dead.failures == (Failure("crash", "WorkerDied"),)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_another_the_second_time_is_found(played: Campaign) -> None:
     with BuiltLabs(WORLD.origin()) as snapshot:
         plan = played.plan(1)

@@ -167,6 +167,7 @@ def test_a_finding_for_which_there_is_no_room_leaves_no_half_of_a_file(tmp_path:
     )
 
 
+@pytest.mark.slow
 def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
     fine = tmp_path / "fine.yaml"
     fine.write_text(FAILING.replace("[esxi-001, esxi-002]", "vcenter"))

@@ -134,6 +134,7 @@ def private(home: Path) -> set[str]:
     return {path.stem for path in home.glob("agents/*/identity/node/*.json")}
 
 
+@pytest.mark.slow
 def test_services_are_elsewhere_and_each_machine_has_identities_of_its_own(lab: Trusted) -> None:
     assert until(lambda: lab.attested() == {HOST: "attested", "esxi-002": "attested"}, 20)
     assert len(lab.far["west"].nodes()) == 2, "one process for each host of the Trust Authority"

@@ -120,6 +120,7 @@ asyncio.run(main(folder, server))
 """
 
 
+@pytest.mark.slow
 def test_agents_are_forked_by_a_copy_of_their_owner_and_later_by_a_server_of_their_own(
     tmp_path: Path,
 ) -> None:

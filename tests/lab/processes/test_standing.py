@@ -14,6 +14,7 @@ from tests.lab.processes.blocking_agent import BLOCKS_S
 pytestmark = pytest.mark.lab
 
 
+@pytest.mark.slow
 async def test_an_agent_that_stood_still_is_named_in_the_status() -> None:
     patch = "tests.lab.processes.blocking_agent"
     async with Lab("lab", hosts=1, vms=0, tpm="none", pace=100, patch=patch) as lab:

@@ -50,7 +50,9 @@ def stored(folder: Path, order: str = "", seed: int = 5) -> RunFolder:
     return made
 
 
-@pytest.mark.parametrize("order", ["fifo", "random", "few"])
+@pytest.mark.parametrize(
+    "order", ["random", *(pytest.param(one, marks=pytest.mark.slow) for one in ("fifo", "few"))]
+)
 def test_a_fork_is_the_same_up_to_its_moment(tmp_path: Path, order: str) -> None:
     old = stored(tmp_path, order)
     new, verdict = fork(old.run, 20.5, "host.power_loss", {"on": "esxi-001"}, lasts_s=5.0)

@@ -197,6 +197,7 @@ def test_a_suspended_supervisor_is_let_go_on_to_end_in_order(cli: Cli) -> None:
     assert time.monotonic() - began < STOP_LIMIT_S and cli.alone()
 
 
+@pytest.mark.slow
 def test_a_lost_note_of_the_supervisor_is_found_by_looking(cli: Cli) -> None:
     supervisor = up(cli)
     (cli.home / "labs" / "default" / "supervisor").unlink()
