@@ -450,14 +450,14 @@ def _problems(report: HealOutcome, *, cured: bool) -> list[ChaosError]:
     ]
 
 
-class Timer(Protocol):
+class ScheduledCall(Protocol):
     """A call that comes later."""
 
     def cancel(self) -> None:
         """It does not come any more."""
 
 
-Later = Callable[[float, Callable[[], object]], Timer]
+Later = Callable[[float, Callable[[], object]], ScheduledCall]
 """Calls a function after so many lab seconds, and takes no step before."""
 
 

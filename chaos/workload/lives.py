@@ -76,7 +76,7 @@ class Drifted(Exception):
 
 
 @dataclass(frozen=True)
-class Shape:
+class VmShape:
     """What a VM is expected to be; ``encrypted``: its disks, ``disks``: their numbers."""
 
     on: bool = False
@@ -94,7 +94,7 @@ class ToldEvent(NamedTuple):
 
 
 @dataclass
-class Life:
+class VmLife:
     """One VM. ``kept``: what it was at each of its snapshots. ``told``: the events of its tasks, of
     those that vCenter has logged after the sequence ``since``."""
 
@@ -104,8 +104,8 @@ class Life:
     vm: VmName
     id: str
     draws: Draws
-    shape: Shape = field(default_factory=Shape)
-    kept: dict[str, Shape] = field(default_factory=dict)
+    shape: VmShape = field(default_factory=VmShape)
+    kept: dict[str, VmShape] = field(default_factory=dict)
     host: NodeName | None = None
     told: list[ToldEvent] = field(default_factory=list)
     since: int = 0
@@ -125,7 +125,7 @@ class Life:
         """Its vCenter's answer."""
         return await self.means.lab.ask(self.vcenter, message, within_s=WITHIN_S)
 
-    async def do(self, message: Request[Any], shape: Shape) -> Any:
+    async def do(self, message: Request[Any], shape: VmShape) -> Any:
         """A task that must leave it so."""
         answer = await self.ask(message)
         self.shape = shape
@@ -223,7 +223,7 @@ class Life:
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
-async def _power_on(life: Life) -> None:
+async def _power_on(life: VmLife) -> None:
     await life.do(PowerOnVm(vm=life.vm), replace(life.shape, on=True))
     if life.shape.vtpm and life.host is not None:
         marker = life.draws.token(16)
@@ -231,11 +231,11 @@ async def _power_on(life: Life) -> None:
         await life.means.lab.ask(life.host, sealed, within_s=WITHIN_S)
 
 
-async def _power_off(life: Life) -> None:
+async def _power_off(life: VmLife) -> None:
     await life.do(PowerOffVm(vm=life.vm), replace(life.shape, on=False))
 
 
-async def _add_disk(life: Life) -> None:
+async def _add_disk(life: VmLife) -> None:
     own = life.shape.encrypted and life.draws.unit() < 0.5
     number = max(life.shape.disks) + 1
     message = AddDisk(operation_id=life.next_id(), vm=life.vm, own_key=own)
@@ -252,13 +252,13 @@ async def _add_disk(life: Life) -> None:
         raise Wrong(f"the disk is {done.disk}, once more {again.disk}, and must be {number}")
 
 
-async def _remove_disk(life: Life) -> None:
+async def _remove_disk(life: VmLife) -> None:
     number = life.shape.disks[-1]
     rest = tuple(disk for disk in life.shape.disks if disk != number)
     await life.do(RemoveDisk(vm=life.vm, disk=number), replace(life.shape, disks=rest))
 
 
-async def _add_vtpm(life: Life) -> None:
+async def _add_vtpm(life: VmLife) -> None:
     message = AddVtpm(operation_id=life.next_id(), vm=life.vm)
     clear = not life.shape.encrypted
     done = await life.do(message, replace(life.shape, vtpm=True))
@@ -267,23 +267,23 @@ async def _add_vtpm(life: Life) -> None:
     life.expect(EventTypeId.VM_RECONFIGURED)
 
 
-async def _remove_vtpm(life: Life) -> None:
+async def _remove_vtpm(life: VmLife) -> None:
     await life.do(RemoveVtpm(vm=life.vm), replace(life.shape, vtpm=False))
     life.expect(EventTypeId.VM_RECONFIGURED)
 
 
-async def _encrypt(life: Life) -> None:
+async def _encrypt(life: VmLife) -> None:
     message = EncryptVm(operation_id=life.next_id(), vm=life.vm)
     done = await life.do(message, replace(life.shape, encrypted=True))
     life.expect(EventTypeId.CRYPTO_OPERATION, done.key)
 
 
-async def _decrypt(life: Life) -> None:
+async def _decrypt(life: VmLife) -> None:
     await life.do(DecryptVm(vm=life.vm), replace(life.shape, encrypted=False))
     life.expect(EventTypeId.CRYPTO_OPERATION)
 
 
-async def _recrypt(life: Life, *, deep: bool = False) -> None:
+async def _recrypt(life: VmLife, *, deep: bool = False) -> None:
     message = RecryptVm(operation_id=life.next_id(), vm=life.vm, deep=deep)
     done = await life.do(message, life.shape)
     life.expect(EventTypeId.CRYPTO_OPERATION, done.key)
@@ -293,11 +293,11 @@ async def _recrypt(life: Life, *, deep: bool = False) -> None:
         raise Wrong("vCenter shows another key than the task has answered")
 
 
-async def _recrypt_deep(life: Life) -> None:
+async def _recrypt_deep(life: VmLife) -> None:
     await _recrypt(life, deep=True)
 
 
-async def _snapshot(life: Life) -> None:
+async def _snapshot(life: VmLife) -> None:
     name = f"at-{life.next_id()}"
     before, life.kept = life.kept, {**life.kept, name: life.shape}
     try:
@@ -307,12 +307,12 @@ async def _snapshot(life: Life) -> None:
         raise
 
 
-async def _revert(life: Life) -> None:
+async def _revert(life: VmLife) -> None:
     name = list(life.kept)[-1]
     await life.do(RevertToSnapshot(vm=life.vm, snapshot=name), life.kept[name])
 
 
-async def _remove_snapshot(life: Life) -> None:
+async def _remove_snapshot(life: VmLife) -> None:
     name = next(iter(life.kept))
     left = {other: shape for other, shape in life.kept.items() if other != name}
     answer = await life.ask(RemoveSnapshot(vm=life.vm, snapshot=name))
@@ -320,7 +320,7 @@ async def _remove_snapshot(life: Life) -> None:
     life.hold(answer.vm, "RemoveSnapshot")
 
 
-async def _clone(life: Life) -> None:
+async def _clone(life: VmLife) -> None:
     """Looked at, and destroyed again."""
     name = life.clone_name
     policies = (None, TpmProvisionPolicy.COPY, TpmProvisionPolicy.REPLACE)
@@ -347,7 +347,7 @@ async def _clone(life: Life) -> None:
     await life.ask(DestroyVm(vm=name))
 
 
-async def _template(life: Life) -> None:
+async def _template(life: VmLife) -> None:
     marked = (await life.ask(MarkAsTemplate(vm=life.vm))).vm
     if marked.template is not True:
         raise Wrong("it was marked as a template, and is none")
@@ -357,7 +357,7 @@ async def _template(life: Life) -> None:
         raise Wrong("it was marked as a virtual machine, and is a template")
 
 
-async def _migrate(life: Life) -> None:
+async def _migrate(life: VmLife) -> None:
     info = await life.listed()
     if info is None:
         raise NotFound(f"vCenter has no {life.vm}")
@@ -368,7 +368,7 @@ async def _migrate(life: Life) -> None:
         raise Wrong(f"it was migrated to {host}, and is on {life.host}")
 
 
-async def _register(life: Life) -> None:
+async def _register(life: VmLife) -> None:
     host = life.host
     await life.ask(UnregisterVm(vm=life.vm))
     if await life.listed() is not None:
@@ -377,7 +377,7 @@ async def _register(life: Life) -> None:
     life.hold(answer.vm, "RegisterVm")
 
 
-async def _refusals(life: Life) -> None:
+async def _refusals(life: VmLife) -> None:
     """What must be refused, as the VM is now."""
     vm, shape = life.vm, life.shape
     await life.refused(
@@ -405,11 +405,11 @@ async def _refusals(life: Life) -> None:
         await life.refused(own, InvalidState)
 
 
-def _may_alter(life: Life) -> bool:
+def _may_alter(life: VmLife) -> bool:
     return not life.shape.on and not life.kept
 
 
-TASKS: Final[Mapping[str, tuple[Callable[[Life], Awaitable[None]], Callable[[Life], bool]]]] = (
+TASKS: Final[Mapping[str, tuple[Callable[[VmLife], Awaitable[None]], Callable[[VmLife], bool]]]] = (
     MappingProxyType(
         {
             "power_on": (_power_on, lambda life: not life.shape.on),
@@ -448,7 +448,7 @@ TASKS: Final[Mapping[str, tuple[Callable[[Life], Awaitable[None]], Callable[[Lif
 async def _live(means: Means, arrival: Arrival) -> OperationOutcome:
     """A VM beside ``target``'s from its creation to its end."""
     cluster = await means.cluster_of(VmName(arrival.target))
-    life = Life(
+    life = VmLife(
         means,
         await means.vcenter(cluster),
         cluster,
@@ -476,19 +476,19 @@ async def _live(means: Means, arrival: Arrival) -> OperationOutcome:
     return OperationOutcome("ok", {"tasks": steps})
 
 
-async def begin_life(life: Life, *, encrypted: bool) -> None:
+async def begin_life(life: VmLife, *, encrypted: bool) -> None:
     """The VM is made."""
     message = CreateVm(
         operation_id=life.next_id(), vm=life.vm, cluster=life.cluster, encrypted=encrypted
     )
     life.since = max((one.sequence for one in await life.events()), default=0)
-    made = await life.do(message, Shape(encrypted=encrypted))
+    made = await life.do(message, VmShape(encrypted=encrypted))
     if encrypted:
         life.expect(EventTypeId.CRYPTO_OPERATION, made.vm.key)
     await life.look("CreateVm")
 
 
-async def end_life(life: Life) -> None:
+async def end_life(life: VmLife) -> None:
     """The VM is destroyed."""
     if life.shape.on:
         await _power_off(life)

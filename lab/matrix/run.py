@@ -28,8 +28,7 @@ from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
 from lab.building.course import Report
 from lab.matrix.bench import Done, StagingOutcome
-from lab.matrix.real import MOST_AT_ONCE, PER_CORE, Processes
-from lab.matrix.sim import Stages
+from lab.matrix.players import MOST_AT_ONCE, PER_CORE, Processes, Stages
 from lab.runs.store import (
     RunFolder,
     RunRecord,

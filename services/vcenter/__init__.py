@@ -3,8 +3,7 @@
 - ``service``            thin handlers: permission and order of requests
 - ``provider_handlers``  those for key providers and their keys
 - ``vsan``               vSAN encryption of a cluster
-- ``vmca``               the CA that certifies virtual TPMs
-- ``vcenter``            one vCenter in one life
+- ``vcenter``            the CA that certifies virtual TPMs
 - ``tasks``              one flow each: encrypt, power, vm, host, cluster, provider
 - ``hosts``              sessions, step B8 (remediation), host key, modes, reconciliation
 - ``providers``          the capability table of management types; standard and native providers

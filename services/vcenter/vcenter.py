@@ -1,5 +1,5 @@
 """One vCenter in one life: everything that its tasks work with, built once at start, and the log of
-its recent tasks.
+its recent tasks. Also VMCA, its certificate authority.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from protocol.crypto.ek_certificate import endorse
+from protocol.crypto.tokens import SERIAL_SIZE, Signer
 from protocol.errors import AlreadyExists, InvalidState, NotFound, ProductError, SaveFailed
 from protocol.messages.vcenter import (
     ClusterInfo,
@@ -29,7 +31,9 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
-from services.runtime.ports import Clock, Database, Ports
+from protocol.tpm.structures import PublicArea
+from services.runtime.node_certificates import load_signer
+from services.runtime.ports import Clock, Database, Disk, Ports, Rng
 from services.vcenter.client_info import cluster_info, host_info, provider_info, vm_info
 from services.vcenter.config import VcenterConfig
 from services.vcenter.events import EventDraft, OncePerBoot
@@ -54,7 +58,47 @@ from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, Relocation
 from services.vcenter.timers import Ticker
 from services.vcenter.trust.authority import Authority
 from services.vcenter.trust.clusters import TrustWatch, WorkloadTrust
-from services.vcenter.vmca import Vmca
+
+VMCA_FILE: Final = "vmca"
+
+
+class Vmca:
+    """VMCA, vCenter's certificate authority, which signs certificates of vTPMs (VTPM-04).
+
+    Its key and certificate are a file on vCenter's own disk, created with the first certificate. A
+    damaged file is not replaced: nobody would know the new CA. ``name`` is its common name.
+    """
+
+    def __init__(self, disk: Disk, rng: Rng, clock: Clock, name: str) -> None:
+        self._disk, self._rng, self._clock, self._name = disk, rng, clock, name
+        self._signer: Signer | None = None
+
+    async def certify(self, ek: PublicArea) -> bytes:
+        """A certificate (DER) for that endorsement key.
+
+        ``OSError`` when the disk fails or the CA's file is damaged, ``InvalidArgument`` for an
+        invalid endorsement key.
+        """
+        signer = await self._load_signer()
+        return endorse(signer, ek, self._rng.token(SERIAL_SIZE), self._clock.now())
+
+    async def certificate(self) -> bytes:
+        """Its own certificate (DER); empty before it exists, or when it cannot be read."""
+        if self._signer is None:
+            try:
+                await self._disk.read(VMCA_FILE)
+                return (await self._load_signer()).certificate
+            except OSError:
+                return b""
+        return self._signer.certificate
+
+    async def _load_signer(self) -> Signer:
+        if self._signer is None:
+            self._signer = await load_signer(
+                self._disk, self._rng, self._clock, self._name, VMCA_FILE
+            )
+        return self._signer
+
 
 ENDED_LIMIT: Final = 1000
 """How many ended tasks are kept; running ones always are."""

@@ -26,7 +26,7 @@ from lab.fuzz.play import PlayedRun, _play, failures, of_exception
 from lab.fuzz.world import CampaignWorld, number_of
 from lab.fuzz.world import draw_lab as lab_of
 from lab.matrix.bench import StagingOutcome
-from lab.matrix.sim import Stages, perform
+from lab.matrix.players import Stages, perform
 from lab.serve.session import LabSession
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import BuiltLabs

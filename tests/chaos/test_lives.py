@@ -16,7 +16,7 @@ from chaos.observe.look import OWN, LabLook
 from chaos.observe.states import States
 from chaos.workload import Arrival, Means, perform
 from chaos.workload.base import OperationCounts
-from chaos.workload.lives import TASKS, Drifted, Life, Wrong, begin_life, end_life
+from chaos.workload.lives import TASKS, Drifted, VmLife, Wrong, begin_life, end_life
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.host import QueryVmConfig
 from protocol.messages.vcenter import (
@@ -52,12 +52,12 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def life_in(world: World, lab: Any = None) -> Life:
+def life_in(world: World, lab: Any = None) -> VmLife:
     lab = lab or world.lab
     means = Means(lab, Guests(lab, Draws(1, "guests")))
     info = world.run(LabLook(world.lab).vcenter_vms())[VmName("vm-01")]
     vcenter = world.run(means.vcenter(info.cluster))
-    return Life(means, vcenter, info.cluster, VM, "life", Draws(1, "life"))
+    return VmLife(means, vcenter, info.cluster, VM, "life", Draws(1, "life"))
 
 
 def lying(world: World, kind: type[Any], lie: Lie) -> Any:
@@ -181,7 +181,7 @@ def test_an_operation_that_is_interrupted_says_where(world: World) -> None:
     assert (ended.type, ended.data["error"]) == ("fail", "NotFound in CreateVm")
 
 
-async def _do(life: Life, tasks: tuple[str, ...], *, encrypted: bool) -> None:
+async def _do(life: VmLife, tasks: tuple[str, ...], *, encrypted: bool) -> None:
     await begin_life(life, encrypted=encrypted)
     for task in tasks:
         run, may_be = TASKS[task]

@@ -18,7 +18,7 @@ from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.matrix.bench import StagingOutcome
-from lab.matrix.sim import Stages
+from lab.matrix.players import Stages
 from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.backends import missing_for_libtpms
 from tests.mutations.matrix import TURNED, Turned

@@ -18,11 +18,11 @@ from lab.cli.arguments import COMPLETERS, assignments, duration
 from lab.cli.invocation import Format
 from lab.cli.options import PRINTED, Printed
 from lab.cli.output import document, hint, is_document, pairs, plain, say
-from lab.cli.running.labs import SHIPPED, FileName, Shape
+from lab.cli.running.labs import SHIPPED, FileName, LabShape
 from lab.schema.errors import KeysteadError
 
 BAD_FILE: Final = 4
-AS_SHIPPED: Final = Shape()
+AS_SHIPPED: Final = LabShape()
 _QUESTIONS: Final = (
     ("hosts", "Hosts in each cluster", int),
     ("vms", "Encrypted VMs in each cluster", int),
@@ -43,7 +43,7 @@ def new(
             completer=COMPLETERS["lab"],
         ),
     ] = "default",
-    shape: Shape = AS_SHIPPED,
+    shape: LabShape = AS_SHIPPED,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", negative="", help="KNOB=VALUE, any number of times."),
@@ -99,7 +99,7 @@ def lint(
     return BAD_FILE if report.items else 0
 
 
-def _ask(shape: Shape) -> Shape:
+def _ask(shape: LabShape) -> LabShape:
     """What a person at the terminal wants; an empty answer leaves it as the file has it."""
     given: dict[str, Any] = {}
     say("Enter keeps what the shipped file says.")
@@ -249,7 +249,7 @@ def detach(
     say(f"the lab {name} is detached")
 
 
-_AS_IT_IS: Final = Shape()
+_AS_IT_IS: Final = LabShape()
 
 
 def broker_config(
@@ -257,7 +257,7 @@ def broker_config(
         str, Parameter(help="Lab file: a path or a shipped name. Default: the existing lab's.")
     ] = "",
     *,
-    shape: Shape = _AS_IT_IS,
+    shape: LabShape = _AS_IT_IS,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Where to write it.")] = None,
     name: Annotated[
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Shape:
+class LabShape:
     """Options that override the Lab file; hosts and VMs apply to every cluster."""
 
     hosts: Annotated[int | None, Parameter(help="Hosts of each cluster.")] = None
@@ -123,7 +123,7 @@ FileName = Annotated[
 def up(
     file: FileName = "",
     *,
-    shape: Shape = Shape(),
+    shape: LabShape = LabShape(),
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", negative="", help="Set a knob: KNOB=VALUE; can be repeated."),

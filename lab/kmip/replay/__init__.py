@@ -5,7 +5,6 @@
   judged, and others than vCenter get nothing
 - ``flow``                 the phase *flow*: keys as vCenter has them made, tagged, used, and
   fetched again
-- ``wrapping``             a key of the server that wraps keys of VMs (vCenter 9.0)
 - ``failover``             the servers of one provider among each other
 - ``isolation_and_storm``  the phase *isolation*: a client does not see the keys of another one
 - ``servers``              the key servers of a replay and its clients; single connections that

@@ -19,14 +19,13 @@ from lab.kmip.credentials import ServerAddress
 from lab.kmip.replay import kinds, servers
 from lab.kmip.replay.failover import Failover, Outage, Run
 from lab.kmip.replay.findings import PlayPhase
-from lab.kmip.replay.flow import RELEASES, USUAL, WRAPPING_KEY, Flow, Sleep
+from lab.kmip.replay.flow import RELEASES, USUAL, WRAPPING_KEY, Flow, Sleep, WrappedKeyFlow
 from lab.kmip.replay.isolation_and_storm import Isolation, cleanup, room_for, storm
 from lab.kmip.replay.journal import ReplayJournal
 from lab.kmip.replay.reporting import build_report
 from lab.kmip.replay.servers import Client, ReplayedServer, ReplayRole, ServerAttempts
 from lab.kmip.replay.trust import CertificateTrust
 from lab.kmip.replay.trust_flows import FlowPart, Pair
-from lab.kmip.replay.wrapping import KeyWrapping
 from lab.kmip.standalone import check, standalone
 from lab.schema.answers.kmip import ReplayReport
 from lab.schema.errors import KeysteadError
@@ -210,7 +209,7 @@ class Replay:
             await flow.generate(first)
         if release.wrapping:
             self._tell("flow: wrapped keys", 0, 0)
-            await KeyWrapping(journal, flow).play(first, keys)
+            await WrappedKeyFlow(journal, flow).play(first, keys)
         self._tell("flow: hosts of a vSAN and a Key Provider Service", 0, 0)
         await flow.vsan(first)
         if plan.primary_key:

@@ -10,7 +10,6 @@
 - ``esxi``             the inventory of a host that answers for itself
 - ``managers``         ``ServiceInstance``, sessions, options, searches, alarms, roles
 - ``crypto``           ``CryptoManagerKmip``, and the trust between vCenter and key servers
-- ``key_types``        types of keys of 9.0: wrapped keys
 - ``history``          tasks and events, and collectors of both
 - ``alarms``           alarms that are on, and their definitions
 - ``collector``        ``PropertyCollector``: views, selection, filters, updates

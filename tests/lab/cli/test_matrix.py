@@ -59,7 +59,7 @@ def test_names_are_what_explain_takes(capsys: pytest.CaptureFixture[str]) -> Non
 def test_an_interrupted_run_tells_what_was_played(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.matrix.sim import Stages
+    from lab.matrix.players import Stages
 
     begun = Stages.play_each
 
@@ -158,7 +158,7 @@ def test_a_signal_ends_it_and_what_was_played_is_told(cli: Cli, number: signal.S
 
 
 def test_a_story_that_is_interrupted_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lab.matrix.sim import Stages
+    from lab.matrix.players import Stages
 
     def interrupted(self: Stages, stagings: Any, done: Any, **more: Any) -> None:
         raise KeyboardInterrupt

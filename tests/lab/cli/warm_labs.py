@@ -3,7 +3,7 @@
 Two thirds of the processor time of a small lab's start go into the imports of its supervisor and
 of its fork server. In tests that do not look at how a lab's processes begin, ``warm`` has all of it
 loaded already: the supervisor is a copy of ``up``, and the fork server a copy of the supervisor, as
-labs of the matrix have it (``lab.matrix.real``).
+labs of the matrix have it (``lab.matrix.players``).
 """
 
 from __future__ import annotations

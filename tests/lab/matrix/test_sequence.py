@@ -8,7 +8,7 @@ from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
 from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_of
 from chaos.matrix.terms import Boot, is_trusted
-from lab.matrix.real import LATE_WITHIN, in_sequence
+from lab.matrix.players import LATE_WITHIN, in_sequence
 
 CELLS = cells_of(BLOCKS, tuple(FAULTS), tuple(EVENTS))
 GRID = (*stagings_of(CELLS), *controls_of(CELLS))

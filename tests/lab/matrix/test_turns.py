@@ -7,12 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lab.matrix.real import turn
+from lab.matrix.players import turn
 
 TAKES = """
 import asyncio, sys, time
 from pathlib import Path
-from lab.matrix.real import turn
+from lab.matrix.players import turn
 
 async def main():
     async with turn(Path(sys.argv[1]), 1):

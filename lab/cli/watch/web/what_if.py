@@ -48,7 +48,7 @@ _LASTS: Final = "30s"
 
 def routes() -> list[Route]:
     """The routes of forks."""
-    return [Route("/runs/{run}/fork", Forks().begin, methods=["POST"])]
+    return [Route("/runs/{run}/fork", RunForks().begin, methods=["POST"])]
 
 
 # The form ---------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def _nothing() -> None:
     """There is no worker to stop."""
 
 
-class Forks:
+class RunForks:
     """Plays forks for the page, one at a time."""
 
     def __init__(self) -> None:

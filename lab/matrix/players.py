@@ -1,5 +1,5 @@
-"""Stagings on real processes: a lab for each, made for it and gone after it; in which order they
-begin, and how many labs are built at a time.
+"""Players of stagings: on real processes, a lab for each, and in virtual time, forks of a lab that
+was staged once up to just before its fault.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
@@ -21,7 +22,7 @@ from chaos.history import History
 from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.play import stage
-from chaos.matrix.scene import Heard
+from chaos.matrix.scene import Heard, StagingScene
 from chaos.matrix.terms import Boot, is_trusted
 from lab.building.course import unheard
 from lab.building.provision import provision
@@ -36,6 +37,10 @@ from lab.matrix.bench import (
 )
 from lab.processes.agents import begin, build_copied_server, memory, preload
 from lab.processes.process_lab import ProcessLab
+from lab.serve.session import LabSession
+from lab.simulation.scan import Scan
+from lab.simulation.sim_lab import SimLab
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.state.scratch import scratch
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
@@ -240,3 +245,78 @@ async def _lateness() -> AsyncIterator[Callable[[], float]]:
         yield lambda: worst
     finally:
         task.cancel()
+
+
+SIM_LIMIT_S: Final = 300.0  # real seconds that a staging may take
+
+
+_staged: list[tuple[StagingScene, Scan]] = []  # of the lab that this process holds, for its forks
+
+
+def prepare(staging: Staging, seed: int, lab: SimLab, session: LabSession) -> None:
+    """The stage of an origin: everything before the fault."""
+    heard = Heard(lab.monotonic)
+    lab.broker.tap = heard.hear
+    scan = Scan(lab)
+    history = History(None, lab.monotonic)
+    began_at = lab.loop.epoch
+    scene = scene_of(staging, lab, lambda: lab.records, heard, history, seed, began_at)
+    lab.run(stage(scene, events_of_staging(staging)))
+    _staged[:] = [(scene, scan)]
+
+
+def perform(lab: SimLab, session: LabSession, staging: Staging) -> StagingOutcome:
+    """In a fork: play it."""
+    [(scene, scan)] = _staged
+    scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
+    scene.expired = staging.expired
+    scene.variant, scene.twist, scene.seen_as = staging.variant, staging.twist, staging.seen_as
+    return lab.run(outcome_of(scene, staging, scan))
+
+
+class Stages:
+    """The labs from which stagings begin, each made when the first one needs it; ``jobs`` stagings
+    go on at a time. ``patch``: a module that is imported before any node is made. ``knobs``: those
+    that are not at their defaults. ``transport``: that of key servers.
+    """
+
+    def __init__(
+        self,
+        tpm: TpmBackend,
+        seed: int,
+        jobs: int,
+        *,
+        patch: str = "",
+        knobs: Mapping[str, Any] | None = None,
+        transport: KmsTransport = KmsTransport.BUS,
+    ) -> None:
+        self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
+        self._knobs, self._transport = dict(knobs or {}), transport
+        self._lock = threading.Lock()
+        self._snapshots: dict[bytes, BuiltLabs] = {}
+
+    def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
+        """Play them all; ``done`` hears of each. Blocks. Virtual time is never too short."""
+        each(stagings, self._play, done, jobs=self._jobs, end=self.close)
+
+    def _play(self, staging: Staging) -> StagingOutcome:
+        return self._of(staging).run(self._seed, perform, staging)
+
+    def _of(self, staging: Staging) -> BuiltLabs:
+        topology = topology_of(staging, self._tpm, self._knobs, self._transport)
+        with self._lock:
+            key = msgspec.msgpack.encode(topology)
+            if key not in self._snapshots:
+                origin = Origin(
+                    topology,
+                    partial(prepare, staging, self._seed),
+                    self._patch,
+                    ledger=True,
+                )
+                self._snapshots[key] = BuiltLabs(origin, limit_s=SIM_LIMIT_S)
+            return self._snapshots[key]
+
+    def close(self) -> None:
+        """End every lab, and what still runs in one."""
+        for snapshot in self._snapshots.values():
+            snapshot.close()
