@@ -16,7 +16,7 @@ from chaos.administration import take_backup
 from chaos.matrix import clock, provider_setup, vsan
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import StagingScene, build_encrypted_vm, vm_of
-from chaos.matrix.setup import settled
+from chaos.matrix.setup import hosts_settle
 from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_gone
 from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import Block, TableEvent
@@ -150,7 +150,7 @@ async def _marks_nobody(scene: StagingScene, looks: Looks) -> Control:
     if services:
         await scene.give(clock.RETRIED_S)
     await scene.lab.power_on(scene.vcenter)
-    await _until_settled(scene, host)
+    await hosts_settle(scene, (host,), clock.SETTLED_S)
     asked = await looks.ask_vcenter(PowerOnVm(vm=vm))
     after = await looks.vm(vm, host)
     held = refused.key_required and asked.done and after.works.right is True and not after.locks
@@ -164,12 +164,6 @@ async def _new_vm(scene: StagingScene, vm: VmName, host: NodeName) -> CryptoKeyI
     """An encrypted VM, and its key."""
     message = build_encrypted_vm(TableEvent.E5, vm, host)
     return (await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)).vm.key
-
-
-async def _until_settled(scene: StagingScene, host: NodeName) -> None:
-    until = scene.lab.monotonic() + clock.SETTLED_S
-    while scene.lab.monotonic() < until and not await settled(scene, (host,)):
-        await scene.lab.sleep(clock.AGAIN_S)
 
 
 async def _try_flipped_bit(scene: StagingScene) -> Control:

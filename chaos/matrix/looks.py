@@ -26,7 +26,7 @@ from chaos.matrix.evidence import (
     Works,
 )
 from chaos.matrix.judging.letters import of_move
-from chaos.matrix.scene import DUMP, StagingScene, Trail, event_of
+from chaos.matrix.scene import DUMP, LOOK_S, StagingScene, Trail, event_of
 from chaos.observe.look import all_events, all_hosts, all_vms
 from chaos.oracle.terms import Letter
 from protocol.errors import (
@@ -48,7 +48,6 @@ from protocol.terms import CryptoKeyId, KeyId, NodeName, VmName
 
 R = TypeVar("R", bound=Reply)
 
-WITHIN_S = 30.0
 _NOBODY = (NotConnected, Refused, TimedOut, Disconnected)
 
 
@@ -66,7 +65,7 @@ class Looks:
     # ---- asking ---------------------------------------------------------------------------------
 
     async def ask(
-        self, node: NodeName, message: Request[Any], *, within_s: float = WITHIN_S
+        self, node: NodeName, message: Request[Any], *, within_s: float = LOOK_S
     ) -> Answered:
         """Have something done, and say how it ended."""
         op = type(message).__name__
@@ -141,17 +140,15 @@ class Looks:
         return next((_view(host, one) for one in found if one.vm == vm), None)
 
     async def _summary(self, host: NodeName) -> Any:
-        try:
-            return (await self.scene.lab.ask(host, QueryHost(), within_s=WITHIN_S)).summary
-        except REFUSALS:
-            return None
+        found = await self.scene.find_answer(host, QueryHost())
+        return None if found is None else found.summary
 
     async def _in_vcenter(self, vm: VmName) -> tuple[bool, VmView | None]:
         """Whether vCenter answers, and the VM as it shows it."""
         if self.scene.vcenter_cut:
             return False, None
         try:
-            listed = await all_vms(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
+            listed = await all_vms(self.scene.lab, self.scene.vcenter, within_s=LOOK_S)
         except REFUSALS:
             return False, None
         return True, next((_view(one.host, one) for one in listed if one.vm == vm), None)
@@ -183,7 +180,7 @@ class Looks:
         if marker is None:
             return None
         try:
-            found = await self.scene.lab.ask(host, DecryptDump(dump=DUMP), within_s=WITHIN_S)
+            found = await self.scene.lab.ask(host, DecryptDump(dump=DUMP), within_s=LOOK_S)
         except EncryptionKeyRequired:
             return False
         except REFUSALS:
@@ -199,7 +196,7 @@ class Looks:
         if self.scene.vcenter_cut:
             return False, None
         try:
-            listed = await all_hosts(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
+            listed = await all_hosts(self.scene.lab, self.scene.vcenter, within_s=LOOK_S)
         except REFUSALS:
             return False, None
         return True, next((one for one in listed if one.host == host), None)
@@ -208,13 +205,11 @@ class Looks:
         self, host: NodeName, keys: Iterable[CryptoKeyId]
     ) -> tuple[KeyStatus, ...] | None:
         """Which of the keys the host has; None when it does not answer."""
-        message = GetCryptoKeyStatus(keys=tuple(keys))
-        try:
-            found = (await self.scene.lab.ask(host, message, within_s=WITHIN_S)).keys
-        except REFUSALS:
+        found = await self.scene.find_answer(host, GetCryptoKeyStatus(keys=tuple(keys)))
+        if found is None:
             return None
-        self.trail.write("probe", host, "keys", keys=plain(found))
-        return found
+        self.trail.write("probe", host, "keys", keys=plain(found.keys))
+        return found.keys
 
     async def same_keys(
         self, host: NodeName, other: NodeName, keys: Iterable[CryptoKeyId]
@@ -226,7 +221,7 @@ class Looks:
         question = FingerprintKeys(secret=self.scene.draws.token(32))
         found: list[dict[KeyId, str]] = []
         for one in (host, other):
-            answer = await self.scene.lab.ask(one, question, within_s=WITHIN_S)
+            answer = await self.scene.lab.ask(one, question, within_s=LOOK_S)
             cached = [key for key in answer.keys if key.place == "cache"]
             found.append({key.key_id: key.fingerprint for key in cached})
         here, there = found

@@ -42,17 +42,18 @@ TAKES_PART: Final = (
 """What hosts of a cluster do of which another is left out."""
 
 
-class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
+class OutsidePlay(msgspec.Struct, frozen=True):
     """Cells of ``block`` and ``fault`` with the twist of that name, which must be as those of
-    ``as_block`` and ``as_fault``, or have the ``letter`` for these ``reasons``. ``expired``: when
-    tokens of before the fault have expired. ``boot``: hosts go down in that way only."""
+    ``as_block`` and ``as_fault`` (None: of their own place), or have the ``letter`` for these
+    ``reasons``. ``expired``: when tokens of before the fault have expired. ``boot``: hosts go down
+    in that way only."""
 
     block: Block
     fault: TableFault
     events: tuple[TableEvent, ...]
     twist: str = ""
-    as_block: Block
-    as_fault: TableFault
+    as_block: Block | None = None
+    as_fault: TableFault | None = None
     expired: bool = False
     boot: Boot | None = None
     letter: Letter | None = None
@@ -61,7 +62,8 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def seen_as(self) -> CellPlace:
         """Where the cells that it is compared with stand."""
-        return CellPlace(self.as_block, self.as_fault, self.letter, self.reasons)
+        place = (self.as_block or self.block, self.as_fault or self.fault)
+        return CellPlace(*place, self.letter, self.reasons)
 
     def cells(self) -> tuple[Cell, ...]:
         """What it is compared with: cells that apply, of events that are built."""
@@ -109,38 +111,9 @@ class Rows(msgspec.Struct, frozen=True):
     rows: tuple[RowPlayed, ...]
 
 
-def _same(
-    block: Block, fault: TableFault, events: tuple[TableEvent, ...], twist: str
-) -> OutsidePlay:
-    return OutsidePlay(
-        block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=fault
-    )
-
-
-def _like(
-    block: Block, fault: TableFault, events: tuple[TableEvent, ...], twist: str, as_block: Block
-) -> OutsidePlay:
-    return OutsidePlay(
-        block=block, fault=fault, events=events, twist=twist, as_block=as_block, as_fault=fault
-    )
-
-
-def _as_under(
-    block: Block,
-    fault: TableFault,
-    events: tuple[TableEvent, ...],
-    twist: str,
-    as_fault: TableFault,
-) -> OutsidePlay:
-    return OutsidePlay(
-        block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=as_fault
-    )
-
-
 def _expect_refusal(fault: TableFault, events: tuple[TableEvent, ...], twist: str) -> OutsidePlay:
     """By a host that takes no part in its provider."""
-    play = _same(Block.N1X, fault, events, twist)
-    return msgspec.structs.replace(play, letter=Letter.NO, reasons=(57,))
+    return OutsidePlay(Block.N1X, fault, events, twist, letter=Letter.NO, reasons=(57,))
 
 
 _IN_CLEAR: Final = (TableEvent.E1, TableEvent.E3, TableEvent.E4, TableEvent.E5)
@@ -161,36 +134,42 @@ def _in_clear() -> Iterator[OutsidePlay]:
         for fault in _OF_KEYS:
             told_apart = is_native(block) and fault is TableFault.F8  # of two VMs, one never used
             if (fault is not TableFault.F3 or is_trusted(block)) and not told_apart:
-                yield _as_under(block, fault, _IN_CLEAR, "in-clear", TableFault.F0)
+                yield OutsidePlay(block, fault, _IN_CLEAR, "in-clear", as_fault=TableFault.F0)
         for fault in (TableFault.F5A, TableFault.F6) if is_sealed(block) else ():
-            yield _same(block, fault, (TableEvent.E5,), "in-clear")
+            yield OutsidePlay(block, fault, (TableEvent.E5,), "in-clear")
         if is_trusted(block):
-            yield _as_under(block, TableFault.F5B, (TableEvent.E4,), "in-clear", TableFault.F0)
+            yield OutsidePlay(
+                block, TableFault.F5B, (TableEvent.E4,), "in-clear", as_fault=TableFault.F0
+            )
 
 
 ROWS: Final = (
     OutsideRow(
         id="X01",
         title="key persistence is asked for on a host without a TPM",
-        plays=(_same(Block.S00, TableFault.F1, AFTER_BOOT, "enable-refused"),),
+        plays=(OutsidePlay(Block.S00, TableFault.F1, AFTER_BOOT, "enable-refused"),),
     ),
     OutsideRow(
         id="X02",
         title="keys that came after the last hourly save",
         plays=(
-            _same(Block.S11, TableFault.F1, AFTER_BOOT, "hourly-saves"),
-            msgspec.structs.replace(
-                _like(Block.S11, TableFault.F1, (TableEvent.E4,), "late-key", Block.S10),
+            OutsidePlay(Block.S11, TableFault.F1, AFTER_BOOT, "hourly-saves"),
+            OutsidePlay(
+                Block.S11,
+                TableFault.F1,
+                (TableEvent.E4,),
+                "late-key",
+                as_block=Block.S10,
                 boot=Boot.POWER_LOSS,
             ),
-            _same(Block.S11, TableFault.F1, (TableEvent.E4,), "immediate-saves"),
+            OutsidePlay(Block.S11, TableFault.F1, (TableEvent.E4,), "immediate-saves"),
         ),
     ),
     OutsideRow(
         id="X03",
         title="a host was off while a VM was made",
         plays=tuple(
-            _same(Block.S11, fault, (TableEvent.E5, TableEvent.E6), "target-was-off")
+            OutsidePlay(Block.S11, fault, (TableEvent.E5, TableEvent.E6), "target-was-off")
             for fault in (TableFault.F4, TableFault.F1)
         ),
     ),
@@ -198,29 +177,33 @@ ROWS: Final = (
         id="X04",
         title="persistence of 7.0 U2 and encrypted vSAN",
         plays=(
-            _like(Block.S11, TableFault.F1, (TableEvent.E12,), "hosts-7.0U2", Block.S10),
-            _like(Block.S11, TableFault.F4, (TableEvent.E12,), "hosts-7.0U2", Block.S10),
-            _same(Block.S11, TableFault.F1, (TableEvent.E4,), "hosts-7.0U2"),
-            _same(Block.S11, TableFault.F1, (TableEvent.E12,), "hosts-7.0U3"),
-            _same(Block.S11, TableFault.F4, (TableEvent.E12,), "hosts-7.0U3"),
+            OutsidePlay(
+                Block.S11, TableFault.F1, (TableEvent.E12,), "hosts-7.0U2", as_block=Block.S10
+            ),
+            OutsidePlay(
+                Block.S11, TableFault.F4, (TableEvent.E12,), "hosts-7.0U2", as_block=Block.S10
+            ),
+            OutsidePlay(Block.S11, TableFault.F1, (TableEvent.E4,), "hosts-7.0U2"),
+            OutsidePlay(Block.S11, TableFault.F1, (TableEvent.E12,), "hosts-7.0U3"),
+            OutsidePlay(Block.S11, TableFault.F4, (TableEvent.E12,), "hosts-7.0U3"),
         ),
     ),
     OutsideRow(
         id="X05",
         title="persistence is disabled, stored keys removed",
         plays=(
-            _like(Block.S11, TableFault.F1, AFTER_BOOT, "store-removed", Block.S10),
-            _like(Block.T11, TableFault.F3, AFTER_BOOT, "store-removed", Block.T10),
+            OutsidePlay(Block.S11, TableFault.F1, AFTER_BOOT, "store-removed", as_block=Block.S10),
+            OutsidePlay(Block.T11, TableFault.F3, AFTER_BOOT, "store-removed", as_block=Block.T10),
         ),
     ),
     OutsideRow(
         id="X06",
         title="persistence is disabled, stored keys kept; then enabled again",
         plays=(
-            _like(Block.S11, TableFault.F1, AFTER_BOOT, "store-unused", Block.S10),
-            _same(Block.S11, TableFault.F1, AFTER_BOOT, "store-used-again"),
-            _like(Block.T11, TableFault.F3, AFTER_BOOT, "store-unused", Block.T10),
-            _same(Block.T11, TableFault.F3, AFTER_BOOT, "store-used-again"),
+            OutsidePlay(Block.S11, TableFault.F1, AFTER_BOOT, "store-unused", as_block=Block.S10),
+            OutsidePlay(Block.S11, TableFault.F1, AFTER_BOOT, "store-used-again"),
+            OutsidePlay(Block.T11, TableFault.F3, AFTER_BOOT, "store-unused", as_block=Block.T10),
+            OutsidePlay(Block.T11, TableFault.F3, AFTER_BOOT, "store-used-again"),
         ),
     ),
     OutsideRow(
@@ -230,8 +213,8 @@ ROWS: Final = (
             _expect_refusal(TableFault.F0, (TableEvent.E6, TableEvent.E8), "target-left-out"),
             _expect_refusal(TableFault.F4, (TableEvent.E6,), "target-left-out"),
             _expect_refusal(TableFault.F0, (TableEvent.E9,), "host-left-out"),
-            _same(Block.N1X, TableFault.F0, (TableEvent.E3,), "clear-on-left-out"),
-            _same(Block.N1X, TableFault.F0, TAKES_PART, "others-take-part"),
+            OutsidePlay(Block.N1X, TableFault.F0, (TableEvent.E3,), "clear-on-left-out"),
+            OutsidePlay(Block.N1X, TableFault.F0, TAKES_PART, "others-take-part"),
         ),
     ),
     OutsideRow(
@@ -239,11 +222,10 @@ ROWS: Final = (
         title="a native provider that is not backed up",
         plays=(
             OutsidePlay(
-                block=Block.N1X,
-                fault=TableFault.F0,
-                events=(TableEvent.E9,),
-                twist="not-backed-up",
-                as_block=Block.N1X,
+                Block.N1X,
+                TableFault.F0,
+                (TableEvent.E9,),
+                "not-backed-up",
                 as_fault=TableFault.F7,
             ),
         ),
@@ -252,19 +234,20 @@ ROWS: Final = (
         id="X09",
         title="one of two key servers is off",
         plays=tuple(
-            _same(block, TableFault.F0, ALL, "one-server-off") for block in (Block.S10, Block.S11)
+            OutsidePlay(block, TableFault.F0, ALL, "one-server-off")
+            for block in (Block.S10, Block.S11)
         ),
     ),
     OutsideRow(
         id="X10",
         title="one of two Trust Authority hosts is off",
-        plays=(_same(Block.T10, TableFault.F0, ALL, "one-authority-host-off"),),
+        plays=(OutsidePlay(Block.T10, TableFault.F0, ALL, "one-authority-host-off"),),
     ),
     OutsideRow(
         id="X11",
         title="every Key Provider Service is down",
         plays=tuple(
-            _same(block, TableFault.F1, SERVED, "no-key-provider")
+            OutsidePlay(block, TableFault.F1, SERVED, "no-key-provider")
             for block in (Block.T10, Block.T11)
         ),
     ),
@@ -272,10 +255,13 @@ ROWS: Final = (
         id="X12",
         title="every Attestation Service is down",
         plays=(
-            _same(Block.T10, TableFault.F0, (TableEvent.E6, TableEvent.E9), "no-attestation"),
-            _same(Block.T10, TableFault.F3, (TableEvent.E2,), "no-attestation"),
-            msgspec.structs.replace(
-                _same(Block.T10, TableFault.F3, (TableEvent.E6, TableEvent.E9), "no-attestation"),
+            OutsidePlay(Block.T10, TableFault.F0, (TableEvent.E6, TableEvent.E9), "no-attestation"),
+            OutsidePlay(Block.T10, TableFault.F3, (TableEvent.E2,), "no-attestation"),
+            OutsidePlay(
+                Block.T10,
+                TableFault.F3,
+                (TableEvent.E6, TableEvent.E9),
+                "no-attestation",
                 expired=True,
             ),
         ),
@@ -287,8 +273,8 @@ ROWS: Final = (
             play
             for block in (Block.S10, Block.S11)
             for play in (
-                _same(block, TableFault.F2, AFTER_BOOT, "host-apart"),
-                _same(block, TableFault.F0, (TableEvent.E7, TableEvent.E9), "others-go-on"),
+                OutsidePlay(block, TableFault.F2, AFTER_BOOT, "host-apart"),
+                OutsidePlay(block, TableFault.F0, (TableEvent.E7, TableEvent.E9), "others-go-on"),
             )
         ),
     ),
@@ -296,14 +282,18 @@ ROWS: Final = (
         id="X14",
         title="vCenter reaches no key server, hosts do",
         plays=(
-            _same(
+            OutsidePlay(
                 Block.S10,
                 TableFault.F1,
                 (TableEvent.E2, TableEvent.E4, TableEvent.E9),
                 "vcenter-cut-off",
             ),
-            _as_under(
-                Block.S10, TableFault.F1, (TableEvent.E12,), "vcenter-cut-off", TableFault.F2
+            OutsidePlay(
+                Block.S10,
+                TableFault.F1,
+                (TableEvent.E12,),
+                "vcenter-cut-off",
+                as_fault=TableFault.F2,
             ),
         ),
     ),
@@ -311,15 +301,17 @@ ROWS: Final = (
         id="X15",
         title="a vSAN host reaches no key server",
         plays=(
-            _same(Block.S10, TableFault.F0, (TableEvent.E4, TableEvent.E9), "host-cut-off"),
-            _as_under(Block.S10, TableFault.F0, (TableEvent.E12,), "host-cut-off", TableFault.F1),
+            OutsidePlay(Block.S10, TableFault.F0, (TableEvent.E4, TableEvent.E9), "host-cut-off"),
+            OutsidePlay(
+                Block.S10, TableFault.F0, (TableEvent.E12,), "host-cut-off", as_fault=TableFault.F1
+            ),
         ),
     ),
     OutsideRow(
         id="X16",
         title="keys of two providers in one VM",
         plays=(
-            _same(
+            OutsidePlay(
                 Block.S10,
                 TableFault.F1,
                 (TableEvent.E1, TableEvent.E3, TableEvent.E4),
@@ -330,19 +322,19 @@ ROWS: Final = (
     OutsideRow(
         id="X17",
         title="a disk's key is missing",
-        plays=(_same(Block.S10, TableFault.F8, (TableEvent.E4,), "disk-key-destroyed"),),
+        plays=(OutsidePlay(Block.S10, TableFault.F8, (TableEvent.E4,), "disk-key-destroyed"),),
     ),
     OutsideRow(id="X18", title="VMs that are not encrypted", plays=tuple(_in_clear())),
     OutsideRow(
         id="X19",
         title="every answer of a key server is two seconds late",
-        plays=(_same(Block.S10, TableFault.F0, ALL, "slow-servers"),),
+        plays=(OutsidePlay(Block.S10, TableFault.F0, ALL, "slow-servers"),),
     ),
     OutsideRow(
         id="X20",
         title="a host is patched; what seals its configuration is as before",
         plays=tuple(
-            _same(block, TableFault.F5B, (*AFTER_BOOT, TableEvent.E6, TableEvent.E8), "")
+            OutsidePlay(block, TableFault.F5B, (*AFTER_BOOT, TableEvent.E6, TableEvent.E8), "")
             for block in (Block.S10, Block.S11, Block.N1X, Block.T10, Block.T11)
         ),
     ),

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 from chaos.conversation import Said, parse_said
 from chaos.draws import Draws
 from chaos.history import History
-from chaos.lab import LabUnderTest
+from chaos.lab import REFUSALS, LabUnderTest
 from chaos.matrix import clock
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.judging.account import Audited, KeyRequest, requests_in_trail
@@ -78,6 +78,8 @@ R = TypeVar("R", bound=Reply)
 TRAIL_PATIENCE_REAL_S: Final = 3.0
 """Real seconds, added to ``WITHIN_S``, that a page of a trail may take where time is real."""
 
+LOOK_S: Final = 30.0
+"""Lab seconds that an answer to a look may take."""
 CANARY_S: Final = 5.0
 """Lab seconds that a ping may take, on top of ``patience``."""
 
@@ -407,6 +409,15 @@ class StagingScene:
     async def give(self, seconds: float) -> None:
         """Wait for what others have so long to do, and the messages that it takes."""
         await self.lab.sleep(seconds + self.patience)
+
+    async def find_answer(
+        self, node: NodeName, message: Request[R], *, within_s: float = LOOK_S
+    ) -> R | None:
+        """What the node answers; None when it refuses, or nobody answers."""
+        try:
+            return await self.lab.ask(node, message, within_s=within_s)
+        except REFUSALS:
+            return None
 
     async def ask_vcenter(self, message: Request[R], *, within_s: float = clock.PREPARED_S) -> R:
         """Have vCenter do what a staging needs. Raises what it is refused with."""

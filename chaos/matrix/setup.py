@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.lab import REFUSALS
-from chaos.matrix import provider_setup
+from chaos.matrix import clock, provider_setup
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, StagingScene, Void, cluster_of, vm_of
@@ -306,12 +306,12 @@ async def hosts_settle(scene: StagingScene, nodes: Sequence[NodeName], limit_s: 
     VM is locked; at the latest after ``limit_s`` seconds."""
     until = scene.lab.monotonic() + limit_s
     while scene.lab.monotonic() < until:
-        if await settled(scene, nodes):
+        if await _settled(scene, nodes):
             return
-        await scene.lab.sleep(10.0)
+        await scene.lab.sleep(clock.AGAIN_S)
 
 
-async def settled(scene: StagingScene, nodes: Sequence[NodeName]) -> bool:
+async def _settled(scene: StagingScene, nodes: Sequence[NodeName]) -> bool:
     """Whether all of them are connected, and safe if they can be, for themselves and for vCenter,
     which has seen their last boot, and no VM is locked."""
     try:

@@ -40,7 +40,6 @@ async def verify_removed_is_gone(scene: StagingScene, looks: Looks) -> tuple[boo
     off, shown = await is_off(scene, host)
     stored = await scene.bench.read_archived_keys(host)
     cut = DrivenFault(scene, LinkCutFault(id="removed", a=scene.clients_of_servers, b=SERVERS_OF_P))
-    await cut.survey()
     await cut.begin()
     await scene.lab.power_off(host, Boot.POWER_LOSS.way)
     await scene.lab.sleep(OFF_S)

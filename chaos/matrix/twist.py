@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from chaos.administration import back_up
+from chaos.faults.base import Fault as LabFault
 from chaos.faults.links import LinkCutFault
 from chaos.lab import REFUSALS
 from chaos.matrix import clock, provider_setup, setup
@@ -14,7 +15,7 @@ from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.key_loss import KeyDestroyed
-from chaos.matrix.faults.outages import KeyServersAway, NothingWrong, OutsideAway, VcenterAway
+from chaos.matrix.faults.outages import KeyServersAway, OutsideAway, VcenterAway
 from chaos.matrix.scene import (
     BACKUP,
     SERVERS_OF_P,
@@ -294,27 +295,22 @@ async def _takes_part(scene: StagingScene, host: NodeName) -> str:
 # A fault that is none of the table's, in a lab of a row outside of the grid.
 
 
-class Beside(NothingWrong):
+class Beside(StagedFault):
     """A lab in which one fault of ``chaos.faults`` holds, and nothing of the table's."""
 
-    def __init__(self, scene: StagingScene, held: DrivenFault) -> None:
-        super().__init__(scene)
-        self._held = held
+    fault: ClassVar[TableFault] = TableFault.F0
+
+    def __init__(self, scene: StagingScene, held: LabFault) -> None:
+        super().__init__(scene, held)
+        self._kind = held.kind
 
     async def begin(self) -> None:
-        await self._held.survey()
-        await self._held.begin()
-        self.write("fault", self.scene.vcenter, self._held.fault.kind)
-
-    async def bites(self) -> str:
-        return await self._held.bites()
+        await super().begin()
+        self.write("fault", self.scene.vcenter, self._kind)
 
     async def end(self) -> None:
-        await self._held.heal()
-        self.write("heal", self.scene.vcenter, self._held.fault.kind)
-
-    async def verify_heal(self) -> str:
-        return await self._held.verify_heal()
+        await super().end()
+        self.write("heal", self.scene.vcenter, self._kind)
 
 
 # Apart twists ---------------------------------------------------------------------------------
@@ -335,7 +331,8 @@ class HostApart(Twist):
 class _FromHosts(VcenterAway):
     def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
-        self._down = DrivenFault(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=scene.hosts()))
+        apart = LinkCutFault(id="X13", a=(scene.vcenter,), b=scene.hosts())
+        self.held = DrivenFault(scene, apart)
 
     async def begin(self) -> None:
         await super().begin()
@@ -361,9 +358,7 @@ class OthersGoOn(Twist):
     spare = 1
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
-        return Beside(
-            scene, DrivenFault(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=_spare(scene)))
-        )
+        return Beside(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=_spare(scene)))
 
     async def find_deviation(self, scene: StagingScene) -> str:
         await scene.until(clock.SETTLED_S)
@@ -427,7 +422,7 @@ class KeysOfTwo(_SecondDisk):
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
         cut = LinkCutFault(id="X16", a=scene.clients_of_servers, b=SERVERS_OF_Q)
-        return Beside(scene, DrivenFault(scene, cut))
+        return Beside(scene, cut)
 
 
 class DiskKeyDestroyed(_SecondDisk):

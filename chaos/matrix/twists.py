@@ -15,7 +15,6 @@ from chaos.faults.links import Direction, LinkCutFault, LinkDelayFault
 from chaos.faults.nodes import SitePowerLoss
 from chaos.matrix import clock, provider_setup
 from chaos.matrix.faults import StagedFault
-from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.outages import KeyServersAway, NothingWrong
 from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
@@ -120,7 +119,7 @@ class OneServerOff(Twist):
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
         off = SitePowerLoss(id="X09", nodes=SERVERS_OF_P[:1], sites=("k1",))
-        return Beside(scene, DrivenFault(scene, off))
+        return Beside(scene, off)
 
     async def find_deviation(self, scene: StagingScene) -> str:
         await scene.until(clock.SETTLED_S)
@@ -138,7 +137,7 @@ class SlowServers(Twist):
         late = LinkDelayFault(
             id="X19", a=SERVERS_OF_P, b=(scene.vcenter,), dir=Direction.TO, base=SLOW_S
         )
-        return Beside(scene, DrivenFault(scene, late))
+        return Beside(scene, late)
 
 
 class NotBackedUp(Twist):
@@ -205,7 +204,7 @@ class HostCutOff(Twist):
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
         hosts = scene.vsan_hosts[:1] or scene.hosts()
-        return Beside(scene, DrivenFault(scene, LinkCutFault(id="X15", a=hosts, b=SERVERS_OF_P)))
+        return Beside(scene, LinkCutFault(id="X15", a=hosts, b=SERVERS_OF_P))
 
     async def find_deviation(self, scene: StagingScene) -> str:
         return await _verify_connections(scene, vcenter=2, hosts=2, host_b=0)
@@ -228,9 +227,7 @@ class OneAuthorityHostOff(Twist):
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
         gone = (scene.attesters[0], scene.key_services[0])
-        return Beside(
-            scene, DrivenFault(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",)))
-        )
+        return Beside(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",)))
 
 
 class NoKeyProviderService(Twist):
@@ -238,9 +235,7 @@ class NoKeyProviderService(Twist):
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
         gone = scene.key_services
-        return Beside(
-            scene, DrivenFault(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",)))
-        )
+        return Beside(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",)))
 
     async def find_deviation(self, scene: StagingScene) -> str:
         """The host that has booted is attested, for vCenter too."""
@@ -261,7 +256,7 @@ class NoAttestationService(Twist):
 
     def fault(self, scene: StagingScene) -> StagedFault | None:
         gone = scene.attesters
-        return Beside(scene, DrivenFault(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",))))
+        return Beside(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",)))
 
 
 async def _provider(scene: StagingScene, name: ProviderId) -> ProviderInfo | None:

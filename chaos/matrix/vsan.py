@@ -20,7 +20,6 @@ from protocol.messages.host.vsan import (
     QueryVsan,
     QueryVsanEncryptionHealth,
     ReadVsanObject,
-    VsanHostHealth,
     WriteVsanObject,
 )
 from protocol.messages.vcenter.vsan import QueryVsanCluster, QueryVsanHealth, VsanCluster
@@ -117,7 +116,9 @@ async def look_at_groups(looks: Looks, host: NodeName, *, since: float) -> Group
     """Disk groups and component of B; ``since`` is its power-on."""
     scene = looks.scene
     shown = await looks.host(host, since=since)
-    told = await _health(scene, host) if shown.answers else None
+    told = None
+    if shown.answers:
+        told = await scene.find_answer(host, QueryVsanEncryptionHealth(), within_s=WITHIN_S)
     state, accessible = await _in_vcenter(looks, host)
     found = GroupsSeen(
         host=shown,
@@ -126,7 +127,7 @@ async def look_at_groups(looks: Looks, host: NodeName, *, since: float) -> Group
         neighbour=await read_on(scene, scene.host(TableEvent.E12, Actor.V2)),
         shown=state,
         accessible=accessible,
-        reached=None if told is None or not told.servers else _count_reached(told),
+        reached=sum(one.connected for one in told.servers) if told and told.servers else None,
         issues=() if told is None else told.issues,
         handed=_handed(scene, host),
     )
@@ -168,22 +169,8 @@ async def _cluster(scene: StagingScene) -> VsanCluster:
 
 
 async def _are_groups_mounted(scene: StagingScene, host: NodeName) -> bool | None:
-    try:
-        groups = (await scene.lab.ask(host, QueryVsan(), within_s=WITHIN_S)).groups
-    except REFUSALS:
-        return None
-    return bool(groups) and all(group.mounted for group in groups)
-
-
-async def _health(scene: StagingScene, host: NodeName) -> VsanHostHealth | None:
-    try:
-        return await scene.lab.ask(host, QueryVsanEncryptionHealth(), within_s=WITHIN_S)
-    except REFUSALS:
-        return None
-
-
-def _count_reached(told: VsanHostHealth) -> int:
-    return sum(server.connected for server in told.servers)
+    found = await scene.find_answer(host, QueryVsan(), within_s=WITHIN_S)
+    return None if found is None else bool(found.groups) and all(g.mounted for g in found.groups)
 
 
 async def _in_vcenter(looks: Looks, host: NodeName) -> tuple[ComponentState | None, bool | None]:

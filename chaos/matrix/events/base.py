@@ -43,7 +43,8 @@ class EventPlay(ABC):
     ``cast``: hosts that it needs in a cluster of its own. ``boots``: it is played after both kinds
     of going down. ``latent``: the host on which a fault of hosts stays latent, when the event is
     about one that is not booted. ``without_key``: the host that must lack the key.
-    ``dumps``: the host on which an encrypted dump is written before the fault.
+    ``dumps``: the host on which an encrypted dump is written before the fault. ``target``: the
+    host on which the first VM shall run, when that is another than the one where it is.
 
     ``graced``: under F7 it is played twice, while keys of the deleted provider may still be there
     and when they are not; ``when_over`` is the part of such a cell that says how it is when the
@@ -59,6 +60,7 @@ class EventPlay(ABC):
     latent: ClassVar[Actor | None] = None
     without_key: ClassVar[Actor | None] = None
     dumps: ClassVar[Actor | None] = None
+    target: ClassVar[Actor | None] = None
     graced: ClassVar[bool] = False
     when_over: ClassVar[str] = ""
     vsan: ClassVar[bool] = False
@@ -126,9 +128,11 @@ class EventPlay(ABC):
         )
 
     @property
-    @abstractmethod
     def subject(self) -> tuple[VmName, NodeName]:
-        """The judged VM, and the host that it is about."""
+        """The judged VM and the host that it is about: the first of ``vms``, on its ``target`` or
+        where it is."""
+        first = self.vms[0]
+        return self.vm(first.what), self.host(self.target or first.actor)
 
     async def first_sight(self) -> None:
         """vCenter has returned, and its way to the keys is still shut."""

@@ -217,10 +217,8 @@ class Creates(EventPlay):
         if self.scene.native:
             return None
         for server in SERVERS_OF_P:
-            try:
-                return (await self.scene.lab.ask(server, Locate(limit=1))).total
-            except REFUSALS:
-                continue
+            if found := await self.scene.find_answer(server, Locate(limit=1)):
+                return found.total
         return None
 
     async def _find_leftovers(self, before: int | None) -> Left:

@@ -188,6 +188,15 @@ class HostAddedPlay(EventPlay):
         self.trail.write("probe", self._new, "added", **plain(seen))
         return seen
 
+    async def _look_until_whole(self) -> Added:
+        """The last look, when it is looked at again while things settle."""
+        until = self.scene.lab.monotonic() + clock.SETTLED_S
+        seen = await self._look()
+        while not seen.whole and self.scene.lab.monotonic() < until:
+            await self.scene.lab.sleep(clock.AGAIN_S)
+            seen = await self._look()
+        return seen
+
     def _list_wanted_keys(self) -> tuple[CryptoKeyId, ...]:
         """What it is to have: the keys of its cluster's VMs, or the KDK of P of before the fault,
         which these are derived from."""
@@ -230,11 +239,7 @@ class HostAddedPlay(EventPlay):
             asked = await self._add()
             if not asked.done:
                 return f"{self._new} cannot be added: {asked.error}: {asked.text}"
-        until = self.scene.lab.monotonic() + clock.SETTLED_S
-        seen = await self._look()
-        while not seen.whole and self.scene.lab.monotonic() < until:
-            await self.scene.lab.sleep(clock.AGAIN_S)
-            seen = await self._look()
+        seen = await self._look_until_whole()
         if not seen.whole:
             return (
                 f"{self._new} is {seen.crypto} with {len(seen.present)} of {len(seen.wanted)} keys"
@@ -432,12 +437,7 @@ class TrustedHostAdded(HostAddedPlay):
         return "" if moved == REFUSED else f"a VM that moves to {self._new} {how}: {moved}"
 
     async def _comes_to_be_safe(self) -> str:
-        lab = self.scene.lab
-        until = lab.monotonic() + clock.SETTLED_S
-        seen = await self._look()
-        while not seen.whole and lab.monotonic() < until:
-            await lab.sleep(clock.AGAIN_S)
-            seen = await self._look()
+        seen = await self._look_until_whole()
         return "" if seen.whole else f"{self._new} is {seen.mode.value}"
 
     async def _comes_to_be_trusted(self) -> str:

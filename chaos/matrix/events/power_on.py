@@ -42,10 +42,6 @@ class PowersOn(LockingPlay):
     when_over: ClassVar[str] = "unlocked, power-on ok"
     when_cold_again: ClassVar[str] = "cold ok"
 
-    @property
-    def subject(self) -> tuple[VmName, NodeName]:
-        return self.vm("off"), self.host(Actor.A)
-
     async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         began = self.scene.lab.monotonic()
@@ -84,10 +80,6 @@ class PowersOnAfterReboot(LockingPlay):
     vms: ClassVar[tuple[WantedVm, ...]] = (WantedVm("off", Actor.B, VmKind.OFF),)
     boots: ClassVar[bool] = True
 
-    @property
-    def subject(self) -> tuple[VmName, NodeName]:
-        return self.vm("off"), self.host(Actor.B)
-
     async def play(self, begins_at: float) -> JudgedLetter:
         vm, host = self.subject
         await self.scene.until(begins_at)
@@ -123,10 +115,6 @@ class Restarts(LockingPlay, ABC):
     @classmethod
     def by_ha(cls, fault: TableFault) -> bool:
         return True
-
-    @property
-    def subject(self) -> tuple[VmName, NodeName]:
-        return self.vm("run"), self.host(self.target)
 
     async def lose_source(self) -> None:
         """Its power is cut; it does not come back in the window."""

@@ -25,7 +25,7 @@ from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.messages.host import RemoveKeys
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RecryptVm
-from protocol.terms import NodeName, VmName
+from protocol.terms import VmName
 from protocol.trust import TrustAttestationStatus as Status
 
 
@@ -37,10 +37,6 @@ class RunsOn(EventPlay):
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
     vms: ClassVar[tuple[WantedVm, ...]] = (WantedVm("run", Actor.A, VmKind.RUN),)
     latent: ClassVar[Actor | None] = Actor.A
-
-    @property
-    def subject(self) -> tuple[VmName, NodeName]:
-        return self.vm("run"), self.host(Actor.A)
 
     async def play(self, begins_at: float) -> JudgedLetter:
         vm, host = self.subject
@@ -85,7 +81,6 @@ class RunsOnWithdrawn(RunsOn):
             return False
         scene, (vm, host) = self.scene, self.subject
         own = DrivenFault(scene, HostBootMeasure(id="build", nodes=(host,), build=BUILD))
-        await own.survey()
         await own.begin()
         await restart(scene.lab, host)
         self._version = await provider_setup.import_image(scene, host)
@@ -133,10 +128,6 @@ class Moves(EventPlay, ABC):
 
     target: ClassVar[Actor]
     vms: ClassVar[tuple[WantedVm, ...]] = (WantedVm("run", Actor.A, VmKind.RUN),)
-
-    @property
-    def subject(self) -> tuple[VmName, NodeName]:
-        return self.vm("run"), self.host(self.target)
 
     async def move(self, vm: VmName, *, patient: bool = False) -> JudgedLetter:
         """See ``Moving.move_and_judge``."""
@@ -235,10 +226,6 @@ class Recrypts(EventPlay):
     @classmethod
     def waits_for_b(cls, block: Block, fault: TableFault) -> bool:
         return fault in OF_HOSTS
-
-    @property
-    def subject(self) -> tuple[VmName, NodeName]:
-        return self.vm("run"), self.host(Actor.A)
 
     def course(self) -> EventCourse:
         return msgspec.structs.replace(super().course(), makes_key=True)

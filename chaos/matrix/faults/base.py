@@ -26,13 +26,17 @@ class DrivenFault:
     def __init__(self, scene: StagingScene, fault: LabFault) -> None:
         self._lab, self.fault = scene.lab, fault
         self._notes: Notes = {}
+        self._surveyed = False
 
     async def survey(self) -> None:
         """Learn what must be put back."""
         self._notes = await self.fault.survey(self._lab)
+        self._surveyed = True
 
     async def begin(self) -> None:
-        """Make it so."""
+        """Make it so; what must be put back is learnt first, unless it is known."""
+        if not self._surveyed:
+            await self.survey()
         await self.fault.begin(self._lab, 0.0, self._notes)
 
     async def bites(self) -> str:
@@ -57,6 +61,7 @@ class StagedFault(ABC):
     booted. ``vcenter_away``: vCenter does not answer while it holds. ``restores_keys``: its
     end puts the keys of before it back, and what has come since is lost. ``variants``: the ways in
     which it can be made. ``wrong``: what the product did at its end that it must not do.
+    ``held``: the fault of ``chaos.faults`` that it is, if it is one of the whole lab.
     """
 
     fault: ClassVar[TableFault]
@@ -65,8 +70,9 @@ class StagedFault(ABC):
     restores_keys: ClassVar[bool] = False
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL,)
 
-    def __init__(self, scene: StagingScene) -> None:
+    def __init__(self, scene: StagingScene, held: LabFault | None = None) -> None:
         self.scene = scene
+        self.held = None if held is None else DrivenFault(scene, held)
         self.booted: list[NodeName] = []
         self.wrong = ""
 
@@ -79,19 +85,21 @@ class StagedFault(ABC):
 
     async def begin(self) -> None:
         """At t0: what is done to the lab as a whole."""
-        return
+        if self.held is not None:
+            await self.held.begin()
 
     async def bites(self) -> str:
         """Empty when what ``begin`` did is seen."""
-        return ""
+        return "" if self.held is None else await self.held.bites()
 
     async def end(self) -> None:
         """Take everything back, with the administrator's steps."""
-        return
+        if self.held is not None:
+            await self.held.heal()
 
     async def verify_heal(self) -> str:
         """Empty when nothing of it is seen any more."""
-        return ""
+        return "" if self.held is None else await self.held.verify_heal()
 
     # ---- hosts ----------------------------------------------------------------------------------
 

@@ -36,27 +36,27 @@ class FaultOfHosts(StagedFault):
 
     def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
-        self.held: dict[NodeName, DrivenFault] = {}
+        self.on_hosts: dict[NodeName, DrivenFault] = {}
 
     @abstractmethod
     def on(self, host: NodeName) -> LabFault:
         """The fault of one host."""
 
     async def survey(self, host: NodeName) -> None:
-        held = self.held[host] = DrivenFault(self.scene, self.on(host))
+        held = self.on_hosts[host] = DrivenFault(self.scene, self.on(host))
         await held.survey()
 
     async def change(self, host: NodeName) -> None:
-        if host not in self.held:
+        if host not in self.on_hosts:
             await self.survey(host)
-        await self.held[host].begin()
-        self.write("fault", host, self.held[host].fault.kind)
+        await self.on_hosts[host].begin()
+        self.write("fault", host, self.on_hosts[host].fault.kind)
 
     async def verify_on_host(self, host: NodeName) -> str:
-        return await self.held[host].bites()
+        return await self.on_hosts[host].bites()
 
     async def verify_heal(self) -> str:
-        for held in self.held.values():
+        for held in self.on_hosts.values():
             if wrong := await held.verify_heal():
                 return wrong
         return ""
@@ -70,14 +70,14 @@ class OtherBoot(FaultOfHosts):
 
     async def bites(self) -> str:
         """Latent: the setting reads back, and the host has not booted."""
-        for host, held in self.held.items():
+        for host, held in self.on_hosts.items():
             if wrong := await held.bites():
                 return f"{host}: {wrong}"
         return ""
 
     async def end(self) -> None:
         """The setting goes back; each host that was booted with it boots without it."""
-        for host, held in self.held.items():
+        for host, held in self.on_hosts.items():
             status = await status_of(self.scene.lab, host)
             ran = status is not None and status.state is NodeRunState.RUNNING
             await held.heal()  # which boots a host that stood at its screen
@@ -110,7 +110,7 @@ class PolicyViolated(OtherBoot):
             await self._enforce(host)  # it was not there before
         await super().survey(host)
         if self.scene.variant is Variant.EXEC_OPTION:
-            await self.held[host].begin()
+            await self.on_hosts[host].begin()
 
     async def _enforced(self, host: NodeName) -> bool:
         return await fetch_exec_option(self.scene.lab, host) == "TRUE"
@@ -131,7 +131,7 @@ class PolicyViolated(OtherBoot):
 
     async def change(self, host: NodeName) -> None:
         """The option is one of the loader's: it was set at a host that still ran."""
-        if self.scene.variant is not Variant.EXEC_OPTION or host not in self.held:
+        if self.scene.variant is not Variant.EXEC_OPTION or host not in self.on_hosts:
             await super().change(host)
 
     def on(self, host: NodeName) -> LabFault:
@@ -180,13 +180,13 @@ class TpmGone(FaultOfHosts):
     async def bites(self) -> str:
         """Latent: what was sealed does not load any more, and the host runs on."""
         for host in self._latent:
-            if wrong := await self.held[host].bites():
+            if wrong := await self.on_hosts[host].bites():
                 return wrong
         return ""
 
     async def end(self) -> None:
         """The recovery key, mode TPM set anew, a save; vCenter forgets the TPM that it recorded."""
-        for host, held in self.held.items():
+        for host, held in self.on_hosts.items():
             await held.heal()
             self.write("heal", host, "recovered")
             if self.scene.trusted:  # another endorsement key is in the TPM (ATT-08)

@@ -30,7 +30,13 @@ from protocol.messages.vcenter import (
     UnregisterKmsCluster,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import HostConnectionState, HostCryptoState, ManagementType, ProviderId
+from protocol.terms import (
+    HostConnectionState,
+    HostCryptoState,
+    KeyId,
+    ManagementType,
+    ProviderId,
+)
 
 OTHER: Final = ProviderId("P-again")
 REMOVE: Final[Knobs] = (("vsan_provider_delete", "remove"),)
@@ -43,19 +49,15 @@ class ProviderDeleted(StagedFault):
     fault: ClassVar[TableFault] = TableFault.F7
 
     def __init__(self, scene: StagingScene) -> None:
-        super().__init__(scene)
-        self._deleted = DrivenFault(
-            scene, ProviderDeleteFault(id="F7", provider=P, vcenter=scene.vcenter)
-        )
+        super().__init__(scene, ProviderDeleteFault(id="F7", provider=P, vcenter=scene.vcenter))
 
     async def begin(self) -> None:
-        await self._deleted.survey()
-        await self._deleted.begin()
+        await super().begin()
         self.write("fault", self.scene.vcenter, "deleted", provider=P)
 
     async def bites(self) -> str:
         """vCenter lists no P and no default, and lists Q."""
-        if wrong := await self._deleted.bites():
+        if wrong := await super().bites():
             return wrong
         listed = await all_providers(self.scene.lab, self.scene.vcenter)
         names = {one.provider for one in listed}
@@ -69,7 +71,7 @@ class ProviderDeleted(StagedFault):
         Under another name first, with the same key servers or KDK: that must unlock nobody.
         """
         await self._under_another_name()
-        await self._deleted.heal()
+        await super().end()
         self.write("heal", self.scene.vcenter, "added again", provider=P)
 
     async def _under_another_name(self) -> None:
@@ -108,9 +110,6 @@ class ProviderDeleted(StagedFault):
         listed = await all_vms(self.scene.lab, self.scene.vcenter)
         vms = {str(vm.vm) for vm in listed if vm.lock_event is not None}
         return vms | {str(host) for host in await find_unmounted_hosts(self.scene)}
-
-    async def verify_heal(self) -> str:
-        return await self._deleted.verify_heal()
 
 
 class DeletionRefused(StagedFault):
@@ -178,74 +177,42 @@ class KeyDestroyed(StagedFault):
         keys = tuple(key.key_id for vm in self._vms for key in scene.keys[vm])
         if scene.on_vsan is not None:
             keys = (scene.on_vsan.kek.key_id,)
-        self._destroyed = DrivenFault(
-            scene,
-            KmsKeyState(
-                id="F8",
-                state=_ACTS[scene.variant],
-                keys=keys,
-                backup=BACKUP,
-                servers=SERVERS_OF_P,
-                vcenters=(scene.vcenter,),
-            ),
+        self._hold(keys)
+
+    def _hold(self, keys: tuple[KeyId, ...]) -> None:
+        changed = KmsKeyState(
+            id="F8",
+            state=_ACTS[self.scene.variant],
+            keys=keys,
+            backup=BACKUP,
+            servers=SERVERS_OF_P,
+            vcenters=(self.scene.vcenter,),
         )
+        self.held = DrivenFault(self.scene, changed)
 
     async def begin(self) -> None:
-        await self._destroyed.survey()
-        await self._destroyed.begin()
+        await super().begin()
         self.write("fault", SERVERS_OF_P[0], self.scene.variant or "destroyed", vms=self._vms)
-
-    async def bites(self) -> str:
-        return await self._destroyed.bites()
 
     async def end(self) -> None:
         """The backup that was made before the fault is put back."""
-        await self._destroyed.heal()
+        await super().end()
         self.write("heal", SERVERS_OF_P[0], "restored")
 
-    async def verify_heal(self) -> str:
-        return await self._destroyed.verify_heal()
 
-
-class PrimaryKeyDestroyed(StagedFault):
+class PrimaryKeyDestroyed(KeyDestroyed):
     """Every key of P is wrapped by that one key, and by no other one of its key servers."""
 
-    fault: ClassVar[TableFault] = TableFault.F8
-    restores_keys: ClassVar[bool] = True
-
-    def __init__(self, scene: StagingScene) -> None:
-        super().__init__(scene)
-        self._held: DrivenFault | None = None
+    variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL,)
 
     async def begin(self) -> None:
         server = SERVERS_OF_P[0]
         keys = (await self.scene.lab.ask(server, Locate())).key_ids
         if len(keys) != 1:
             raise Void(f"{server} has {len(keys)} keys beside a primary key")
-        destroyed = KmsKeyState(
-            id="F8",
-            state=KeyAct.DESTROY,
-            keys=keys,
-            backup=BACKUP,
-            servers=SERVERS_OF_P,
-            vcenters=(self.scene.vcenter,),
-        )
-        self._held = DrivenFault(self.scene, destroyed)
-        await self._held.survey()
-        await self._held.begin()
+        self._hold(keys)
+        await StagedFault.begin(self)
         self.write("fault", server, "primary key destroyed")
-
-    async def bites(self) -> str:
-        return "nothing was destroyed" if self._held is None else await self._held.bites()
-
-    async def end(self) -> None:
-        """The backup that was made before the fault is put back."""
-        if self._held is not None:
-            await self._held.heal()
-            self.write("heal", SERVERS_OF_P[0], "restored")
-
-    async def verify_heal(self) -> str:
-        return "" if self._held is None else await self._held.verify_heal()
 
 
 class ProviderMadeAnew(StagedFault):

@@ -79,12 +79,11 @@ class KeyServersAway(StagedFault):
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.SERVERS_OFF)
 
     def __init__(self, scene: StagingScene) -> None:
-        super().__init__(scene)
         self._off = scene.variant is Variant.SERVERS_OFF
         self._clients = self.clients(scene)
         cut = LinkCutFault(id="F1", a=self._clients, b=SERVERS_OF_P)
         off = SitePowerLoss(id="F1", nodes=SERVERS_OF_P, sites=("P",))
-        self._cut = DrivenFault(scene, off if self._off else cut)
+        super().__init__(scene, off if self._off else cut)
 
     @staticmethod
     def clients(scene: StagingScene) -> tuple[NodeName, ...]:
@@ -92,8 +91,7 @@ class KeyServersAway(StagedFault):
         return scene.clients_of_servers
 
     async def begin(self) -> None:
-        await self._cut.survey()
-        await self._cut.begin()
+        await super().begin()
         self.write(
             "fault", self.scene.vcenter, "off" if self._off else "cut", servers=list(SERVERS_OF_P)
         )
@@ -101,7 +99,7 @@ class KeyServersAway(StagedFault):
     async def bites(self) -> str:
         """Nothing comes over the cut links, and a neighbour still reaches each server; or each is
         off."""
-        looks = [self._cut.bites, *[self._makes_keys] * self.scene.native]
+        looks = [super().bites, *[self._makes_keys] * self.scene.native]
         found = await for_each(looks, lambda look: look(), name="bites")
         if wrong := next(filter(None, found), ""):
             return wrong
@@ -129,13 +127,10 @@ class KeyServersAway(StagedFault):
         return f"{BESIDE} has made a key" if made.success else ""
 
     async def end(self) -> None:
-        await self._cut.heal()
+        await super().end()
         self.write(
             "heal", self.scene.vcenter, "on" if self._off else "open", servers=list(SERVERS_OF_P)
         )
-
-    async def verify_heal(self) -> str:
-        return await self._cut.verify_heal()
 
 
 class VcenterAway(ReturningVcenter):
@@ -148,30 +143,26 @@ class VcenterAway(ReturningVcenter):
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.LINKS_CUT)
 
     def __init__(self, scene: StagingScene) -> None:
-        super().__init__(scene)
         self._cut = scene.variant is Variant.LINKS_CUT
         alone = LinkCutFault(id="F2", a=(scene.vcenter,), b=scene.hosts())
         down = VcenterDown(id="F2", nodes=(scene.vcenter,), clients=scene.hosts()[:2])
         servers = LinkCutFault(id="F2-servers", a=(scene.vcenter,), b=scene.servers)
-        self._down = DrivenFault(scene, alone if self._cut else down)
+        super().__init__(scene, alone if self._cut else down)
         self._servers = DrivenFault(scene, servers)
         self._shut = DrivenFault(scene, PushesCut.of_all(scene)) if scene.native else self._servers
 
     async def begin(self) -> None:
-        await self._down.survey()
-        await self._down.begin()
+        await super().begin()
         if self._cut:
-            await self._servers.survey()
             await self._servers.begin()
         self.scene.vcenter_cut = self._cut
         self.write("fault", self.scene.vcenter, "cut" if self._cut else "down")
 
     async def bites(self) -> str:
-        return await self._down.bites() or (await self._servers.bites() if self._cut else "")
+        return await super().bites() or (await self._servers.bites() if self._cut else "")
 
     async def return_shut(self) -> None:
         if self._shut is not self._servers or not self._cut:
-            await self._shut.survey()
             await self._shut.begin()
         await self._back()
         self.write("heal", self.scene.vcenter, "up, with its way to the keys shut")
@@ -183,7 +174,7 @@ class VcenterAway(ReturningVcenter):
         self.write("heal", self.scene.vcenter, "open")
 
     async def _back(self) -> None:
-        await self._down.heal()
+        await super().end()
         self.scene.vcenter_cut = False
 
     async def end(self) -> None:
@@ -193,7 +184,7 @@ class VcenterAway(ReturningVcenter):
         self.write("heal", self.scene.vcenter, "up")
 
     async def verify_heal(self) -> str:
-        both = await self._down.verify_heal() or await self._servers.verify_heal()
+        both = await super().verify_heal() or await self._servers.verify_heal()
         return both or await self._shut.verify_heal()
 
 
@@ -204,19 +195,17 @@ class TrustAuthorityAway(StagedFault):
     fault: ClassVar[TableFault] = TableFault.F3
 
     def __init__(self, scene: StagingScene) -> None:
-        super().__init__(scene)
         self._services = (*scene.attesters, *scene.key_services)
         off = SitePowerLoss(id="F3", nodes=self._services, sites=("trust-authority",))
-        self._down = DrivenFault(scene, off)
+        super().__init__(scene, off)
 
     async def begin(self) -> None:
-        await self._down.survey()
-        await self._down.begin()
+        await super().begin()
         self.write("fault", self.scene.vcenter, "down", services=list(self._services))
 
     async def bites(self) -> str:
         """They are off, and vCenter still reaches each key server."""
-        if wrong := await self._down.bites():
+        if wrong := await super().bites():
             return wrong
         for server in self.scene.servers:
             if not (await self.scene.lab.canary(self.scene.vcenter, server)).answered:
@@ -224,11 +213,8 @@ class TrustAuthorityAway(StagedFault):
         return ""
 
     async def end(self) -> None:
-        await self._down.heal()
+        await super().end()
         self.write("heal", self.scene.vcenter, "up", services=list(self._services))
-
-    async def verify_heal(self) -> str:
-        return await self._down.verify_heal()
 
 
 class OutsideAway(ReturningVcenter):
@@ -238,21 +224,19 @@ class OutsideAway(ReturningVcenter):
     fault: ClassVar[TableFault] = TableFault.F4
 
     def __init__(self, scene: StagingScene) -> None:
-        super().__init__(scene)
         services = (*scene.attesters, *scene.key_services)
         self._servers = (*scene.servers, *services, *[TA_VCENTER] * scene.trusted)
         self._shut = DrivenFault(scene, PushesCut.of_all(scene)) if scene.native else None
         nodes = (*self._servers, scene.vcenter)
-        self._down = DrivenFault(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))
+        super().__init__(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))
 
     async def begin(self) -> None:
-        await self._down.survey()
-        await self._down.begin()
+        await super().begin()
         self.write("fault", self.scene.vcenter, "down", with_it=list(self._servers))
 
     async def bites(self) -> str:
         """They are off, and hosts still reach each other, where there are several."""
-        if wrong := await self._down.bites():
+        if wrong := await super().bites():
             return wrong
         one, *others = self.scene.hosts()[:2]
         for other in others:
@@ -262,7 +246,6 @@ class OutsideAway(ReturningVcenter):
 
     async def return_shut(self) -> None:
         if self._shut is not None:
-            await self._shut.survey()
             await self._shut.begin()
         await self._on((self.scene.vcenter,))
 
@@ -283,4 +266,4 @@ class OutsideAway(ReturningVcenter):
 
     async def verify_heal(self) -> str:
         shut = "" if self._shut is None else await self._shut.verify_heal()
-        return shut or await self._down.verify_heal()
+        return shut or await super().verify_heal()
