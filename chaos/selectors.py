@@ -6,7 +6,6 @@ came out are written into the plan. Results keep the order of the topology file.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,7 +13,7 @@ from typing import Final
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory
-from protocol.printable import quote
+from protocol.printable import did_you_mean, quote
 from protocol.terms import NodeName, Role, VmName
 
 _RANGE = re.compile(
@@ -227,8 +226,7 @@ class _Selection:
         return draws.pick(ordered, count)
 
     def _unknown(self, text: str) -> ChaosError:
-        near = difflib.get_close_matches(text, [*self._groups, *self._names], n=3, cutoff=0.5)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = did_you_mean(text, [*self._groups, *self._names], most=3, cutoff=0.5)
         if self._noun == "VM" and text.partition(":")[0] in ("role", *_GROUPS):
             hint = "; VMs have no groups: name them, vm-[01-04], `50% of all` or `all`"
         return ChaosError("KS-CHAOS-010", f"no {self._noun} {quote(text)} in this lab{hint}")

@@ -7,6 +7,7 @@ lines above, change the title of a window, or reverse the order of letters.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final
 
 SHOWN: Final = 40  # characters of a wrong word that a message repeats
@@ -67,3 +68,12 @@ def quote_if_needed(text: str) -> str:
     """``text`` unchanged when it is one short, printable word; else as ``quote`` returns it."""
     plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
     return text if plain else quote(text)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """``; did you mean A, B?`` with up to ``most`` of the names that are close to ``name``; empty
+    when none is. ``cutoff``: as of ``difflib.get_close_matches``."""
+    import difflib  # only for a wrong name
+
+    near = difflib.get_close_matches(name[:100], list(known), n=most, cutoff=cutoff)
+    return f"; did you mean {', '.join(near)}?" if near else ""

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from protocol.errors import InvalidArgument
+from protocol.printable import did_you_mean
 from protocol.terms import Role
 from services.attestation.knobs import AttestationKnobs
 from services.esxi.knobs import EsxiKnobs
@@ -73,7 +74,4 @@ def knobs_of(role: Role, values: Mapping[str, Any]) -> Knobs:
 
 def near(name: str) -> str:
     """``; did you mean ...?`` with the knobs whose names are close to ``name``, or nothing."""
-    import difflib
-
-    found = difflib.get_close_matches(name.lower()[:80], table(), n=3, cutoff=0.6)
-    return f"; did you mean {', '.join(found)}?" if found else ""
+    return did_you_mean(name.lower(), table(), most=3)

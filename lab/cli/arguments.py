@@ -6,7 +6,6 @@ certificates; wrong ones are KS-USE-003.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from cyclopts import Parameter
 
 from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
-from protocol.printable import quote_if_needed
+from protocol.printable import did_you_mean, quote_if_needed
 
 if TYPE_CHECKING:
     from lab.topology.plan import Topology
@@ -225,10 +224,9 @@ def privileges(texts: Iterable[str]) -> tuple[Privilege, ...]:
     given = tuple(texts)
     for text in given:
         if text not in known:
-            near = difflib.get_close_matches(text[:80], known, n=1, cutoff=0.3)
-            also = f"; did you mean {near[0]}?" if near else ""
+            near = did_you_mean(text, known, cutoff=0.3)
             raise KeysteadError(
-                "KS-USE-003", f"there is no privilege {quote_if_needed(text)}{also}"
+                "KS-USE-003", f"there is no privilege {quote_if_needed(text)}{near}"
             )
     return tuple(Privilege(text) for text in given)
 

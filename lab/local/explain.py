@@ -43,7 +43,7 @@ from lab.schema.answers.local import (
 )
 from lab.schema.errors import KeysteadError, all_ids, explanation_of
 from lab.topology.lab_file import LabFile
-from protocol.printable import quote_if_needed
+from protocol.printable import did_you_mean, quote_if_needed
 from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
@@ -132,8 +132,7 @@ def reference(noun: str, name: str) -> Reference:
     known = {entry.name.lower(): entry for entry in entries(noun)}
     found = known.get(name.lower()) or known.get(name.lower().replace("-", "_"))
     if found is None:
-        others = difflib.get_close_matches(name.lower()[:80], known, n=3, cutoff=0.4)
-        more = f"; did you mean {', '.join(others)}?" if others else ""
+        more = did_you_mean(name.lower(), known, most=3, cutoff=0.4)
         fix = f"`keystead explain {noun}` lists all"
         raise KeysteadError("KS-USE-002", f"there is no {noun} {quote_if_needed(name)}{more}", fix)
     return Reference(noun=noun, entry=found)
@@ -162,11 +161,10 @@ def explain_id(id: str) -> Error | Rule:
     found = find_id(id)
     if found is not None:
         return found
-    others = difflib.get_close_matches(id.upper(), [*all_ids(), *all_rules()], n=3, cutoff=0.6)
-    more = f"; did you mean {', '.join(others)}?" if others else ""
+    near = did_you_mean(id.upper(), [*all_ids(), *all_rules()], most=3)
     raise KeysteadError(
         "KS-USE-002",
-        f"there is no error and no rule {quote_if_needed(id)}{more}",
+        f"there is no error and no rule {quote_if_needed(id)}{near}",
         "`keystead explain` lists errors, `keystead explain rules` lists rules",
     )
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from lab.serve.files import CommandFiles
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
-from protocol.printable import quote_if_needed
+from protocol.printable import did_you_mean, quote_if_needed
 from protocol.terms import CLIENT, ClusterName, NodeName, Role, VmName
 from services.runtime.real.watchdog import BlockageCounts
 
@@ -212,9 +211,8 @@ def _resolve_name(what: str, name: str, names: Iterable[str]) -> str:
     known = list(names)
     if name in known:
         return name
-    near = difflib.get_close_matches(name[:100], known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise KeysteadError("KS-USE-002", f"there is no {what} {quote_if_needed(name)}{hint}")
+    text = f"there is no {what} {quote_if_needed(name)}{did_you_mean(name, known)}"
+    raise KeysteadError("KS-USE-002", text)
 
 
 Function = Callable[[LabSession, Any], Awaitable[msgspec.Struct]]

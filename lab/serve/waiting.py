@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -12,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from lab.schema.answers import Host, LoggedEvent, Vm
 from lab.schema.commands import Command, GetEvents, GetFaults, GetHosts, GetVms
 from lab.schema.errors import KeysteadError
-from protocol.printable import quote_if_needed
+from protocol.printable import did_you_mean, quote_if_needed
 from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
 
 A = TypeVar("A")
@@ -138,10 +137,8 @@ class Condition:
         """KS-USE-003 for a VM or host that is not there; a fault may still come."""
         for name in wanted if self.noun != "fault" else ():
             if name not in there:
-                near = difflib.get_close_matches(name[:100], there, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                text = f"--for {self.text}: there is no {self.noun} {quote_if_needed(name)}{hint}"
-                raise KeysteadError("KS-USE-003", text)
+                text = f"--for {self.text}: there is no {self.noun} {quote_if_needed(name)}"
+                raise KeysteadError("KS-USE-003", text + did_you_mean(name, there))
 
 
 def condition(text: str) -> Condition:

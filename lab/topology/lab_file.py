@@ -26,10 +26,10 @@ from chaos.fields import field_docs, models_in
 from chaos.yaml_file import TextPlace, YamlFile, read_yaml, text_of
 from lab.schema.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, HostsModel, KmsModel, LabFields
-from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, did_you_mean, misfits
+from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
 from lab.topology.service_times import with_profile
 from protocol.messages.agent import TpmBackend
-from protocol.printable import quote_if_needed
+from protocol.printable import did_you_mean, quote_if_needed
 from services import knobs
 
 _File = TypeVar("_File", bound=LabFields)
@@ -135,7 +135,7 @@ def _describe(detail: Any, data: Mapping[str, Any]) -> str:
     match detail["type"]:
         case "extra_forbidden":
             known = _fields_at(path[:-1])
-            near = did_you_mean(str(path[-1]), known)
+            near = did_you_mean(str(path[-1]), known, cutoff=0.5)
             return f"there is no such field{near or '; there are ' + ', '.join(known)}"
         case "missing":
             return "it is missing"
@@ -143,7 +143,7 @@ def _describe(detail: Any, data: Mapping[str, Any]) -> str:
             known = _QUOTED.findall(detail["ctx"]["expected"])
             value = str(detail["input"])
             return f"{quote_if_needed(value[:80])} is none of {', '.join(known)}" + (
-                did_you_mean(value, known)
+                did_you_mean(value, known, cutoff=0.5)
             )
         case _:
             return str(detail["msg"]).removeprefix("Value error, ")

@@ -4,7 +4,6 @@ bus, machines, versions, and the section ``trust_authority`` (TA-01 to TA-03).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
@@ -22,6 +21,7 @@ from lab.topology.model import (
 )
 from lab.topology.service_times import SHARED_PROCESSES, times_misfits
 from protocol.messages.agent import TpmBackend
+from protocol.printable import did_you_mean
 from protocol.releases import FEATURES, Feature, Release, has, release_of
 from protocol.terms import Role, RootKind
 from services.runtime.knobs import SharedKnobs, read_knobs
@@ -305,12 +305,6 @@ class Misfit(NamedTuple):
         return f"{'.'.join(map(str, self.path))}: {self.text}" if self.path else self.text
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?`` with what is nearest to ``name``, or nothing."""
-    found = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]}?" if found else ""
-
-
 def misfits(file: LabFields) -> Iterator[Misfit]:
     """All that does not fit together in a file whose values are right, each for itself."""
     yield from _twice(file)
@@ -417,7 +411,7 @@ def _sites(file: LabFields) -> Iterator[Misfit]:
         for place, item in enumerate(getattr(file, section)):
             if item.site not in file.sites:
                 text = f"{item.name}: site {item.site} is not in sites"
-                text += did_you_mean(item.site, file.sites)
+                text += did_you_mean(item.site, file.sites, cutoff=0.5)
                 yield Misfit((section, place, "site"), text)
 
 
@@ -426,7 +420,7 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     yield from _in_a_vcenter(file, provider.vcenter)
     for place, server in enumerate(provider.servers):
         if server not in servers:
-            near = did_you_mean(server, servers)
+            near = did_you_mean(server, servers, cutoff=0.5)
             yield Misfit(("servers", place), f"no key server {server}{near}")
         elif server in provider.servers[:place]:
             yield Misfit(("servers", place), f"the key server {server} is named twice")
@@ -473,7 +467,7 @@ def _root(server: KmsModel) -> Iterator[Misfit]:
 def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:
     known = [one.name for one in file.vcenters]
     if vcenter not in known:
-        near = did_you_mean(vcenter, known)
+        near = did_you_mean(vcenter, known, cutoff=0.5)
         yield Misfit(("vcenter",), f"there is no vCenter {vcenter}{near}")
 
 
@@ -531,7 +525,7 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     vms = cluster.vms
     yield from _in_a_vcenter(file, cluster.vcenter)
     if vms.provider is not None and vms.provider not in providers:
-        near = did_you_mean(vms.provider, providers)
+        near = did_you_mean(vms.provider, providers, cutoff=0.5)
         text = f"there is no provider {vms.provider} of {providers}{near}"
         yield Misfit(("vms", "provider"), text)
     elif vms.count and (vms.encrypted or vms.vtpm) and vms.provider is None:
@@ -557,7 +551,7 @@ def _vsan(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     if vsan.provider is None and vsan.encrypted:
         yield Misfit(("vsan",), f"its encryption names a provider of {sorted(types)}")
     elif vsan.provider is not None and vsan.provider not in types:
-        near = did_you_mean(vsan.provider, types)
+        near = did_you_mean(vsan.provider, types, cutoff=0.5)
         text = f"there is no provider {vsan.provider} of {sorted(types)}{near}"
         yield Misfit(("vsan", "provider"), text)
     elif vsan.provider is not None and types[vsan.provider] == "trusted":

@@ -6,7 +6,6 @@ goes before what its profile says. Decisions 103 and 107 have the model behind t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +26,7 @@ from chaos.yaml_file import read_yaml, text_of
 from lab.schema.errors import KeysteadError
 from protocol.messages import attestation, base, host, keyprovider, kms, vcenter
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, SharedMachine
+from protocol.printable import did_you_mean
 from protocol.terms import NodeName, Role
 from services.runtime.tpm.latency import LATENCY_S
 
@@ -257,9 +257,8 @@ def times_misfits(
     for name, one in nodes.items():
         for kind in one.times:
             if kind.removesuffix(".reply") not in _classes():
-                near = difflib.get_close_matches(kind, _classes(), n=3)
-                hint = f"; did you mean {', '.join(near)}?" if near else ""
-                yield (name, "times", kind), f"no class of work {kind}{hint}"
+                near = did_you_mean(kind, _classes(), most=3)
+                yield (name, "times", kind), f"no class of work {kind}{near}"
 
 
 @cache

@@ -4,7 +4,6 @@ alone, and the messages of the bus.
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from lab.topology.plan import Topology
 from protocol.messages.base import registry
-from protocol.printable import quote_if_needed
+from protocol.printable import did_you_mean, quote_if_needed
 from protocol.terms import Role
 
 
@@ -173,10 +172,8 @@ def _filter_messages(folder: RunFolder, wanted: MessageFilter) -> Iterator[Said 
     except ChaosError as error:
         raise refusal(error) from None
     if wanted.node and wanted.node not in nodes:
-        near = difflib.get_close_matches(wanted.node[:100], sorted(nodes), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        text = f"no node {quote_if_needed(wanted.node)} spoke or heard in this run{hint}"
-        raise KeysteadError("KS-USE-002", text)
+        text = f"no node {quote_if_needed(wanted.node)} spoke or heard in this run"
+        raise KeysteadError("KS-USE-002", text + did_you_mean(wanted.node, sorted(nodes)))
 
 
 def _fits(one: Said, wanted: MessageFilter, asked: set[tuple[str, str, int]]) -> bool:
