@@ -13,7 +13,7 @@ RECRYPT: Final = (
         "AssertionError",
     ),
     (
-        "half_recrypt_called_done",
+        "recrypt_unwritten",
         f"{_ESX}/test_recrypt.py::test_a_running_vm_is_put_under_another_key_and_goes_on",
         "config(rig).keys == (NEW,)",
     ),

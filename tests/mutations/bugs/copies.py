@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -51,14 +52,6 @@ def dump_left_under_the_old_key() -> None:
 
     @replaces(dumps, "rewrap_dumps")
     async def take_along(original: Any, *how: Any) -> None:
-        """Nothing is done."""
-
-
-def half_recrypt_called_done() -> None:
-    """REK-01 broken: a recrypt is answered as done, and its configuration was never written."""
-
-    @replaces(reconfigure, "write_config")
-    async def write_config(original: Any, *how: Any) -> None:
         """Nothing is done."""
 
 
@@ -124,10 +117,21 @@ def recrypt_of_one_provider() -> None:
 
 def recrypt_unwritten() -> None:
     """REK-01 broken: a recrypt is answered, and the VM's configuration is never written."""
+    recrypting: set[object] = set()
+
+    @replaces(reconfigure, "_recrypt_locked")
+    async def recrypt(original: Any, *arguments: Any) -> None:
+        task = asyncio.current_task()
+        recrypting.add(task)
+        try:
+            await original(*arguments)
+        finally:
+            recrypting.discard(task)
 
     @replaces(reconfigure, "write_config")
     async def write_config(original: Any, *arguments: Any) -> None:
-        return
+        if asyncio.current_task() not in recrypting:
+            await original(*arguments)
 
 
 def revert_stops_first() -> None:
