@@ -101,7 +101,7 @@ class ApiServerProcess:
             await asyncio.sleep(API_RESTART_S)
 
     async def _serve(self) -> list[str]:
-        """One life of the process; its last lines."""
+        """One life of the process; the signal that ended it, or its last lines."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), sys.executable,
             "-m", "lab.cli.main", "serve", "--name", self._folder.name,
@@ -124,7 +124,8 @@ class ApiServerProcess:
             if process.returncode is None:
                 process.terminate()
                 await process.wait()
-        return last
+        ended_by = -(process.returncode or 0)
+        return [signal.Signals(ended_by).name] if ended_by > 0 else last
 
 
 class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,7 +98,8 @@ def _fields(value: Any, version: str) -> dict[str, Any]:
         held = getattr(value, field.name)
         if held is None or not support.IsChildVersion(version, field.version):
             continue
-        if isinstance(held, list) and not held and field.flags & support.F_OPTIONAL:
+        absent = isinstance(held, list) and not held and field.type is not object
+        if absent and field.flags & support.F_OPTIONAL:
             continue
         found[field.name] = write_value(held, field.type, version)
     return found

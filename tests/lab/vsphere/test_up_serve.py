@@ -61,7 +61,7 @@ def test_the_server_comes_with_the_lab_and_goes_with_it(lab: Cli, tmp_path: Path
         time.sleep(0.05)
     again = lab.ok("env", "-o", "json").json
     assert "<version>7.0.3.0</version>" in _reads(again)
-    assert "API server of the lab has ended" in lab.ok("status").out
+    assert "API server of the lab has ended: SIGKILL" in lab.ok("status").out
     lab.ok("down")
     assert lab("env").code != 0
     with pytest.raises(OSError):

@@ -127,6 +127,24 @@ def test_a_value_has_the_type_of_its_place(
     assert client.refused("POST", f"/{where}", json.dumps(arguments).encode()) == "InvalidRequest"
 
 
+def test_an_empty_list_is_a_value_of_a_property(client: Client) -> None:
+    """``govc events -type`` waits for the page of its collector, and crashes without a value."""
+    none = {"eventTypeId": ["nothing"]}
+    events = client.call("/EventManager/EventManager/CreateCollectorForEvents", filter=none)
+    spec = {
+        "propSet": [{"type": events["type"], "pathSet": ["latestPage"]}],
+        "objectSet": [{"obj": events}],
+    }
+    collector = "/PropertyCollector/propertyCollector"
+    made = client.call(f"{collector}/CreateFilter", spec=spec, partialUpdates=True)
+    (change,) = client.call(f"{collector}/WaitForUpdatesEx")["filterSet"][0]["objectSet"][0][
+        "changeSet"
+    ]
+    assert change["val"] == {"_typeName": "ArrayOfEvent", "_value": []}
+    client.call(f"/PropertyFilter/{made['value']}/DestroyPropertyFilter")
+    client.call(f"/EventHistoryCollector/{events['value']}/DestroyCollector")
+
+
 def test_bytes_have_no_sign(client: Client, served: Served, si: Any) -> None:
     host = si.content.searchIndex.FindByInventoryPath("dc/vm/vm-02").runtime.host
     report = client.call(f"/HostSystem/{host._moId}/QueryTpmAttestationReport")

@@ -70,6 +70,9 @@ READS = {
     "host.tpm.report -host esxi-001": r"^PCR 13 +SHA256 +[0-9a-f]{64}",
     "host.esxcli -host esxi-001 system version get": r"^Version: +8\.0\.3",
     "vm.question -vm vm-01": r"No pending question",
+    "host.autostart.info -host esxi-001": r"\AVM +StartAction",
+    "object.save -f -d saved": r"^VirtualMachine: 6$",
+    "events -type nothing": r"\A\Z",
 }
 
 
@@ -80,7 +83,10 @@ def test_what_govc_reads(machine: Machine, line: str) -> None:
     assert re.search(READS[line], done.stdout, re.MULTILINE), done.stdout
 
 
-IN_JSON = ("vm.info -t vm-01", "tasks vm/vm-01", "alarms -d", "host.tpm.report -host esxi-001")
+IN_JSON = (
+    "vm.info -t vm-01", "tasks vm/vm-01", "alarms -d", "host.tpm.report -host esxi-001",
+    "events -type nothing", "host.autostart.info -host esxi-001",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("line", IN_JSON)
@@ -92,6 +98,8 @@ def test_vi_json_says_the_same(machine: Machine, line: str) -> None:
 
 REFUSED = {
     "datastore.ls": "keystead does not have SearchDatastore_Task",
+    "guest.ls -vm vm-01 -l root:x /": "keystead does not have ListFilesInGuest",
+    "host.autostart.add -host esxi-001 vm-01": "keystead does not have ReconfigureAutostart",
     "datastore.rm x": "keystead does not have DeleteDatastoreFile_Task",
     "logs": "keystead does not have BrowseDiagnosticLog",
     "metric.ls vm/vm-01": "keystead does not have QueryPerfProviderSummary",
