@@ -363,6 +363,7 @@ class ApiCall:
             if name == "Fetch":
                 if (guard := thing.guard(arguments["prop"])) is not None:
                     await self.require(guard, ref=ref)
+                await thing.refresh(self)
                 return thing.get(arguments["prop"])
             if name not in thing.operations:
                 raise not_served(name, ref)

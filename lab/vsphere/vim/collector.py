@@ -317,6 +317,13 @@ def collect(request: ApiRequest, spec: Any) -> Iterator[ObjectProperties]:
             yield found
 
 
+async def _refresh(request: ApiRequest, specs: Iterable[Any]) -> None:
+    """Have the objects at which specifications begin read what is new: collectors of events."""
+    for objects in [objects for spec in specs for objects in spec.objectSet]:
+        if (thing := request.look_up(objects.obj)) is not None:
+            await thing.refresh(request)
+
+
 class PropertyCollector(Managed):
     """One for each session, and as many more as its client makes."""
 
@@ -336,6 +343,7 @@ class PropertyCollector(Managed):
     @operation
     async def RetrieveProperties(self, request: ApiRequest, specSet: Any) -> RetrievedProperties:
         """Everything that these specifications select."""
+        await _refresh(request, specSet)
         return RetrievedProperties([one for spec in specSet for one in collect(request, spec)])
 
     @operation
@@ -343,6 +351,7 @@ class PropertyCollector(Managed):
         self, request: ApiRequest, specSet: Any, options: Any
     ) -> RetrievedProperties:
         """The same in pieces of ``maxObjects``."""
+        await _refresh(request, specSet)
         found = [one for spec in specSet for one in collect(request, spec)]
         return self._cut(request, found, options.maxObjects if options else None)
 
@@ -462,6 +471,7 @@ class PropertyCollector(Managed):
             mark = request.mark()
             if mark != seen:
                 seen = mark
+                await _refresh(request, [one.spec for one in self.filters.values()])
                 found = self._updates(request, most)
                 if found is not None:
                     self.version += 1

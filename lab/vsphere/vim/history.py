@@ -259,10 +259,6 @@ class _Collector(Managed):
         self.rows: list[Any] = []
         self.position, self.page = 0, PAGE
 
-    async def refresh(self, request: ApiRequest) -> None:
-        """Read what is new."""
-        raise NotImplementedError
-
     def _take(self, start: int, count: int) -> list[Any]:
         if not 0 < count <= PAGE_LIMIT:
             raise invalid_argument("maxCount", f"{count}: 1 to {PAGE_LIMIT} rows at once")

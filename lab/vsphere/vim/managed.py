@@ -111,6 +111,9 @@ class Managed:
         """The reference that clients get."""
         return reference(self.kind, self.id)
 
+    async def refresh(self, request: Any) -> None:
+        """Read what is new, before properties are read; the inventory has it of most objects."""
+
     def names(self) -> tuple[str, ...]:
         """The properties at the top that this object has: what ``all`` means."""
         return tuple(dict.fromkeys(path.split(".")[0] for path in self.leaves))

@@ -256,6 +256,41 @@ def test_events_are_paged_both_ways(si: Any) -> None:
         collector.ReadNextEvents(1)
 
 
+@pytest.mark.parametrize("of", ["events", "tasks"])
+def test_the_latest_page_of_a_collector_is_followed(si: Any, served: Served, of: str) -> None:
+    """``govc events -f`` and ``govc tasks -f``."""
+    content, pc = si.content, vmodl.query.PropertyCollector
+    if of == "events":
+        filter_ = vim.event.EventFilterSpec(eventTypeId=["com.vmware.vc.kms.crypto.Unreachable"])
+        made = content.eventManager.CreateCollectorForEvents(filter_)
+    else:
+        made = content.taskManager.CreateCollectorForTasks(vim.TaskFilterSpec())
+    before = made.latestPage
+    watched = pc.FilterSpec(
+        objectSet=[pc.ObjectSpec(obj=made)],
+        propSet=[pc.PropertySpec(type=type(made), pathSet=["latestPage"])],
+    )
+    collector = content.propertyCollector
+    watch = collector.CreateFilter(watched, True)
+    seen = collector.WaitForUpdatesEx()
+    fault = None
+    if of == "events":
+        fault = served.do(c.LinkCut("vcenter", "kms")).fault.id
+    else:
+        served.do(c.VmUnlock("vm-02"))
+    try:
+        update = collector.WaitForUpdatesEx(seen.version, pc.WaitOptions(maxWaitSeconds=1200))
+        (change,) = update.filterSet[0].objectSet[0].changeSet
+        assert change.name == "latestPage" and len(change.val) == len(before) + 1
+        assert made.latestPage[0].key == change.val[0].key
+    finally:
+        watch.DestroyPropertyFilter()
+        if fault is not None:
+            served.do(c.Heal((fault,), all=False))
+            served.run(lambda: served.lab.sleep(600.0))
+            served.server.watch.forget()
+
+
 def test_a_vm_that_leaves_the_inventory_and_comes_back_is_in_the_log(si: Any) -> None:
     manager, spec = si.content.eventManager, vim.event.EventFilterSpec
     vm = _vm(si, "vm-05")
