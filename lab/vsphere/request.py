@@ -42,6 +42,7 @@ class ApiSession:
     calls: int = 0
     held: dict[str, Any] = field(default_factory=dict)
     counter: int = 0
+    closed: bool = False
 
     def fresh_id(self, prefix: str) -> str:
         """An id for an object that this session holds; no other session has it."""
@@ -97,6 +98,7 @@ class ApiSessions:
     def end(self, session: ApiSession) -> None:
         """End a session and everything that it holds."""
         self._by_token.pop(session.token, None)
+        session.closed = True
         session.held.clear()
 
     def end_all(self) -> None:

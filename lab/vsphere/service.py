@@ -233,7 +233,7 @@ class ApiCall:
     @property
     def session(self) -> ApiSession:
         """The session of the caller; ``NotAuthenticated`` without one."""
-        if self.session_or_none is None:
+        if self.session_or_none is None or self.session_or_none.closed:
             raise vim.fault.NotAuthenticated(
                 object=self.server.root, privilegeId="System.View",
                 msg="The session is not authenticated.",
@@ -255,11 +255,7 @@ class ApiCall:
     async def refresh(self) -> None:
         """Look at the lab again, if that is due."""
         await self.server.refresh()
-        if (
-            self.session_or_none is not None
-            and self.server.sessions.find(self.session_or_none.token) is not self.session_or_none
-        ):
-            self.session_or_none = None
+        self.server.sessions.find(self.session.token)  # it is in use
         _ = self.session
 
     def mark(self) -> int:

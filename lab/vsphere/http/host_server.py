@@ -39,6 +39,8 @@ from protocol.releases import api_version, release_of
 from protocol.terms import Role
 
 ROOT_USER = "root"
+_DISKS = "ha-vstorage-object-manager"
+"""The manager of first class disks, of which a host has its own type."""
 
 
 class HostServer(ApiServer):
@@ -54,6 +56,7 @@ class HostServer(ApiServer):
         "cryptoManager": (vim.encryption.CryptoManagerHostKMS, CRYPTO),
         "authorizationManager": (vim.AuthorizationManager, "ha-authmgr"),
         "licenseManager": (vim.LicenseManager, "ha-license-manager"),
+        "vStorageObjectManager": (vim.vslm.host.VStorageObjectManager, _DISKS),
         **managed.references(of_host=True),
     }
     singletons = {
@@ -65,6 +68,7 @@ class HostServer(ApiServer):
         "ha-license-manager": lambda s, _: LicenseManager("ha-license-manager"),
         "ViewManager": lambda s, _: ViewManager("ViewManager"),
         CRYPTO: lambda s, _: HostCryptoManager(s.inventory),
+        _DISKS: lambda s, _: managed.named(vim.vslm.host.VStorageObjectManager)(_DISKS),
         **managed.singletons(of_host=True),
     }
     administrator = ROOT_USER

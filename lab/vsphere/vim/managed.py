@@ -242,7 +242,7 @@ class RetrievedProperties:
     token: str = ""
 
 
-def _named(managed: Any, **properties: Any) -> type[Managed]:
+def named(managed: Any, **properties: Any) -> type[Managed]:
     """A class for objects of a type of which a lab has the object, some constant properties and no
     method: each answers ``MethodNotFound``."""
     values = {name: (lambda _, value=value: value) for name, value in properties.items()}
@@ -309,40 +309,40 @@ _GUEST_MANAGERS = {
 }
 _OF_SERVERS: Mapping[str, tuple[type[Managed], str, str]] = {
     "perfManager": (
-        _named(vim.PerformanceManager, historicalInterval=[], perfCounter=[]),
+        named(vim.PerformanceManager, historicalInterval=[], perfCounter=[]),
         "PerfMgr", "ha-perfmgr",
     ),
-    "diagnosticManager": (_named(vim.DiagnosticManager), "DiagMgr", "ha-diagnosticmgr"),
-    "fileManager": (_named(vim.FileManager), "FileManager", "ha-nfc-file-manager"),
+    "diagnosticManager": (named(vim.DiagnosticManager), "DiagMgr", "ha-diagnosticmgr"),
+    "fileManager": (named(vim.FileManager), "FileManager", "ha-nfc-file-manager"),
     "virtualDiskManager": (
-        _named(vim.VirtualDiskManager), "virtualDiskManager", "ha-vdiskmanager"
+        named(vim.VirtualDiskManager), "virtualDiskManager", "ha-vdiskmanager"
     ),
-    "eventManager": (_named(vim.event.EventManager, maxCollector=0), "", "ha-eventmgr"),
+    "eventManager": (named(vim.event.EventManager, maxCollector=0), "", "ha-eventmgr"),
     "setting": (
-        _named(vim.option.OptionManager, setting=[], supportedOption=[]), "", "HostAgentSettings"
+        named(vim.option.OptionManager, setting=[], supportedOption=[]), "", "HostAgentSettings"
     ),
     "customizationSpecManager": (
-        _named(vim.CustomizationSpecManager, info=[], encryptionKey=[]),
+        named(vim.CustomizationSpecManager, info=[], encryptionKey=[]),
         "CustomizationSpecManager", "",
     ),
     "vStorageObjectManager": (
-        _named(vim.vslm.vcenter.VStorageObjectManager), "VStorageObjectManager", ""
+        named(vim.vslm.vcenter.VStorageObjectManager), "VStorageObjectManager", ""
     ),
     "ovfManager": (
-        _named(vim.OvfManager, ovfImportOption=[], ovfExportOption=[]), "OvfManager",
+        named(vim.OvfManager, ovfImportOption=[], ovfExportOption=[]), "OvfManager",
         "ha-ovf-manager",
     ),
     "datastoreNamespaceManager": (
-        _named(vim.DatastoreNamespaceManager), "DatastoreNamespaceManager",
+        named(vim.DatastoreNamespaceManager), "DatastoreNamespaceManager",
         "ha-datastore-namespace-manager",
     ),
     "storageResourceManager": (
-        _named(vim.StorageResourceManager), "StorageResourceManager", ""
+        named(vim.StorageResourceManager), "StorageResourceManager", ""
     ),
-    "vmProvisioningChecker": (_named(vim.vm.check.ProvisioningChecker), "ProvChecker", ""),
-    "vmCompatibilityChecker": (_named(vim.vm.check.CompatibilityChecker), "CompatChecker", ""),
+    "vmProvisioningChecker": (named(vim.vm.check.ProvisioningChecker), "ProvChecker", ""),
+    "vmCompatibilityChecker": (named(vim.vm.check.CompatibilityChecker), "CompatChecker", ""),
     "guestOperationsManager": (
-        _named(_GUEST.GuestOperationsManager, **{
+        named(_GUEST.GuestOperationsManager, **{
             name: kind(f"guestOperations-{name}") for name, kind in _GUEST_MANAGERS.items()
         }),
         "guestOperationsManager", "ha-guest-operations-manager",
@@ -366,5 +366,5 @@ def singletons(of_host: bool) -> dict[str, Callable[[Any, Any], Managed]]:
 
     classes = {own[of_host]: kind for kind, *own in _OF_SERVERS.values() if own[of_host]}
     for name, managed in _GUEST_MANAGERS.items():
-        classes[f"guestOperations-{name}"] = _named(managed)
+        classes[f"guestOperations-{name}"] = named(managed)
     return {own: maker(kind, own) for own, kind in classes.items()}

@@ -108,6 +108,9 @@ def test_a_host_has_the_managers_that_govc_takes_for_granted(
             lambda: content.eventManager.CreateCollectorForEvents(filter_),
             lambda: content.setting.QueryOptions(""),
             content.diagnosticManager.QueryDescriptions,
+            lambda: content.vStorageObjectManager.HostListVStorageObject(
+                content.rootFolder.childEntity[0].datastore[0]
+            ),
         ):
             with pytest.raises(vmodl.fault.MethodNotFound):
                 refused()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("pyVmomi")
 
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 
 from benchmarks import vsphere as requests
 from benchmarks.vsphere_server import LargeLab
@@ -119,5 +120,19 @@ def test_the_second_of_two_waits_at_a_collector_does_not_cancel_the_first() -> N
         assert [one.result().version for one in done] == ["2"] and len(left) == 1
         lab.toggle(2)
         assert (await asyncio.wait_for(left.pop(), 5)).version == "3"
+
+    asyncio.run(play())
+
+
+def test_a_call_of_a_session_that_vcenter_forgets_meanwhile_is_refused() -> None:
+    async def play() -> None:
+        server = ApiServer(lab := LargeLab(VMS, virtual=False), "large", "secret")
+        await server.refresh()
+        call = ApiCall(server, server.sessions.open(ADMINISTRATOR))
+        assert await call.call(server.root, "Fetch", {"prop": "name"}) == "Datacenters"
+        lab.nodes = (msgspec.structs.replace(lab.nodes[0], boot=2),)
+        server.watch.forget()
+        with pytest.raises(vim.fault.NotAuthenticated):
+            await call.call(server.root, "Fetch", {"prop": "name"})
 
     asyncio.run(play())
