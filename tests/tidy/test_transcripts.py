@@ -8,7 +8,8 @@ from functools import cache
 from typing import NamedTuple
 
 from tests.transcripts.commands import EVERYWHERE, Command, command_of, commands, given
-from tests.transcripts.script import EXIT, transcripts
+from tests.transcripts.script import ERR, EXIT, transcripts
+from tests.transcripts.shortened import usual_code
 
 ADD = "add them to a file in tests/transcripts/played and have it written anew, as script.py says"
 
@@ -62,6 +63,8 @@ def played() -> tuple[Played, ...]:
         for row in path.read_text().splitlines():
             if row.startswith("$ keystead "):
                 found.append(Played(row.removeprefix("$ "), 0))
+            elif code := usual_code(row.removeprefix(ERR)):
+                found[-1] = found[-1]._replace(code=code)
             elif row.startswith(EXIT):
                 found[-1] = found[-1]._replace(code=int(row.removeprefix(EXIT)))
     return tuple(found)

@@ -9,7 +9,6 @@ import json
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -50,6 +49,7 @@ from tests.transcripts.files import certificate, sign
 from tests.transcripts.names import Names
 from tests.transcripts.pages import text_of
 from tests.transcripts.script import Said, read, written
+from tests.transcripts.shortened import Before, as_printed, document_in, without_usual_fix
 
 A = TypeVar("A")
 SEED = 7
@@ -182,6 +182,7 @@ class Stage:
         self._looks: dict[int, str] = {}
         self._typed = ""
         self._differs: list[re.Pattern[str]] = []
+        self._before = Before()
         self._server: subprocess.Popen[str] | None = None
 
     def played(self, text: str) -> str:
@@ -190,7 +191,8 @@ class Stage:
         for line in read(text):
             match line.kind:
                 case "$":
-                    rows += written(line, self._told(self._said(self.names.real(line.text))))
+                    said = self._said(self.names.real(line.text))
+                    rows += written(line, self._told(said, line.text))
                 case "@":
                     self._direct(line.text)
                     rows += written(line)
@@ -321,15 +323,17 @@ class Stage:
         assert "KS-INT-" not in said.err, said.err
         return said
 
-    def _told(self, said: Said) -> Said:
-        if said.out.startswith("{\n"):
-            again = json.dumps(json.loads(said.out), indent=2, ensure_ascii=False)
-            assert said.out == again + "\n"  # as documents are printed
-        return Said(said.code, shortened(self._plain(said.out)), self._plain(said.err))
+    def _told(self, said: Said, line: str) -> Said:
+        document = document_in(said.out)
+        if document is None:
+            shown = self._before.show_text(self._plain(said.out), line)
+        else:
+            shown = self._before.show_document(json.loads(self._plain(as_printed(document))))
+        return Said(said.code, shown, without_usual_fix(self._plain(said.err)))
 
     def _plain(self, text: str) -> str:
         """Without this machine's folders; a column is as wide as what it has, so spaces go too."""
-        short = text.replace(f'"{socket.gethostname()}"', '"MACHINE"')
+        short = text
         for place, name in ((self.here, "HERE"), (self.home, "HOME"), (ROOT, "ROOT")):
             short = short.replace(str(place), name)
         told, changed = self.names.told(short), short != text
@@ -353,38 +357,5 @@ READ: dict[str, Callable[[Path], str]] = {
 }
 
 
-def shortened(out: str) -> str:
-    """A JSON document in as few lines as it has room in."""
-    if not out.startswith("{\n"):
-        return out
-    document = json.loads(out)
-    return "\n".join(_rows(document, "", "", WIDTH)) + "\n"
-
-
-def _rows(value: Any, before: str, after: str, width: int) -> Iterator[str]:
-    line = before + json.dumps(value, ensure_ascii=False) + after
-    if len(line) <= width or not isinstance(value, dict | list) or not value:
-        yield line
-        return
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
-    yield before + opening
-    items = value.items() if isinstance(value, dict) else (("", item) for item in value)
-    row = ""
-    for number, (name, item) in enumerate(items, 1):
-        head = f"{json.dumps(name)}: " if isinstance(value, dict) else ""
-        own = list(_rows(item, head, "," if number < len(value) else "", width - 2))
-        if row and (len(own) > 1 or len(row) + 1 + len(own[0]) > width - 2):
-            yield f"  {row}"
-            row = ""
-        if len(own) > 1:
-            yield from (f"  {one}" for one in own)
-        else:
-            row = f"{row} {own[0]}" if row else own[0]
-    if row:
-        yield f"  {row}"
-    yield closing + after
-
-
-WIDTH = 110  # characters of a line of a document
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?")
 _PADDING = re.compile(r"(?<=\S) {3,}")

@@ -7,12 +7,14 @@ A transcript is a text file that is played and compared as a whole (``test_trans
     $ keystead get vms
       VM     HOST      POWER      ...
     $ keystead vm on vm-09
-    ! keystead error KS-USE-002: there is no VM vm-09; did you mean vm-01?
-    exit 64
+    ! keystead: error KS-USE-002: there is no VM vm-09; did you mean vm-01?
 
 ``$`` begins a command, ``@`` says what happens beside it (``players.Stage``). Two spaces stand
-before standard output, ``!`` before standard error; ``exit`` is left out when it is 0. People write
-the lines with ``$``, ``@`` and ``#``; all others are written by
+before standard output, ``!`` before standard error. What follows from another place is left out,
+and compared with it (``shortened``): a fix and an exit code that are those of the error's
+explanation, or 0; what a document has as the last one of its kind; a text printed already. A YAML
+document is written as the same one in JSON. People write the lines with ``$``, ``@`` and ``#``; all
+others are written by
 
     ./keystead test tests/transcripts --snapshot-update
 
@@ -25,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.transcripts.shortened import usual_code
 
 FOLDER = Path(__file__).parent / "played"
 OUT, ERR, EXIT = "  ", "! ", "exit "
@@ -68,7 +72,8 @@ def written(line: Line, said: Said | None = None) -> list[str]:
         return [first]
     out = [(OUT + row).rstrip() or "  " for row in said.out.splitlines()]
     err = [(ERR + row).rstrip() for row in said.err.splitlines()]
-    return [first, *out, *err, *([f"{EXIT}{said.code}"] if said.code else [])]
+    usual = said.code == usual_code(said.err)
+    return [first, *out, *err, *([] if usual else [f"{EXIT}{said.code}"])]
 
 
 def transcripts() -> dict[str, Path]:
