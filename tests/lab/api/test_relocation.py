@@ -206,10 +206,7 @@ def _strike_id(what: str, off: bool) -> str:
     return f"{'off' if off else 'running'}-{what}"
 
 
-QUICK = [
-    *(("crash source", False), ("power_loss target", False)),
-    *(("cut leaving-coming", True), ("crash coming", True)),
-]
+QUICK = [("power_loss target", False), ("crash coming", True)]
 """What strikes a running VM or one that is off, at each third step; all the rest is slow."""
 
 
