@@ -6,19 +6,8 @@ from typing import TypeVar
 
 import pytest
 
+from lab.schema import commands as c
 from lab.schema.answers import MachineState
-from lab.schema.commands import (
-    Command,
-    GetHosts,
-    GetNodes,
-    GetVms,
-    HostPowerLoss,
-    LinkCut,
-    LinkHeal,
-    VmCreate,
-    VmOff,
-    VmOn,
-)
 from lab.schema.errors import KeysteadError
 from lab.serve.table import perform
 from lab.simulation.sim_lab import make
@@ -34,23 +23,23 @@ A = TypeVar("A")
 def test_who_has_no_room_refuses_and_goes_on_afterwards(node: str) -> None:
     lab, session = make(plan(load("default", hosts=1, vms=1, tpm="model", key_persistence=True)), 2)
 
-    def do(command: Command[A]) -> A:
+    def do(command: c.Command[A]) -> A:
         return lab.run(perform(session, command))
 
     store = lab.world.store(NodeName(node))
     store.full = True
     with pytest.raises(KeysteadError) as caught:
-        do(VmCreate("vm-02", encrypted=True))
+        do(c.VmCreate("vm-02", encrypted=True))
     assert caught.value.id == "KS-PRODUCT-001" and store.refused > 0
     store.full = False
-    do(HostPowerLoss(("esxi-001",)))
+    do(c.HostPowerLoss(("esxi-001",)))
     lab.run(lab.sleep(120))
-    powers = {str(v.vm): v.power for v in do(GetVms()).items}
+    powers = {str(v.vm): v.power for v in do(c.GetVms()).items}
     assert powers["vm-01"] is PowerState.ON
-    do(VmCreate("vm-03", encrypted=True))
-    (row,) = do(VmOn(("vm-03",))).items
+    do(c.VmCreate("vm-03", encrypted=True))
+    (row,) = do(c.VmOn(("vm-03",))).items
     assert row.power is PowerState.ON
-    counters = {n.node: n.counters.get("internal_errors", 0) for n in do(GetNodes()).items}
+    counters = {n.node: n.counters.get("internal_errors", 0) for n in do(c.GetNodes()).items}
     assert set(counters.values()) == {0}
     lab.loop.close()
 
@@ -60,34 +49,34 @@ def test_who_has_no_room_refuses_and_goes_on_afterwards(node: str) -> None:
 def test_nodes_outlive_disks_that_refuse_for_an_hour(switch: str) -> None:
     lab, session = make(plan(load("default", hosts=2, vms=2, tpm="model", key_persistence=True)), 3)
 
-    def do(command: Command[A]) -> A:
+    def do(command: c.Command[A]) -> A:
         return lab.run(perform(session, command))
 
     def refuse(on: bool) -> None:
         for node in ("vcenter", "kms", "esxi-001", "esxi-002"):
             setattr(lab.world.store(NodeName(node)), switch, on)
 
-    before: dict[str, int] = {n.node: n.boot for n in do(GetNodes()).items}
+    before: dict[str, int] = {n.node: n.boot for n in do(c.GetNodes()).items}
     refuse(True)
-    do(LinkCut("vcenter", "kms"))  # a change that vCenter would note
-    do(VmOff(("vm-01",)))  # and one that a host's view brings it
+    do(c.LinkCut("vcenter", "kms"))  # a change that vCenter would note
+    do(c.VmOff(("vm-01",)))  # and one that a host's view brings it
     lab.run(lab.sleep(600))
     with pytest.raises(KeysteadError):
-        do(VmCreate("vm-03", encrypted=True))
-    do(LinkHeal("vcenter", "kms"))
+        do(c.VmCreate("vm-03", encrypted=True))
+    do(c.LinkHeal("vcenter", "kms"))
     if switch == "full":  # a disk that cannot be read stops the boot; this one does not
-        do(HostPowerLoss(("esxi-002",)))
+        do(c.HostPowerLoss(("esxi-002",)))
         before["esxi-002"] += 1
     lab.run(lab.sleep(3600))
-    found = do(GetNodes()).items
+    found = do(c.GetNodes()).items
     assert {n.node: n.boot for n in found} == before
     assert {n.state for n in found} == {MachineState.RUNNING}
     refuse(False)
     lab.run(lab.sleep(120))
-    do(VmCreate("vm-04", encrypted=True))
-    (row,) = do(VmOn(("vm-04",))).items
+    do(c.VmCreate("vm-04", encrypted=True))
+    (row,) = do(c.VmOn(("vm-04",))).items
     assert row.power is PowerState.ON
-    assert {h.connection for h in do(GetHosts()).items} == {HostConnectionState.CONNECTED}
-    counters = {n.node: n.counters.get("internal_errors", 0) for n in do(GetNodes()).items}
+    assert {h.connection for h in do(c.GetHosts()).items} == {HostConnectionState.CONNECTED}
+    counters = {n.node: n.counters.get("internal_errors", 0) for n in do(c.GetNodes()).items}
     assert set(counters.values()) == {0}
     lab.loop.close()

@@ -12,19 +12,7 @@ import gc
 import msgspec
 import pytest
 
-from lab.schema.commands import (
-    Command,
-    FaultInject,
-    GetEvents,
-    GetHosts,
-    GetKeys,
-    GetVms,
-    Heal,
-    HostCrash,
-    HostPowerLoss,
-    HostPowerOn,
-    LinkCut,
-)
+from lab.schema import commands as c
 from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.simulation.workers import simulations
@@ -58,19 +46,19 @@ def live(topology: bytes, seed: int, junk: int, collect: int = 0, *, record: boo
     trace = Trace(record=record)
     lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed, trace=trace)
 
-    def do(command: Command[object]) -> None:
+    def do(command: c.Command[object]) -> None:
         lab.run(perform(session, command))
 
     del keep[::2]
-    do(FaultInject("link.loss", {"between": ["vcenter", "role:esxi"], "p": 0.3}))
-    do(LinkCut("vcenter", "kms"))
-    do(HostPowerLoss(("esxi-001",)))
-    do(HostCrash(("esxi-002",)))
-    do(HostPowerOn(("esxi-002",)))
+    do(c.FaultInject("link.loss", {"between": ["vcenter", "role:esxi"], "p": 0.3}))
+    do(c.LinkCut("vcenter", "kms"))
+    do(c.HostPowerLoss(("esxi-001",)))
+    do(c.HostCrash(("esxi-002",)))
+    do(c.HostPowerOn(("esxi-002",)))
     lab.run(lab.sleep(400))
-    do(Heal(all=True))
+    do(c.Heal(all=True))
     lab.run(lab.sleep(400))
-    for look in (GetEvents(), GetKeys(), GetVms(), GetHosts()):
+    for look in (c.GetEvents(), c.GetKeys(), c.GetVms(), c.GetHosts()):
         do(look)
     return trace
 

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from lab.schema.commands import (
-    Esx,
-    FaultInject,
-    Heal,
-    HostAdd,
-    HostCrash,
-    HostPowerLoss,
-    HostPowerOn,
-    HostReboot,
-    LinkCut,
-    TpmClear,
-    VmCreate,
-    VmGuestWrite,
-    VmOn,
-)
+from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.serve.waiting import Do
 
@@ -28,41 +14,41 @@ MARKER = b"a marker that only the questioner keeps"
 async def story(do: Do, sleep: Callable[[float], Awaitable[None]], *, tpm: bool) -> None:
     """Keys made, pushed, persisted, lost, recovered, rotated, destroyed; hosts boot and fall."""
     for vm in ("vm-01", "vm-02"):
-        await do(VmGuestWrite(vm, MARKER))
-    await do(VmCreate("vm-new", encrypted=True, host="esxi-002"))
-    await do(VmOn(("vm-new",)))
-    await do(VmGuestWrite("vm-new", MARKER))
+        await do(c.VmGuestWrite(vm, MARKER))
+    await do(c.VmCreate("vm-new", encrypted=True, host="esxi-002"))
+    await do(c.VmOn(("vm-new",)))
+    await do(c.VmGuestWrite("vm-new", MARKER))
     if tpm:
         for host in ("esxi-001", "esxi-002"):
             await esx(do, host, "system security keypersistence enable")
         await esx(do, "esxi-001", "system settings encryption recovery rotate")
         await esx(do, "esxi-001", "system settings encryption recovery list")
-    await do(LinkCut("vcenter", "kms"))
-    await do(HostPowerLoss(("esxi-001",)))
-    await do(HostCrash(("esxi-002",)))
-    await do(HostPowerOn(("esxi-002",)))
+    await do(c.LinkCut("vcenter", "kms"))
+    await do(c.HostPowerLoss(("esxi-001",)))
+    await do(c.HostCrash(("esxi-002",)))
+    await do(c.HostPowerOn(("esxi-002",)))
     await sleep(60)
-    await do(Heal(all=True))
+    await do(c.Heal(all=True))
     if tpm:
-        await do(TpmClear("esxi-001"))
-        await do(Heal(all=True, with_cure=True))
+        await do(c.TpmClear("esxi-001"))
+        await do(c.Heal(all=True, with_cure=True))
         await esx(do, "esxi-002", "system security keypersistence disable --remove-all-stored-keys")
     values = {"vm": "vm-01", "state": "destroy"}
-    await do(FaultInject("kms.key_state", values))
-    await do(HostReboot(("esxi-001",)))
+    await do(c.FaultInject("kms.key_state", values))
+    await do(c.HostReboot(("esxi-001",)))
     await sleep(60)
-    await do(Heal(all=True, with_cure=True))
-    await do(FaultInject("proc.kill", {"on": "kms"}))
-    await do(Heal(all=True))
-    await do(HostAdd("esxi-009"))
+    await do(c.Heal(all=True, with_cure=True))
+    await do(c.FaultInject("proc.kill", {"on": "kms"}))
+    await do(c.Heal(all=True))
+    await do(c.HostAdd("esxi-009"))
     await sleep(60)
     for vm in ("vm-01", "vm-02", "vm-new"):
         try:
-            await do(VmOn((vm,)))
+            await do(c.VmOn((vm,)))
         except KeysteadError:
             continue  # refused or not, its keys were asked for
 
 
 async def esx(do: Do, host: str, command: str) -> None:
-    result = await do(Esx(host, tuple(command.split())))
+    result = await do(c.Esx(host, tuple(command.split())))
     assert result.exit_code == 0, result.output

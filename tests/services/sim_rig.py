@@ -6,15 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
-from protocol.messages.agent import (
-    AddNode,
-    CutRule,
-    NodeRecord,
-    NodeSpec,
-    NodeStatus,
-    PowerOff,
-    PowerOn,
-)
+from protocol.messages import agent as m
 from protocol.terms import NodeName
 from services.runtime.agent import Agent
 from services.runtime.link_rules import DesiredRules
@@ -39,12 +31,12 @@ class SimRig(ABC):
         self.loop = SimLoop(seed)
         self.broker = SimBroker(self.loop, seed, tap=tap)
         self.world = SimWorld(self.loop, self.broker, seed)
-        self.records: list[NodeRecord] = []
+        self.records: list[m.NodeRecord] = []
         self.rules = DesiredRules()
         self.agent = Agent(self.world, self.recipe, self.records.append)
 
     @abstractmethod
-    def recipe(self, spec: NodeSpec) -> Recipe:
+    def recipe(self, spec: m.NodeSpec) -> Recipe:
         """How the service of that node is made, for each of its lives."""
 
     def close(self) -> None:
@@ -58,20 +50,20 @@ class SimRig(ABC):
     def sleep(self, seconds: float) -> None:
         self.run(self.world.sleep(seconds), seconds + 10)
 
-    def add_node(self, spec: NodeSpec) -> None:
+    def add_node(self, spec: m.NodeSpec) -> None:
         """It is off."""
-        self.run(self.agent.add_node(AddNode(spec=spec)))
+        self.run(self.agent.add_node(m.AddNode(spec=spec)))
 
-    def power_on(self, node: NodeName, /, **options: str) -> NodeStatus:
-        return self.run(self.agent.power_on(PowerOn(node=node, options=options))).status
+    def power_on(self, node: NodeName, /, **options: str) -> m.NodeStatus:
+        return self.run(self.agent.power_on(m.PowerOn(node=node, options=options))).status
 
-    def power_off(self, node: NodeName, way: str = "crash") -> NodeStatus:
-        return self.run(self.agent.power_off(PowerOff(node=node, way=way))).status
+    def power_off(self, node: NodeName, way: str = "crash") -> m.NodeStatus:
+        return self.run(self.agent.power_off(m.PowerOff(node=node, way=way))).status
 
     def cut(self, *pairs: tuple[NodeName, NodeName]) -> None:
         """Cut these links too, both ways."""
         rules = [
-            CutRule(id="cut", src=src, dst=dst) for a, b in pairs for src, dst in ((a, b), (b, a))
+            m.CutRule(id="cut", src=src, dst=dst) for a, b in pairs for src, dst in ((a, b), (b, a))
         ]
         self.world.rules.apply(self.rules.put(rules))
 

@@ -7,16 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lab.client import Lab
-from lab.schema.commands import (
-    GetAudit,
-    GetNodes,
-    HostPowerOff,
-    KmsBackup,
-    KmsKeyDestroy,
-    KmsKeyShow,
-    KmsRestore,
-    VmCreate,
-)
+from lab.schema import commands as c
 from protocol.terms import KmipState, PowerState
 from tests.lab.api.refusals import refused
 
@@ -39,30 +30,30 @@ async def key_of(lab: Lab, vm: str) -> str:
 
 
 async def state(lab: Lab, key: str, kms: str) -> KmipState:
-    return (await lab.do(KmsKeyShow(key, kms))).state
+    return (await lab.do(c.KmsKeyShow(key, kms))).state
 
 
 async def restores(lab: Lab, kms: str) -> int:
-    rows = (await lab.do(GetAudit(kms))).items
+    rows = (await lab.do(c.GetAudit(kms))).items
     return sum(row.operation == "Restore" for row in rows)
 
 
 async def boots(lab: Lab) -> dict[str, int]:
-    return {n.node: n.boot for n in (await lab.do(GetNodes())).items if n.node.startswith("kms")}
+    return {n.node: n.boot for n in (await lab.do(c.GetNodes())).items if n.node.startswith("kms")}
 
 
 async def machine(lab: Lab, node: str) -> str:
-    return next(n.state for n in (await lab.do(GetNodes())).items if n.node == node)
+    return next(n.state for n in (await lab.do(c.GetNodes())).items if n.node == node)
 
 
 async def test_a_destroyed_key_is_there_again_and_the_trails_say_why(lab: Lab) -> None:
     key = await key_of(lab, VM)
-    taken = await lab.do(KmsBackup("before", ("kms-1",)))
+    taken = await lab.do(c.KmsBackup("before", ("kms-1",)))
     assert taken.kms == ("kms-1", "kms-2"), "both, for they replicate"
     assert await boots(lab) == {"kms-1": 2, "kms-2": 2, "kms-3": 1}
-    await lab.do(KmsKeyDestroy(key))
+    await lab.do(c.KmsKeyDestroy(key))
     assert await state(lab, key, "kms-2") is KmipState.DESTROYED
-    back = await lab.do(KmsRestore("before", ("kms-2",)))
+    back = await lab.do(c.KmsRestore("before", ("kms-2",)))
     assert back.kms == ("kms-1", "kms-2")
     for kms in ("kms-1", "kms-2"):
         assert await state(lab, key, kms) is KmipState.ACTIVE
@@ -77,7 +68,7 @@ async def test_a_destroyed_key_is_there_again_and_the_trails_say_why(lab: Lab) -
 
 async def test_a_fault_uses_a_backup_of_before_and_is_no_outage(lab: Lab) -> None:
     key = await key_of(lab, VM)
-    await lab.do(KmsBackup("setup"))
+    await lab.do(c.KmsBackup("setup"))
     before = await boots(lab)
     await lab.fault("kms.key_state", vm=VM, state="destroy", backup="setup")
     assert await boots(lab) == before
@@ -88,8 +79,8 @@ async def test_a_fault_uses_a_backup_of_before_and_is_no_outage(lab: Lab) -> Non
 
 
 async def test_a_backup_without_keys_in_use_is_not_kept(lab: Lab) -> None:
-    await lab.do(KmsBackup("early"))
-    await lab.do(VmCreate("newer", encrypted=True))
+    await lab.do(c.KmsBackup("early"))
+    await lab.do(c.VmCreate("newer", encrypted=True))
     newer, old = await key_of(lab, "newer"), await key_of(lab, VM)
     await lab.fault("kms.key_state", vm=VM, state="deactivate", backup="early")
     (left,) = (await lab.heal(with_cure=True)).left
@@ -99,18 +90,18 @@ async def test_a_backup_without_keys_in_use_is_not_kept(lab: Lab) -> None:
 
 
 async def test_a_backup_that_is_not_there_leaves_all_servers_running(lab: Lab) -> None:
-    error = await refused(lab, KmsRestore("never"))
+    error = await refused(lab, c.KmsRestore("never"))
     assert error.id == "KS-USE-002" and "never" in str(error)
-    assert {n.state for n in (await lab.do(GetNodes())).items} == {"running"}
+    assert {n.state for n in (await lab.do(c.GetNodes())).items} == {"running"}
     assert await restores(lab, "kms-1") == 0
-    error = await refused(lab, KmsBackup("x", ("esxi-001",)))
+    error = await refused(lab, c.KmsBackup("x", ("esxi-001",)))
     assert error.id == "KS-USE-002" and "no key server: esxi-001" in str(error)
 
 
 async def test_a_server_that_was_off_is_copied_and_stays_off(lab: Lab) -> None:
-    await lab.do(HostPowerOff(("kms-3",)))
-    await lab.do(KmsBackup("off", ("kms-3",)))
+    await lab.do(c.HostPowerOff(("kms-3",)))
+    await lab.do(c.KmsBackup("off", ("kms-3",)))
     assert await machine(lab, "kms-3") == "off"
-    await lab.do(KmsRestore("off", ("kms-3",)))
+    await lab.do(c.KmsRestore("off", ("kms-3",)))
     assert await machine(lab, "kms-3") == "running"
     assert await restores(lab, "kms-3") == 1

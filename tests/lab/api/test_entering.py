@@ -11,21 +11,7 @@ import pytest
 
 from lab.client import Lab
 from lab.runs.store import RunFolder, all_runs
-from lab.schema.commands import (
-    ChaosPlay,
-    ChaosStop,
-    Command,
-    FaultInject,
-    GetEvents,
-    GetFaults,
-    GetHosts,
-    GetVms,
-    HostAdd,
-    LinkDelay,
-    ProviderAdd,
-    VmCreate,
-    VmUnlock,
-)
+from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import encode_command
 from lab.state.state_folder import LabFolder
@@ -38,18 +24,18 @@ CUT = {"between": ["vcenter", "kms"]}
 @pytest.mark.parametrize(
     "make",
     [
-        lambda name: VmCreate(name),
-        lambda name: VmCreate("vm-09", cluster=name),
-        lambda name: HostAdd(name),
-        lambda name: HostAdd("", name),
-        lambda name: ProviderAdd(name, ("kms",)),
-        lambda name: FaultInject("link.cut", CUT, id=name),
-        lambda name: ChaosPlay(name),
-        lambda name: ChaosStop(name),
+        lambda name: c.VmCreate(name),
+        lambda name: c.VmCreate("vm-09", cluster=name),
+        lambda name: c.HostAdd(name),
+        lambda name: c.HostAdd("", name),
+        lambda name: c.ProviderAdd(name, ("kms",)),
+        lambda name: c.FaultInject("link.cut", CUT, id=name),
+        lambda name: c.ChaosPlay(name),
+        lambda name: c.ChaosStop(name),
     ],
 )
 def test_a_name_is_refused_before_anything_is_asked(
-    make: Callable[[str], Command[Any]], name: str
+    make: Callable[[str], c.Command[Any]], name: str
 ) -> None:
     with pytest.raises(KeysteadError) as caught:
         make(name)
@@ -60,19 +46,19 @@ def test_a_name_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: GetEvents(after=2**63),
-        lambda: GetEvents(after=-1),
-        lambda: GetEvents(limit=2**63),
-        lambda: LinkDelay("vcenter", "kms", 1e-12),
-        lambda: LinkDelay("vcenter", "kms", 1e9),
-        lambda: LinkDelay("vcenter", "kms", 1.0, jitter_s=math.inf),
-        lambda: FaultInject("link.cut", CUT, lease_s=1e12),
-        lambda: VmCreate(""),
-        lambda: ChaosPlay(""),
-        lambda: ProviderAdd("", ("kms",)),
+        lambda: c.GetEvents(after=2**63),
+        lambda: c.GetEvents(after=-1),
+        lambda: c.GetEvents(limit=2**63),
+        lambda: c.LinkDelay("vcenter", "kms", 1e-12),
+        lambda: c.LinkDelay("vcenter", "kms", 1e9),
+        lambda: c.LinkDelay("vcenter", "kms", 1.0, jitter_s=math.inf),
+        lambda: c.FaultInject("link.cut", CUT, lease_s=1e12),
+        lambda: c.VmCreate(""),
+        lambda: c.ChaosPlay(""),
+        lambda: c.ProviderAdd("", ("kms",)),
     ],
 )
-def test_a_number_has_its_ends(make: Callable[[], Command[Any]]) -> None:
+def test_a_number_has_its_ends(make: Callable[[], c.Command[Any]]) -> None:
     with pytest.raises(KeysteadError) as caught:
         make()
     assert caught.value.id == "KS-USE-003"
@@ -105,25 +91,25 @@ def test_a_folder_that_is_no_run_is_passed_over(
 def test_words_that_are_no_unicode_are_refused(text: str) -> None:
     """A terminal hands such a text on when its bytes are no UTF-8."""
     with pytest.raises(KeysteadError) as caught:
-        encode_command(VmUnlock(text))
+        encode_command(c.VmUnlock(text))
     assert caught.value.id == "KS-USE-003" and str(caught.value).isprintable()
     with pytest.raises(KeysteadError):
-        encode_command(FaultInject("link.cut", {"p": 2**64}))
+        encode_command(c.FaultInject("link.cut", {"p": 2**64}))
 
 
 @pytest.mark.sim
 async def test_what_was_refused_was_not_begun() -> None:
     async with Lab(hosts=1, vms=1, seed=5) as lab:
-        before = (await lab.do(GetHosts()), await lab.do(GetVms()))
+        before = (await lab.do(c.GetHosts()), await lab.do(c.GetVms()))
         for command in (
-            FaultInject("link.cut", {"between": ["vcenter", "vcenter"]}),
-            FaultInject("link.delay", {**CUT, "base": "0.000000001ms"}),
-            FaultInject("link.delay", {**CUT, "base": "١s"}),
-            FaultInject("tpm.clear", {"on": "kms"}),
-            HostAdd("vcenter"),
+            c.FaultInject("link.cut", {"between": ["vcenter", "vcenter"]}),
+            c.FaultInject("link.delay", {**CUT, "base": "0.000000001ms"}),
+            c.FaultInject("link.delay", {**CUT, "base": "١s"}),
+            c.FaultInject("tpm.clear", {"on": "kms"}),
+            c.HostAdd("vcenter"),
         ):
             with pytest.raises(KeysteadError) as caught:
                 await lab.do(command)
             assert caught.value.exit_code in (1, 64), f"{command}: {caught.value.id}"
-        assert (await lab.do(GetFaults())).items == ()
-        assert (await lab.do(GetHosts()), await lab.do(GetVms())) == before
+        assert (await lab.do(c.GetFaults())).items == ()
+        assert (await lab.do(c.GetHosts()), await lab.do(c.GetVms())) == before

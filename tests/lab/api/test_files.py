@@ -16,18 +16,7 @@ import msgspec
 import pytest
 
 from lab.client import Lab
-from lab.schema.commands import (
-    Command,
-    GetNodes,
-    HostReboot,
-    KmsSetRoot,
-    ProviderAdd,
-    ProviderCreate,
-    ProviderExport,
-    ProviderImport,
-    TrustExport,
-    TrustImport,
-)
+from lab.schema import commands as c
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, RunCommand, commands_by_name, encode_answer
@@ -55,13 +44,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     "make",
     [
         lambda file: Entry(user="vc", password_file=file),
-        lambda file: KmsSetRoot("kms", RootKind.PASSPHRASE, passphrase_file=file),
-        lambda file: ProviderImport(file),
-        lambda file: ProviderImport("/nkp.p12", password_file=file),
-        lambda file: ProviderExport("nkp", file),
-        lambda file: ProviderExport("nkp", "/nkp.p12", password_file=file),
-        lambda file: TrustExport("principal", file),
-        lambda file: TrustImport(file),
+        lambda file: c.KmsSetRoot("kms", RootKind.PASSPHRASE, passphrase_file=file),
+        lambda file: c.ProviderImport(file),
+        lambda file: c.ProviderImport("/nkp.p12", password_file=file),
+        lambda file: c.ProviderExport("nkp", file),
+        lambda file: c.ProviderExport("nkp", "/nkp.p12", password_file=file),
+        lambda file: c.TrustExport("principal", file),
+        lambda file: c.TrustImport(file),
     ],
 )
 def test_a_file_is_named_by_its_whole_path(make: Callable[[str], object]) -> None:
@@ -89,15 +78,15 @@ async def test_a_pipe_that_nobody_writes_to_is_refused_and_the_lab_goes_on(
 ) -> None:
     file = str(pipe)
     for command in (
-        ProviderImport(file),
-        ProviderExport("nkp", f"{file}.p12", file),
-        ProviderAdd("second", ("kms",), entry=Entry(user="vc", password_file=file)),
-        KmsSetRoot("kms", RootKind.PASSPHRASE, file),
-        TrustImport(file),
+        c.ProviderImport(file),
+        c.ProviderExport("nkp", f"{file}.p12", file),
+        c.ProviderAdd("second", ("kms",), entry=Entry(user="vc", password_file=file)),
+        c.KmsSetRoot("kms", RootKind.PASSPHRASE, file),
+        c.TrustImport(file),
     ):
         told = await refused(lab, command)
         assert told.id == "KS-USE-003" and file in str(told) and "pipe" in str(told), command
-    assert (await lab.do(GetNodes())).items
+    assert (await lab.do(c.GetNodes())).items
     assert not Path(f"{file}.p12").exists(), "what was made for a backup is taken back"
 
 
@@ -105,7 +94,7 @@ async def test_a_pipe_that_nobody_writes_to_is_refused_and_the_lab_goes_on(
 @pytest.mark.sim
 async def test_a_pipe_that_is_closed_in_time_is_read(lab: Lab, pipe: Path, tmp_path: Path) -> None:
     """A password may come from another program: ``--password-file <(pass show nkp)``."""
-    await lab.do(ProviderCreate("nkp"))
+    await lab.do(c.ProviderCreate("nkp"))
 
     def write() -> None:
         pipe.write_text(f"{WORDS}\n")
@@ -113,7 +102,7 @@ async def test_a_pipe_that_is_closed_in_time_is_read(lab: Lab, pipe: Path, tmp_p
     writing = threading.Thread(target=write, daemon=True)
     writing.start()
     file = str(tmp_path / "nkp.p12")
-    await lab.do(ProviderExport("nkp", file, str(pipe)))
+    await lab.do(c.ProviderExport("nkp", file, str(pipe)))
     writing.join(5)
     assert read_backup(Path(file).read_bytes(), WORDS).provider == "nkp"
 
@@ -121,7 +110,7 @@ async def test_a_pipe_that_is_closed_in_time_is_read(lab: Lab, pipe: Path, tmp_p
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 async def test_a_device_is_no_file(device: str) -> None:
     with pytest.raises(KeysteadError, match="not a regular file"):
-        async with carry_files(ProviderImport(device)):
+        async with carry_files(c.ProviderImport(device)):
             pass
 
 
@@ -138,7 +127,7 @@ async def test_a_file_that_does_not_answer_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr("lab.serve.files._GRACE_S", 0.0)
     begun = time.monotonic()
     with pytest.raises(KeysteadError, match="has not answered") as told:
-        async with carry_files(ProviderImport("/mnt/nfs/nkp.p12")):
+        async with carry_files(c.ProviderImport("/mnt/nfs/nkp.p12")):
             pass
     hangs.set()
     assert told.value.id == "KS-USE-003" and time.monotonic() - begun < 2
@@ -177,11 +166,11 @@ async def test_what_is_in_a_file_is_sealed_on_its_way(
     worker = Recorded()
     words = tmp_path / "words"
     words.write_text(f"{WORDS}\nsecond line\n")
-    await Simulated(worker).do(KmsSetRoot("kms", RootKind.PASSPHRASE, str(words)))  # type: ignore[arg-type]
+    await Simulated(worker).do(c.KmsSetRoot("kms", RootKind.PASSPHRASE, str(words)))  # type: ignore[arg-type]
     assert worker.files is not None and worker.files.secret(str(words)) == WORDS
     assert all(b"horse" not in data for data in worker.sent)
     file = tmp_path / "principal.json"
-    await Simulated(worker).do(TrustExport("principal", str(file)))  # type: ignore[arg-type]
+    await Simulated(worker).do(c.TrustExport("principal", str(file)))  # type: ignore[arg-type]
     assert file.read_bytes() == b"exported" and file.stat().st_mode & 0o777 == 0o600
     assert not Path("/nowhere").exists(), "a lab names no file that the command does not"
 
@@ -208,7 +197,7 @@ async def test_no_room_for_a_backup_is_told_before_it_is_taken(
     monkeypatch.setattr(os, "posix_fallocate", full)
     file = tmp_path / "nkp.p12"
     with pytest.raises(KeysteadError, match="No space left") as told:
-        async with carry_files(ProviderExport("nkp", str(file))):
+        async with carry_files(c.ProviderExport("nkp", str(file))):
             raise AssertionError("the lab is asked")
     assert told.value.id == "KS-USE-003"
     assert not file.exists()
@@ -217,7 +206,7 @@ async def test_no_room_for_a_backup_is_told_before_it_is_taken(
 async def test_what_the_lab_refused_leaves_no_file(tmp_path: Path) -> None:
     file = tmp_path / "nkp.p12"
     with pytest.raises(KeysteadError, match="refused"):
-        async with carry_files(ProviderExport("nkp", str(file))):
+        async with carry_files(c.ProviderExport("nkp", str(file))):
             assert file.exists()
             raise KeysteadError("KS-USE-002", "refused")
     assert not file.exists()
@@ -227,7 +216,7 @@ async def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "nkp.p12"
     file.write_text("another backup")
     with pytest.raises(KeysteadError, match="File exists"):
-        async with carry_files(ProviderExport("nkp", str(file))):
+        async with carry_files(c.ProviderExport("nkp", str(file))):
             pass
     assert file.read_text() == "another backup"
 
@@ -259,9 +248,9 @@ clusters: [{{name: a, hosts: {{count: 1, tpm: none}}, vms: {{count: 0, provider:
     async with Lab("sim", topology=file, seed=3, tpm="none") as lab:
         words.unlink()
         os.mkfifo(words)
-        told = await refused(lab, HostReboot(("kms",)))
+        told = await refused(lab, c.HostReboot(("kms",)))
         assert told.id == "KS-USE-003" and f"{words}: it is not a regular file" in str(told)
-        assert (await lab.do(GetNodes())).items
+        assert (await lab.do(c.GetNodes())).items
 
 
 def _paths(kind: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -294,7 +283,7 @@ def test_commands_that_name_files_are_found() -> None:
 
 @pytest.mark.parametrize(("kind", "where"), NAMED)
 def test_each_file_that_a_command_names_is_carried(
-    kind: type[Command[Any]], where: tuple[str, ...]
+    kind: type[c.Command[Any]], where: tuple[str, ...]
 ) -> None:
     command = _with(kind, where, "/the/path")
     assert "/the/path" in (*kind.files_read(command), kind.file_written(command))

@@ -5,21 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.client import Lab
-from lab.schema.commands import (
-    Command,
-    DescribeVm,
-    FaultInject,
-    GetAudit,
-    GetStatus,
-    Heal,
-    HostPause,
-    HostReboot,
-    HostResume,
-    LinkCut,
-    VmCreate,
-    VmOn,
-    VmUnlock,
-)
+from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from protocol.terms import PowerState, VmCryptoState
 
@@ -30,7 +16,7 @@ async def test_selectors_name_hosts_and_vms_each_once() -> None:
     async with Lab(hosts=3, vms=3, seed=5) as lab:
 
         async def paused(*hosts: str) -> list[str]:
-            return [row.host for row in (await lab.do(HostResume(hosts))).items]
+            return [row.host for row in (await lab.do(c.HostResume(hosts))).items]
 
         assert await paused("esxi-[001-002]", "esxi-002") == ["esxi-001", "esxi-002"]
         assert await paused("role:kms", "cluster:cluster-a") == [
@@ -47,7 +33,7 @@ async def test_selectors_name_hosts_and_vms_each_once() -> None:
 
 async def test_a_vm_whose_name_looks_like_a_selector_is_itself() -> None:
     async with Lab(hosts=1, vms=0, seed=5) as lab:
-        await lab.do(VmCreate("my vm: 50%"))
+        await lab.do(c.VmCreate("my vm: 50%"))
         assert [row.power for row in await lab.vm_on("my vm: 50%")] == [PowerState.ON]
 
 
@@ -63,30 +49,30 @@ async def test_a_reboot_returns_when_vcenter_has_seen_it() -> None:
 async def test_a_reboot_behind_a_cut_link_does_not_wait_for_vcenter() -> None:
     async with Lab(hosts=1, vms=1, seed=5) as lab:
         await lab.cut("vcenter", "esxi-001")
-        before = (await lab.do(GetStatus())).lab_time
+        before = (await lab.do(c.GetStatus())).lab_time
         await lab.reboot("esxi-001")
-        assert (await lab.do(GetStatus())).lab_time - before < 120
+        assert (await lab.do(c.GetStatus())).lab_time - before < 120
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "id"),
     [
-        (HostReboot(("esxi-[001-009]",)), "KS-USE-002"),
-        (HostReboot(("esxi-[9-1]",)), "KS-USE-003"),
-        (HostPause(("role:kmip",)), "KS-USE-002"),
-        (VmOn(("vm-[01-09]",)), "KS-USE-002"),
-        (VmUnlock("vm-1"), "KS-USE-002"),
-        (FaultInject("link.cat"), "KS-USE-002"),
-        (FaultInject("link.cut"), "KS-USE-003"),
-        (FaultInject("proc.kill", {"on": "nobody"}), "KS-USE-002"),
-        (LinkCut("vcenter", "nobody"), "KS-USE-002"),
-        (Heal(("nothing",)), "KS-USE-002"),
-        (DescribeVm("vm-99"), "KS-USE-002"),
-        (GetAudit("vm-99"), "KS-USE-002"),
+        (c.HostReboot(("esxi-[001-009]",)), "KS-USE-002"),
+        (c.HostReboot(("esxi-[9-1]",)), "KS-USE-003"),
+        (c.HostPause(("role:kmip",)), "KS-USE-002"),
+        (c.VmOn(("vm-[01-09]",)), "KS-USE-002"),
+        (c.VmUnlock("vm-1"), "KS-USE-002"),
+        (c.FaultInject("link.cat"), "KS-USE-002"),
+        (c.FaultInject("link.cut"), "KS-USE-003"),
+        (c.FaultInject("proc.kill", {"on": "nobody"}), "KS-USE-002"),
+        (c.LinkCut("vcenter", "nobody"), "KS-USE-002"),
+        (c.Heal(("nothing",)), "KS-USE-002"),
+        (c.DescribeVm("vm-99"), "KS-USE-002"),
+        (c.GetAudit("vm-99"), "KS-USE-002"),
     ],
 )
-async def test_wrong_words_are_usage_errors(command: Command[object], id: str) -> None:
+async def test_wrong_words_are_usage_errors(command: c.Command[object], id: str) -> None:
     async with Lab(hosts=1, vms=1, seed=5) as lab:
         with pytest.raises(KeysteadError) as raised:
             await lab.do(command)
@@ -96,5 +82,5 @@ async def test_wrong_words_are_usage_errors(command: Command[object], id: str) -
 async def test_one_of_two_key_servers_has_to_be_named() -> None:
     async with Lab(hosts=1, vms=0, kms=2, seed=5) as lab:
         with pytest.raises(KeysteadError, match="name a key server") as raised:
-            await lab.do(GetAudit())
+            await lab.do(c.GetAudit())
         assert raised.value.id == "KS-USE-003"

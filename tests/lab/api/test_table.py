@@ -11,31 +11,8 @@ import msgspec
 import pytest
 
 from lab.schema import answers, commands
+from lab.schema import commands as c
 from lab.schema.answers import HostList, Vm
-from lab.schema.commands import (
-    Command,
-    FaultInject,
-    GetEvents,
-    Heal,
-    HostCrash,
-    HostPause,
-    HostPowerLoss,
-    HostPowerOff,
-    HostPowerOn,
-    HostReboot,
-    HostResume,
-    LinkCut,
-    LinkDelay,
-    LinkDup,
-    LinkHeal,
-    LinkLoss,
-    ProviderAdd,
-    VmEncrypt,
-    VmOff,
-    VmOn,
-    answer_type,
-    name_of,
-)
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import (
     commands_by_name,
@@ -57,7 +34,7 @@ def test_every_command_is_served() -> None:
 
 @pytest.mark.parametrize("served", ALL)
 def test_the_answer_is_the_one_that_the_command_and_its_function_name(served: Served) -> None:
-    assert answer_type(served.command) is served.answer
+    assert c.answer_type(served.command) is served.answer
     hints = get_type_hints(served.run)
     assert issubclass(served.command, hints["command"])
     assert hints["return"] is served.answer
@@ -91,13 +68,13 @@ def test_each_name_leads_to_its_own_struct() -> None:
 
 def test_commands_travel_and_come_back() -> None:
     for command in (
-        VmEncrypt("vm-01", "second"),
-        LinkDelay("a", "b", 0.5, one_way=True, lease_s=3.0),
-        FaultInject("link.cut", {"between": ["a", "b"], "p": 0.5}),
-        HostPowerOn(("esxi-001",), {"encryptionRecoveryKey": "K"}),
+        c.VmEncrypt("vm-01", "second"),
+        c.LinkDelay("a", "b", 0.5, one_way=True, lease_s=3.0),
+        c.FaultInject("link.cut", {"between": ["a", "b"], "p": 0.5}),
+        c.HostPowerOn(("esxi-001",), {"encryptionRecoveryKey": "K"}),
     ):
         assert decode_command(encode_command(command)) == command
-    assert msgspec.msgpack.decode(encode_command(VmEncrypt("v"))) == {
+    assert msgspec.msgpack.decode(encode_command(c.VmEncrypt("v"))) == {
         "command": "vm.encrypt",
         "vm": "v",
         "provider": "",
@@ -112,9 +89,9 @@ def test_answers_travel_and_come_back() -> None:
         power=PowerState.ON,
         connection=VmConnectionState.CONNECTED,
     )
-    assert decode_answer(VmEncrypt("vm-01"), encode_answer(vm)) == vm
+    assert decode_answer(c.VmEncrypt("vm-01"), encode_answer(vm)) == vm
     with pytest.raises(msgspec.DecodeError):
-        decode_answer(VmEncrypt("vm-01"), encode_answer(HostList(items=())))
+        decode_answer(c.VmEncrypt("vm-01"), encode_answer(HostList(items=())))
 
 
 @pytest.mark.parametrize(
@@ -140,40 +117,40 @@ def test_what_is_no_command_is_refused(sent: bytes, id: str, said: str) -> None:
     assert caught.value.id == id and said in str(caught.value)
 
 
-WRONG: list[tuple[Callable[[], Command[Any]], str]] = [
+WRONG: list[tuple[Callable[[], c.Command[Any]], str]] = [
     *(
         (lambda kind=kind: kind(()), "at least one host")
         for kind in (
-            HostPowerOn,
-            HostReboot,
-            HostPowerOff,
-            HostCrash,
-            HostPowerLoss,
-            HostPause,
-            HostResume,
+            c.HostPowerOn,
+            c.HostReboot,
+            c.HostPowerOff,
+            c.HostCrash,
+            c.HostPowerLoss,
+            c.HostPause,
+            c.HostResume,
         )
     ),
-    (VmOn, "name VMs"),
-    (VmOff, "name VMs"),
-    (lambda: VmOn(("vm-01",), on_host=True), "--on-host needs --host"),
-    (lambda: ProviderAdd("p", ()), "--server"),
-    (lambda: LinkCut("a", "a"), "two different nodes"),
-    (lambda: LinkHeal("a", "a"), "two different nodes"),
-    (lambda: LinkCut("a", "b", lease_s=0), "above 0s"),
-    (lambda: FaultInject("link.cut", lease_s=-1), "above 0s"),
-    (lambda: LinkDelay("a", "b", 0), "a delay is between 1ms"),
-    (lambda: LinkDelay("a", "b", 1, jitter_s=-1), "a delay is between 1ms"),
-    (lambda: LinkLoss("a", "b", 0), "has no effect"),
-    (lambda: LinkDup("a", "b", 1.5), "between 0 and 1"),
-    (lambda: Heal(), "--all"),
-    (lambda: Heal(("x",), all=True), "--all"),
-    (lambda: GetEvents(limit=0), "at least 1"),
+    (c.VmOn, "name VMs"),
+    (c.VmOff, "name VMs"),
+    (lambda: c.VmOn(("vm-01",), on_host=True), "--on-host needs --host"),
+    (lambda: c.ProviderAdd("p", ()), "--server"),
+    (lambda: c.LinkCut("a", "a"), "two different nodes"),
+    (lambda: c.LinkHeal("a", "a"), "two different nodes"),
+    (lambda: c.LinkCut("a", "b", lease_s=0), "above 0s"),
+    (lambda: c.FaultInject("link.cut", lease_s=-1), "above 0s"),
+    (lambda: c.LinkDelay("a", "b", 0), "a delay is between 1ms"),
+    (lambda: c.LinkDelay("a", "b", 1, jitter_s=-1), "a delay is between 1ms"),
+    (lambda: c.LinkLoss("a", "b", 0), "has no effect"),
+    (lambda: c.LinkDup("a", "b", 1.5), "between 0 and 1"),
+    (lambda: c.Heal(), "--all"),
+    (lambda: c.Heal(("x",), all=True), "--all"),
+    (lambda: c.GetEvents(limit=0), "at least 1"),
 ]
 
 
 @pytest.mark.parametrize(("make", "said"), WRONG)
 def test_wrong_values_are_refused_where_the_command_is_made(
-    make: Callable[[], Command[Any]], said: str
+    make: Callable[[], c.Command[Any]], said: str
 ) -> None:
     with pytest.raises(KeysteadError) as caught:
         make()
@@ -181,12 +158,12 @@ def test_wrong_values_are_refused_where_the_command_is_made(
 
 
 def test_names_are_the_words_of_the_command_line() -> None:
-    assert name_of(VmEncrypt) == name_of(VmEncrypt("vm-01")) == "vm.encrypt"
+    assert c.name_of(c.VmEncrypt) == c.name_of(c.VmEncrypt("vm-01")) == "vm.encrypt"
 
 
 def test_a_command_without_an_answer_is_found() -> None:
-    class Mute(Command[Any], frozen=True, tag="mute"):
+    class Mute(c.Command[Any], frozen=True, tag="mute"):
         pass
 
     with pytest.raises(TypeError, match="Mute does not say"):
-        answer_type(Mute)
+        c.answer_type(Mute)

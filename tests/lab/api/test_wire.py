@@ -9,15 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lab.schema.commands import (
-    Command,
-    FaultInject,
-    GetHosts,
-    LinkCut,
-    LinkDelay,
-    LinkDup,
-    LinkLoss,
-)
+from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import commands_by_name, decode_command, encode_command
 
@@ -34,7 +26,7 @@ VALUES = st.recursive(
 )
 
 
-def decoded(data: bytes) -> Command[Any] | None:
+def decoded(data: bytes) -> c.Command[Any] | None:
     try:
         return decode_command(data)
     except KeysteadError as error:
@@ -86,7 +78,7 @@ def test_values_that_go_deep_are_refused(levels: int) -> None:
 def test_values_of_a_few_levels_are_taken() -> None:
     values = {"between": ["vcenter", {"site": "edge"}]}
     made = msgpack.packb({"command": "fault.inject", "kind": "link.cut", "values": values})
-    assert decode_command(made) == FaultInject(kind="link.cut", values=values)
+    assert decode_command(made) == c.FaultInject(kind="link.cut", values=values)
 
 
 def test_a_name_that_is_none_is_told_from_values_that_do_not_fit() -> None:
@@ -99,7 +91,7 @@ def test_a_name_that_is_none_is_told_from_values_that_do_not_fit() -> None:
         with pytest.raises(KeysteadError) as caught:
             decode_command(msgpack.packb(whole))
         assert caught.value.id == expected
-    assert decode_command(msgpack.packb({"command": "get.hosts"})) == GetHosts()
+    assert decode_command(msgpack.packb({"command": "get.hosts"})) == c.GetHosts()
 
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -109,12 +101,12 @@ NAN, INFINITE = float("nan"), float("inf")
 def test_a_number_of_a_fault_is_a_number(number: float) -> None:
     """One that JSON has no word for would reach the list of faults."""
     for make in (
-        lambda: LinkCut("a", "b", lease_s=number),
-        lambda: LinkDelay("a", "b", number),
-        lambda: LinkDelay("a", "b", 1.0, jitter_s=number),
-        lambda: LinkLoss("a", "b", number),
-        lambda: LinkDup("a", "b", number),
-        lambda: FaultInject("link.cut", lease_s=number),
+        lambda: c.LinkCut("a", "b", lease_s=number),
+        lambda: c.LinkDelay("a", "b", number),
+        lambda: c.LinkDelay("a", "b", 1.0, jitter_s=number),
+        lambda: c.LinkLoss("a", "b", number),
+        lambda: c.LinkDup("a", "b", number),
+        lambda: c.FaultInject("link.cut", lease_s=number),
     ):
         with pytest.raises(KeysteadError) as caught:
             make()

@@ -11,20 +11,8 @@ import msgspec
 import pytest
 
 import protocol.messages
+from lab.schema import commands as c
 from lab.schema.answers import Answer
-from lab.schema.commands import (
-    Command,
-    DescribeHost,
-    DescribeProvider,
-    DescribeVm,
-    Esx,
-    GetEvents,
-    GetKeys,
-    HostPause,
-    LinkCut,
-    VmCreate,
-    VmOn,
-)
 from lab.schema.errors import KeysteadError
 from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab, make
@@ -55,7 +43,7 @@ class Reader:
         self.lab, self.session = make(topology, 5)
         self.read: list[str] = []
 
-    def do(self, command: Command[A]) -> A | None:
+    def do(self, command: c.Command[A]) -> A | None:
         try:
             answer = self.lab.run(perform(self.session, command))
         except KeysteadError as error:
@@ -67,21 +55,21 @@ class Reader:
 
 def test_no_message_is_named_to_an_administrator() -> None:
     reader = Reader()
-    reader.do(HostPause(("esxi-002",)))
-    reader.do(DescribeHost("esxi-002"))
-    reader.do(Esx("esxi-002", ("vm", "process", "list")))
-    reader.do(LinkCut("vcenter", "esxi-001"))
-    reader.do(VmOn(("vm-01",)))
-    reader.do(LinkCut("vcenter", "kms"))
-    reader.do(VmCreate("vm-09", encrypted=True))
-    reader.do(GetKeys())
+    reader.do(c.HostPause(("esxi-002",)))
+    reader.do(c.DescribeHost("esxi-002"))
+    reader.do(c.Esx("esxi-002", ("vm", "process", "list")))
+    reader.do(c.LinkCut("vcenter", "esxi-001"))
+    reader.do(c.VmOn(("vm-01",)))
+    reader.do(c.LinkCut("vcenter", "kms"))
+    reader.do(c.VmCreate("vm-09", encrypted=True))
+    reader.do(c.GetKeys())
     reader.lab.run(reader.lab.sleep(400))
     for vm in ("vm-01", "vm-02"):
-        reader.do(DescribeVm(vm))
+        reader.do(c.DescribeVm(vm))
     for host in ("esxi-001", "esxi-002"):
-        reader.do(DescribeHost(host))
-    reader.do(DescribeProvider("kms-provider"))
-    reader.do(GetEvents())
+        reader.do(c.DescribeHost(host))
+    reader.do(c.DescribeProvider("kms-provider"))
+    reader.do(c.GetEvents())
     names = re.compile(r"\b(" + "|".join(message_names()) + r")\b")
     assert len(message_names()) > 40
     text = "\n".join(reader.read)
@@ -92,12 +80,12 @@ def test_no_message_is_named_to_an_administrator() -> None:
 
 def test_a_host_is_described_with_its_keys() -> None:
     reader = Reader()
-    described = reader.do(DescribeHost("esxi-001"))
+    described = reader.do(c.DescribeHost("esxi-001"))
     assert described is not None and described.host_view is not None
     assert len(described.keys) == described.host_view.cached_keys > 1
     assert all(key.cached and key.stored for key in described.keys)
-    reader.do(Esx("esxi-001", ("system", "security", "keypersistence", "disable", "-r")))
-    described = reader.do(DescribeHost("esxi-001"))
+    reader.do(c.Esx("esxi-001", ("system", "security", "keypersistence", "disable", "-r")))
+    described = reader.do(c.DescribeHost("esxi-001"))
     assert described is not None
     assert described.keys and all(key.cached and not key.stored for key in described.keys)
     reader.lab.loop.close()

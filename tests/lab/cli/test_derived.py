@@ -15,21 +15,13 @@ from lab.cli.derived import function_of, list_derived
 from lab.cli.grammar import COMMANDS, GROUPS
 from lab.cli.pages import PAGES
 from lab.cli.program import build
-from lab.schema.commands import (
-    Command,
-    FaultInject,
-    VmRemoveDisk,
-    all_commands,
-    answer_type,
-    name_of,
-    words_of,
-)
+from lab.schema import commands as c
 from lab.schema.commands.base import Argument, arguments_of, doc
 from lab.schema.errors import KeysteadError
 from lab.schema.tables import table_of
 from protocol.authorization import Privilege
 
-KINDS = [kind for kind in all_commands() if words_of(kind) not in ("", *COMMANDS)]
+KINDS = [kind for kind in c.all_commands() if c.words_of(kind) not in ("", *COMMANDS)]
 program = cache(build)
 
 
@@ -83,13 +75,13 @@ def given(one: Argument) -> tuple[Any, list[str]]:
     return value, [word for text in texts for word in (option, text)]
 
 
-def lines(kind: type[Command[Any]]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def lines(kind: type[c.Command[Any]]) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """What is given, and the line that gives it: what must be, with each other field, with all."""
     arguments = [one for one in arguments_of(kind) if not one.nested]
     needed = [one for one in arguments if one.required]
     others = [one for one in arguments if not one.required]
     for chosen in ([], *([one] for one in others), others):
-        values, words = {}, words_of(kind).split()
+        values, words = {}, c.words_of(kind).split()
         for one in (*needed, *chosen):
             values[one.field], more = given(one)
             words += more
@@ -104,9 +96,9 @@ def outcome(make: Any) -> Any:
         return str(error)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+@pytest.mark.parametrize("kind", KINDS, ids=c.name_of)
 def test_each_argument_of_a_line_is_a_field_of_the_command(
-    kind: type[Command[Any]], monkeypatch: pytest.MonkeyPatch
+    kind: type[c.Command[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lab.cli.arguments.certificates", lambda file: (str(file).encode(),))
     monkeypatch.setattr("lab.cli.derived.run", lambda command, options: command)
@@ -120,9 +112,9 @@ def test_each_argument_of_a_line_is_a_field_of_the_command(
         assert made == outcome(lambda values=values: kind(**values)), shlex.join(words)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=name_of)
-def test_each_answer_has_a_table_or_a_page(kind: type[Command[Any]]) -> None:
-    answer = answer_type(kind)
+@pytest.mark.parametrize("kind", KINDS, ids=c.name_of)
+def test_each_answer_has_a_table_or_a_page(kind: type[c.Command[Any]]) -> None:
+    answer = c.answer_type(kind)
     assert answer in PAGES or kind.table or table_of(answer) is not None
 
 
@@ -135,7 +127,7 @@ def test_each_command_belongs_to_a_group_that_is_explained() -> None:
 def test_a_field_says_how_it_is_given() -> None:
     """A struct alone is a command: words, options, names of their own, texts that become values."""
 
-    class Probe(Command["Vm"], frozen=True, tag="probe.it"):  # type: ignore[name-defined]
+    class Probe(c.Command["Vm"], frozen=True, tag="probe.it"):  # type: ignore[name-defined]
         """Probe ``target`` within ``limit_s``, as ``VmRemoveDisk`` does; see ``text``.
 
         keystead probe it a
@@ -156,7 +148,7 @@ def test_a_field_says_how_it_is_given() -> None:
 
 def test_a_fault_and_a_disk_are_given_as_words() -> None:
     """The lines of the test above are those that people type."""
-    [_, words], *_ = lines(VmRemoveDisk)
+    [_, words], *_ = lines(c.VmRemoveDisk)
     assert words == ["vm", "remove-disk", "vm-1", "7"]
-    [_, words], *_ = lines(FaultInject)
+    [_, words], *_ = lines(c.FaultInject)
     assert words == ["fault", "host.tpm-disabled"]

@@ -18,25 +18,8 @@ from lab.cli.main import run
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import as_typed, plain, say, table
 from lab.cli.running import journal
+from lab.schema import commands as c
 from lab.schema.answers import LoggedEvent, LogLine
-from lab.schema.commands import (
-    Command,
-    DescribeVm,
-    Esx,
-    GetFaults,
-    GetHosts,
-    GetKms,
-    GetLinks,
-    GetStatus,
-    GetVms,
-    Heal,
-    HostReboot,
-    TpmClear,
-    TpmInspect,
-    VmOn,
-    answer_type,
-    name_of,
-)
 from lab.schema.tables import field, text
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
@@ -104,13 +87,13 @@ CUT = {
     "seen": "",
     "cure": "",
 }
-CANNED: dict[type[Command[Any]], dict[str, Any]] = {
-    GetVms: {"items": [VM, PLAIN]},
-    GetHosts: {"items": [HOST]},
-    GetKms: {
+CANNED: dict[type[c.Command[Any]], dict[str, Any]] = {
+    c.GetVms: {"items": [VM, PLAIN]},
+    c.GetHosts: {"items": [HOST]},
+    c.GetKms: {
         "items": [{"kms": "kms", "machine": "running", "keys": 3, "states": {"Active": 3}}],
     },
-    GetLinks: {
+    c.GetLinks: {
         "items": [
             {
                 "link": "vcenter->kms",
@@ -127,9 +110,9 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
             },
         ],
     },
-    GetFaults: {"items": [CUT, FAULT]},
-    TpmClear: {"fault": FAULT},
-    TpmInspect: {
+    c.GetFaults: {"items": [CUT, FAULT]},
+    c.TpmClear: {"fault": FAULT},
+    c.TpmInspect: {
         "host": "esxi-001",
         "backend": "libtpms",
         "state": "on",
@@ -140,7 +123,7 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
         "ek": "5a5a",
         "pcrs": {"0": "00ff", "7": "77ff"},
     },
-    Heal: {
+    c.Heal: {
         "healed": ["link-cut-1"],
         "left": [
             {
@@ -152,7 +135,7 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
             }
         ],
     },
-    VmOn: {
+    c.VmOn: {
         "wanted": "poweredOn",
         "items": [
             {
@@ -165,7 +148,7 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
             {"vm": "vm-02", "host": "esxi-001", "power": "poweredOn"},
         ],
     },
-    HostReboot: {
+    c.HostReboot: {
         "items": [
             {
                 "host": "esxi-001",
@@ -177,8 +160,8 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
             }
         ],
     },
-    Esx: {"exit_code": 0, "output": "   Enabled: true\n"},
-    DescribeVm: {
+    c.Esx: {"exit_code": 0, "output": "   Enabled: true\n"},
+    c.DescribeVm: {
         "vm": "vm-01",
         "host": "esxi-001",
         "vcenter": VM,
@@ -211,7 +194,7 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
         ],
         "faults": ["cut vcenter <-> kms"],
     },
-    GetStatus: {
+    c.GetStatus: {
         "name": "default",
         "mode": "lab",
         "pace": 30.0,
@@ -228,19 +211,19 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
 }
 
 
-def answer(kind: type[Command[A]], plain: dict[str, Any]) -> A:
-    return msgspec.convert(plain, answer_type(kind))
+def answer(kind: type[c.Command[A]], plain: dict[str, Any]) -> A:
+    return msgspec.convert(plain, c.answer_type(kind))
 
 
-ANSWERS: dict[str, Any] = {name_of(kind): answer(kind, plain) for kind, plain in CANNED.items()}
+ANSWERS: dict[str, Any] = {c.name_of(kind): answer(kind, plain) for kind, plain in CANNED.items()}
 
 
 @pytest.fixture(autouse=True)
 def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
     """A lab that gives the same answers always."""
 
-    def call(options: Options, command: Command[Any]) -> Any:
-        return ANSWERS[name_of(command)]
+    def call(options: Options, command: c.Command[Any]) -> Any:
+        return ANSWERS[c.name_of(command)]
 
     for module in ("results", "running.labs"):
         monkeypatch.setattr(f"lab.cli.{module}.call", call)
@@ -307,9 +290,9 @@ def test_the_environment_chooses_format_and_lab(
 ) -> None:
     asked: list[str] = []
 
-    def call(options: Options, command: Command[Any]) -> Any:
+    def call(options: Options, command: c.Command[Any]) -> Any:
         asked.append(options.name)
-        return ANSWERS[name_of(command)]
+        return ANSWERS[c.name_of(command)]
 
     monkeypatch.setattr("lab.cli.results.call", call)
     monkeypatch.setenv("KEYSTEAD_OUTPUT", "name")
@@ -323,7 +306,7 @@ def test_a_table_into_a_pipe_has_one_line_for_a_row(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = {**VM, "missing": [f"p/{n}" for n in range(300)]}
-    monkeypatch.setitem(ANSWERS, name_of(GetVms), answer(GetVms, {"items": [long, PLAIN]}))
+    monkeypatch.setitem(ANSWERS, c.name_of(c.GetVms), answer(c.GetVms, {"items": [long, PLAIN]}))
     assert run(["get", "vms"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
@@ -332,7 +315,7 @@ def test_brackets_in_texts_are_no_markup(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = {**VM, "vm": "vm[red]01[/red]", "host": "[link]"}
-    monkeypatch.setitem(ANSWERS, name_of(GetVms), answer(GetVms, {"items": [odd]}))
+    monkeypatch.setitem(ANSWERS, c.name_of(c.GetVms), answer(c.GetVms, {"items": [odd]}))
     assert run(["get", "vms"]) == 0
     assert "vm[red]01[/red]  [link]" in capsys.readouterr().out
 
@@ -395,7 +378,7 @@ def test_an_interrupt_ends_with_130(
 ) -> None:
     from lab.cli.main import main
 
-    def call(options: Options, command: Command[Any]) -> Any:
+    def call(options: Options, command: c.Command[Any]) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lab.cli.results.call", call)

@@ -22,20 +22,13 @@ from protocol.errors import (
     NotFound,
     TlsFailure,
 )
+from protocol.kmip import payloads as p
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import (
     RequestItem,
     decode_response,
     encode_request,
     encode_response,
-)
-from protocol.kmip.payloads import (
-    CreateResponse,
-    DestroyRequest,
-    DiscoverVersionsRequest,
-    GetRequest,
-    LocateRequest,
-    LocateResponse,
 )
 from services.kms.endpoints.kmip import connections
 from services.kms.endpoints.kmip.messages import Messages
@@ -56,7 +49,7 @@ async def made(stream: Stream) -> str:
     [item] = (await ask(stream, message(new_key()))).batch_item
     assert item.result_status is ResultStatus.SUCCESS
     payload = item.response_payload
-    assert isinstance(payload, CreateResponse)
+    assert isinstance(payload, p.CreateResponse)
     return payload.unique_identifier
 
 
@@ -96,7 +89,7 @@ async def test_who_is_under_the_authority_and_not_in_the_table_may_do_nothing(
     async with served(tmp_path, SERVER, authority) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "default")
         stream = await one.connect(guest)
-        for payload in (new_key(), DiscoverVersionsRequest(), LocateRequest()):
+        for payload in (new_key(), p.DiscoverVersionsRequest(), p.LocateRequest()):
             assert await refusal(stream, payload) is ResultReason.PERMISSION_DENIED
         await one.admission.trust(one.local, guest.certificate, KmsRole.OWNER, "default")
         assert await made(stream)
@@ -109,7 +102,7 @@ async def test_a_revoked_one_is_told_so_at_once(tmp_path: Path) -> None:
         await made(stream)
         await one.admission.revoke(one.local, key_digest(APP.certificate).hex())
         for open_one in (stream, await one.connect(APP)):
-            found = await refusal(open_one, LocateRequest())
+            found = await refusal(open_one, p.LocateRequest())
             assert found is ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
             assert await open_one.read(1) == b""
         trail = (await one.server.service.core.execute(one.local, QueryAuditTrail())).records
@@ -129,12 +122,12 @@ async def test_scopes_and_roles(tmp_path: Path) -> None:
         ):
             await one.admission.trust(one.local, who.certificate, role, scope)
         key = await made(await one.connect(APP))
-        asked = GetRequest(unique_identifier=key)
+        asked = p.GetRequest(unique_identifier=key)
         stranger, same = await one.connect(other), await one.connect(viewer)
         assert await refusal(stranger, asked) is ResultReason.ITEM_NOT_FOUND
         [item] = (await ask(same, message(asked))).batch_item
         assert item.result_status is ResultStatus.SUCCESS
-        destroy = DestroyRequest(unique_identifier=key)
+        destroy = p.DestroyRequest(unique_identifier=key)
         assert await refusal(same, destroy) is ResultReason.PERMISSION_DENIED
         assert await refusal(stranger, destroy) is ResultReason.ITEM_NOT_FOUND
         for role, scope in ((KmsRole.PEER, "a"), (KmsRole.OWNER, "a\nb")):
@@ -148,7 +141,7 @@ async def test_who_is_moved_is_elsewhere_over_the_connection_that_is_open(tmp_pa
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
         stream = await one.connect(APP)
         key = await made(stream)
-        asked = GetRequest(unique_identifier=key)
+        asked = p.GetRequest(unique_identifier=key)
         await one.admission.move(one.local, digest, None, "b")
         assert await refusal(stream, asked) is ResultReason.ITEM_NOT_FOUND
         await one.admission.move(one.local, digest, KmsRole.OPERATOR, "a")
@@ -177,7 +170,7 @@ async def test_a_renewed_certificate_is_the_same_identity(tmp_path: Path) -> Non
         await one.admission.trust(one.local, renewed.certificate, KmsRole.OWNER, "a")
         assert len(one.admission.all()) == 1
         [item] = (
-            await ask(await one.connect(renewed), message(GetRequest(unique_identifier=key)))
+            await ask(await one.connect(renewed), message(p.GetRequest(unique_identifier=key)))
         ).batch_item
         assert item.result_status is ResultStatus.SUCCESS
 
@@ -230,8 +223,8 @@ async def test_bytes_come_as_they_come(tmp_path: Path) -> None:
         await stream.write(data + data[:-8])
         assert (await answer(stream)).batch_item[0].result_status is ResultStatus.SUCCESS
         stream.close()
-        found = (await ask(await one.connect(APP), message(LocateRequest()))).batch_item[0]
-        assert isinstance(found.response_payload, LocateResponse)
+        found = (await ask(await one.connect(APP), message(p.LocateRequest()))).batch_item[0]
+        assert isinstance(found.response_payload, p.LocateResponse)
         assert found.response_payload.located_items == 7
 
 
@@ -288,7 +281,7 @@ async def test_who_takes_no_answer_is_let_go(
     item = RequestItem(
         operation=Operation.DISCOVER_VERSIONS,
         unique_batch_item_id=bytes(500_000),  # each answer repeats it
-        request_payload=DiscoverVersionsRequest(),
+        request_payload=p.DiscoverVersionsRequest(),
     )
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
@@ -335,7 +328,7 @@ async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     samples = [
         encode_request(tag_batch()),
         encode_request(message(new_key())),
-        encode_request(message(new_key(), GetRequest(), LocateRequest())),
+        encode_request(message(new_key(), p.GetRequest(), p.LocateRequest())),
         encode_response(key_reply()),
     ]
     rng = random.Random(1)

@@ -15,24 +15,7 @@ from typing import TypeVar
 import pytest
 
 from lab.local.remote import Remote
-from lab.schema.commands import (
-    Command,
-    FaultInject,
-    GetHostView,
-    GetMachines,
-    GetNodes,
-    GetTrustedHosts,
-    GetVms,
-    Heal,
-    HostPowerLoss,
-    HostPowerOn,
-    LinkCut,
-    TrustExport,
-    TrustImport,
-    TrustRemediate,
-    TrustRemove,
-    VmOn,
-)
+from lab.schema import commands as c
 from lab.state.state_folder import LabFolder
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 from protocol.trust import TrustItem
@@ -83,7 +66,7 @@ class Trusted:
             machine.end()
         self.here.end()
 
-    def ask(self, command: Command[A]) -> A:
+    def ask(self, command: c.Command[A]) -> A:
         async def one() -> A:
             async with Remote(LabFolder("far")) as lab:
                 return await lab.do(command)
@@ -91,28 +74,28 @@ class Trusted:
         return asyncio.run(one())
 
     def standing(self, machine: str) -> str:
-        return next(m.standing for m in self.ask(GetMachines()).items if m.machine == machine)
+        return next(m.standing for m in self.ask(c.GetMachines()).items if m.machine == machine)
 
     def states(self) -> dict[str, str]:
-        return {str(node.node): node.state for node in self.ask(GetNodes()).items}
+        return {str(node.node): node.state for node in self.ask(c.GetNodes()).items}
 
     def attested(self) -> dict[str, str]:
-        return {str(host.host): host.attestation for host in self.ask(GetTrustedHosts()).items}
+        return {str(host.host): host.attestation for host in self.ask(c.GetTrustedHosts()).items}
 
     def vm_runs(self) -> bool:
         """As its host says, whatever vCenter knows."""
-        view = self.ask(GetHostView(HOST))
+        view = self.ask(c.GetHostView(HOST))
         seen = {str(vm.vm): (vm.power, vm.missing) for vm in view.vms}
         return view.crypto_state is HostCryptoState.SAFE and seen == {VM: (PowerState.ON, ())}
 
     def crypto(self) -> VmCryptoState | None:
-        return next(vm.crypto for vm in self.ask(GetVms()).items if vm.vm == VM)
+        return next(vm.crypto for vm in self.ask(c.GetVms()).items if vm.vm == VM)
 
     def heal(self) -> None:
-        self.ask(Heal((), True))
-        assert until(lambda: self.crypto() == "unlocked", 60), self.ask(GetVms())
+        self.ask(c.Heal((), True))
+        assert until(lambda: self.crypto() == "unlocked", 60), self.ask(c.GetVms())
         if not self.vm_runs():
-            self.ask(VmOn((VM,)))  # unlocking powers nothing on (LOCK-05)
+            self.ask(c.VmOn((VM,)))  # unlocking powers nothing on (LOCK-05)
         assert until(lambda: set(self.attested().values()) == {"attested"}, 30)
 
 
@@ -148,22 +131,22 @@ def test_services_are_elsewhere_and_each_machine_has_identities_of_its_own(lab: 
 
 @pytest.mark.slow
 def test_a_host_without_power_is_back_while_both_vcenters_are_down(lab: Trusted) -> None:
-    lab.ask(FaultInject("vcenter.down", {}))
-    boot = next(node.boot for node in lab.ask(GetNodes()).items if node.node == HOST)
-    lab.ask(HostPowerLoss((HOST,)))
-    assert until(lab.vm_runs, 30), lab.ask(GetHostView(HOST))
-    view = lab.ask(GetHostView(HOST))
+    lab.ask(c.FaultInject("vcenter.down", {}))
+    boot = next(node.boot for node in lab.ask(c.GetNodes()).items if node.node == HOST)
+    lab.ask(c.HostPowerLoss((HOST,)))
+    assert until(lab.vm_runs, 30), lab.ask(c.GetHostView(HOST))
+    view = lab.ask(c.GetHostView(HOST))
     assert view.session == "", "no vCenter has commanded it in this life"
-    assert next(node.boot for node in lab.ask(GetNodes()).items if node.node == HOST) > boot
+    assert next(node.boot for node in lab.ask(c.GetNodes()).items if node.node == HOST) > boot
     lab.heal()
 
 
 @pytest.mark.slow
 def test_a_host_of_the_trust_authority_is_killed_and_the_other_one_serves(lab: Trusted) -> None:
-    lab.ask(FaultInject("proc.kill", {"on": "attestation-1"}))
+    lab.ask(c.FaultInject("proc.kill", {"on": "attestation-1"}))
     assert (lab.states()["attestation-1"], lab.states()["keyprovider-1"]) == ("off", "off")
-    lab.ask(HostPowerLoss((HOST,)))
-    assert until(lab.vm_runs, 30), lab.ask(GetHostView(HOST))
+    lab.ask(c.HostPowerLoss((HOST,)))
+    assert until(lab.vm_runs, 30), lab.ask(c.GetHostView(HOST))
     lab.heal()
     assert lab.states()["keyprovider-1"] == "running"
 
@@ -171,9 +154,9 @@ def test_a_host_of_the_trust_authority_is_killed_and_the_other_one_serves(lab: T
 @pytest.mark.slow
 def test_what_is_cut_off_from_both_hosts_gets_no_key_until_one_is_reached(lab: Trusted) -> None:
     for service in SERVICES:
-        lab.ask(LinkCut(HOST, service))
-    lab.ask(HostPowerLoss((HOST,)))
-    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(GetVms())
+        lab.ask(c.LinkCut(HOST, service))
+    lab.ask(c.HostPowerLoss((HOST,)))
+    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(c.GetVms())
     assert not lab.vm_runs()
     lab.heal()
 
@@ -182,15 +165,15 @@ def test_what_is_cut_off_from_both_hosts_gets_no_key_until_one_is_reached(lab: T
 def test_exports_and_imports_are_of_hosts_that_are_elsewhere(lab: Trusted, tmp_path: Path) -> None:
     """An image that is taken away is measured again there, and imported from here."""
     image = tmp_path / "image.json"
-    lab.ask(TrustExport("base-image", str(image), host=HOST))
+    lab.ask(c.TrustExport("base-image", str(image), host=HOST))
     version = json.loads(image.read_text())["base_image"]["version"]
-    lab.ask(TrustRemove(TrustItem.BASE_IMAGE, version))
-    lab.ask(HostPowerLoss((HOST,)))
+    lab.ask(c.TrustRemove(TrustItem.BASE_IMAGE, version))
+    lab.ask(c.HostPowerLoss((HOST,)))
     assert until(lambda: lab.attested()[HOST] == "notAttested", 60), lab.attested()
     assert not lab.vm_runs()
     told = lab.here.ok(*TRUSTED_HOSTS).out
     assert "is no imported base image" in told, told
-    lab.ask(TrustImport(str(image)))
+    lab.ask(c.TrustImport(str(image)))
     lab.heal()
 
 
@@ -201,15 +184,15 @@ def test_a_machine_of_services_that_is_lost_and_comes_back(lab: Trusted) -> None
     west.signal(signal.SIGKILL)
     assert until(lambda: west.nodes() == [] and lab.standing("west") == "away", 30)
     assert lab.vm_runs(), "what runs goes on"
-    lab.ask(HostPowerLoss((HOST,)))
-    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(GetVms())
+    lab.ask(c.HostPowerLoss((HOST,)))
+    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(c.GetVms())
     west.join(lab.bundle("west"))
     assert until(lambda: lab.standing("west") == "joined", 60)
-    vcenters = lab.ask(FaultInject("vcenter.down", {})).fault
+    vcenters = lab.ask(c.FaultInject("vcenter.down", {})).fault
     assert until(lambda: set(map(lab.states().get, SERVICES)) == {"off"}, 30)
-    lab.ask(HostPowerOn(SERVICES))
-    assert until(lambda: lab.ask(GetHostView(HOST)).crypto_state is HostCryptoState.SAFE, 60)
-    lab.ask(Heal((vcenters.id,), False))
+    lab.ask(c.HostPowerOn(SERVICES))
+    assert until(lambda: lab.ask(c.GetHostView(HOST)).crypto_state is HostCryptoState.SAFE, 60)
+    lab.ask(c.Heal((vcenters.id,), False))
     lab.heal()
 
 
@@ -224,14 +207,14 @@ def test_a_machine_of_services_that_is_replaced_is_trusted_when_its_services_are
     lab.far["west"] = Far(lab.folder / "another-west")
     lab.issue("west")
     assert until(lambda: lab.standing("west") == "joined", 60)
-    lab.ask(HostPowerOn(SERVICES))
-    lab.ask(HostPowerLoss((HOST,)))
-    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(GetVms())
+    lab.ask(c.HostPowerOn(SERVICES))
+    lab.ask(c.HostPowerLoss((HOST,)))
+    assert until(lambda: lab.crypto() == "locked", 60), lab.ask(c.GetVms())
     assert until(lambda: "its issuer is unknown" in lab.here.ok(*TRUSTED_HOSTS).out, 60)
     services = tmp_path / "services.json"
-    lab.ask(TrustExport("services-information", str(services)))
-    lab.ask(TrustImport(str(services)))
-    lab.ask(TrustRemediate("a"))
+    lab.ask(c.TrustExport("services-information", str(services)))
+    lab.ask(c.TrustImport(str(services)))
+    lab.ask(c.TrustRemediate("a"))
     lab.heal()
 
 

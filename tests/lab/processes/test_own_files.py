@@ -12,13 +12,7 @@ from typing import Any
 import pytest
 
 from lab.client import Lab
-from lab.schema.commands import (
-    HostReboot,
-    KmsSetRoot,
-    ProviderCreate,
-    ProviderExport,
-    ProviderImport,
-)
+from lab.schema import commands as c
 from protocol.terms import RootKind
 from tests.lab.api.refusals import refused
 
@@ -67,13 +61,13 @@ clusters: [{{name: a, hosts: {{count: 1, tpm: none}}, vms: {{count: 0, provider:
 """)
     opened.on = True
     async with Lab("lab", topology=file) as lab:
-        await lab.do(ProviderCreate("nkp"))
-        await lab.do(ProviderExport("nkp", backup, str(words)))
-        told = await refused(lab, ProviderImport(backup, str(words)))
+        await lab.do(c.ProviderCreate("nkp"))
+        await lab.do(c.ProviderExport("nkp", backup, str(words)))
+        told = await refused(lab, c.ProviderImport(backup, str(words)))
         assert told.id == "KS-PRODUCT-001"
-        await lab.do(KmsSetRoot("kms", RootKind.KEYFILE))
-        await lab.do(KmsSetRoot("kms", RootKind.PASSPHRASE, str(words)))
-        await lab.do(HostReboot(("kms",)))
+        await lab.do(c.KmsSetRoot("kms", RootKind.KEYFILE))
+        await lab.do(c.KmsSetRoot("kms", RootKind.PASSPHRASE, str(words)))
+        await lab.do(c.HostReboot(("kms",)))
     opened.on = False
     assert len(opened.paths) > 20, "it hears of the lab's own files"
     touched = {path for path in opened.paths if path.startswith(str(named))}

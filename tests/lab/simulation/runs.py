@@ -14,15 +14,7 @@ from typing import Any
 
 from chaos.experiment.plan import load_plan
 from lab.play.play import simulate_plan
-from lab.schema.commands import (
-    Command,
-    FaultInject,
-    GetEvents,
-    GetVms,
-    Heal,
-    HostPowerLoss,
-    VmCreate,
-)
+from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.serve.session import LabSession
 from lab.serve.table import perform
@@ -44,7 +36,7 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def do(lab: SimLab, session: LabSession, command: Command[Any]) -> object:
+def do(lab: SimLab, session: LabSession, command: c.Command[Any]) -> object:
     return lab.run(perform(session, command))
 
 
@@ -54,15 +46,15 @@ def schedule(lab: SimLab, session: LabSession, minutes: float = 4.0) -> str:
     while lab.monotonic() < 60 * minutes:
         kind, params = draws.choice(KINDS)
         with suppress(KeysteadError):  # what is off already cannot lose its power
-            do(lab, session, FaultInject(kind, params))
+            do(lab, session, c.FaultInject(kind, params))
         lab.run(lab.sleep(draws.uniform(1, 40)))
         if draws.random() < 0.6:
-            do(lab, session, Heal(all=True))
+            do(lab, session, c.Heal(all=True))
             lab.run(lab.sleep(draws.uniform(1, 20)))
-    do(lab, session, Heal(all=True))
+    do(lab, session, c.Heal(all=True))
     lab.run(lab.sleep(60))
-    do(lab, session, GetEvents())
-    do(lab, session, GetVms())
+    do(lab, session, c.GetEvents())
+    do(lab, session, c.GetVms())
     return lab.loop.trace.hash()
 
 
@@ -83,9 +75,9 @@ def place(lab: SimLab, session: LabSession) -> tuple[float, int, str]:
 
 def reboot(lab: SimLab, session: LabSession) -> tuple[bool, str]:
     """Whether all VMs run after a power loss, which they do with the TPM's help only; the TPM."""
-    do(lab, session, HostPowerLoss(("esxi-001",)))
+    do(lab, session, c.HostPowerLoss(("esxi-001",)))
     lab.run(lab.sleep(60))
-    vms: Any = do(lab, session, GetVms())
+    vms: Any = do(lab, session, c.GetVms())
     tpm = lab.run(lab.tpm(NodeName("esxi-001"), TpmAct.INFO))
     return all(vm.power is PowerState.ON for vm in vms.items), tpm.ek
 
@@ -128,7 +120,7 @@ _kept: list[Any] = []
 
 def cut(lab: SimLab, session: LabSession) -> None:
     """The key server cannot be reached any more, for half a minute now."""
-    do(lab, session, FaultInject("link.cut", {"between": ["role:esxi", "role:kms"]}))
+    do(lab, session, c.FaultInject("link.cut", {"between": ["role:esxi", "role:kms"]}))
     lab.run(lab.sleep(30))
 
 
@@ -198,7 +190,7 @@ def fork_within(lab: SimLab, session: LabSession, label: str, nth: int) -> tuple
         for database in store._disk._databases.values() if store._disk else ():
             database._charge = counted
     assert reboot(lab, session)[0]
-    do(lab, session, VmCreate("new", encrypted=True))
+    do(lab, session, c.VmCreate("new", encrypted=True))
     assert seen[0] >= nth
     found = lab.loop.trace.hash()
     if copy[0]:

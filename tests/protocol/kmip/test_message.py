@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from protocol.kmip import dialect
+from protocol.kmip import payloads as p
 from protocol.kmip.enums import KmipError, Operation, ResultReason, State
 from protocol.kmip.fields import Fields, Unread
 from protocol.kmip.message import (
@@ -21,15 +22,6 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.objects import Attribute
-from protocol.kmip.payloads import (
-    AddAttributeRequest,
-    DecryptResponse,
-    EncryptRequest,
-    GetAttributesRequest,
-    GetRequest,
-    GetResponse,
-    RegisterRequest,
-)
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import SIZE_LIMIT, TtlvItem, Type, encode, parse
 from protocol.secret import KeyMaterial
@@ -233,19 +225,19 @@ def test_one_strange_item_leaves_the_others_as_they_are() -> None:
     strange, second, third = decode_request(data).batch_item
     assert strange.operation == 0x2C
     assert isinstance(strange.request_payload, Unread)
-    assert isinstance(second.request_payload, AddAttributeRequest)
-    assert isinstance(third.request_payload, AddAttributeRequest)
+    assert isinstance(second.request_payload, p.AddAttributeRequest)
+    assert isinstance(third.request_payload, p.AddAttributeRequest)
 
 
 def test_a_vendors_own_values_are_numbers() -> None:
     data = item(payload(NAMED, TtlvItem(Tag.KEY_FORMAT_TYPE, Type.ENUMERATION, 0x8000_0007)))
     [got] = decode_request(data).batch_item
-    assert isinstance(got.request_payload, GetRequest)
+    assert isinstance(got.request_payload, p.GetRequest)
     assert got.request_payload.key_format_type == 0x8000_0007
     custom = value(Type.STRUCTURE, (TtlvItem(0x54ABCD, Type.BOOLEAN, True),))
     data = item(attribute("x-Mine", custom), ADD_ATTRIBUTE)
     [added] = decode_request(data).batch_item
-    assert isinstance(added.request_payload, AddAttributeRequest)
+    assert isinstance(added.request_payload, p.AddAttributeRequest)
     assert added.request_payload.attribute.attribute_value == custom
 
 
@@ -306,7 +298,7 @@ def test_what_is_too_large_has_no_bytes() -> None:
 
 
 def test_something_else_than_an_object_is_a_defect() -> None:
-    made: Any = RegisterRequest(
+    made: Any = p.RegisterRequest(
         object_type=2, template_attribute=dialect.TEMPLATE, object=msgspec.structs.replace(aes())
     )
     wrong = msgspec.structs.replace(made, object=STATE)
@@ -320,16 +312,16 @@ STATE = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
 
 SECRET = b"what nobody may ever see"
 HIDDEN: dict[str, Fields] = {
-    "a key that is got": GetResponse(
+    "a key that is got": p.GetResponse(
         object_type=2, unique_identifier=UID, object=aes(KeyMaterial(SECRET))
     ),
-    "what is decrypted": DecryptResponse(unique_identifier=UID, data=KeyMaterial(SECRET)),
+    "what is decrypted": p.DecryptResponse(unique_identifier=UID, data=KeyMaterial(SECRET)),
 }
 ASKED: dict[str, Fields] = {
-    "a key that is brought": RegisterRequest(
+    "a key that is brought": p.RegisterRequest(
         object_type=2, template_attribute=dialect.TEMPLATE, object=aes(KeyMaterial(SECRET))
     ),
-    "what is to be encrypted": EncryptRequest(unique_identifier=UID, data=KeyMaterial(SECRET)),
+    "what is to be encrypted": p.EncryptRequest(unique_identifier=UID, data=KeyMaterial(SECRET)),
 }
 
 
@@ -381,7 +373,7 @@ def test_a_password_is_compared_and_not_shown() -> None:
     )
     assert unseen(credential)
     message: RequestMessage = decode_request(
-        encode_request(dialect.request((GetAttributesRequest(),), login(SECRET.decode())))
+        encode_request(dialect.request((p.GetAttributesRequest(),), login(SECRET.decode())))
     )
     authentication = message.request_header.authentication
     assert authentication is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protocol.kmip import dialect
+from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
 from protocol.kmip.enums import (
     ObjectType,
@@ -12,13 +13,6 @@ from protocol.kmip.enums import (
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseHeader, ResponseItem, ResponseMessage
 from protocol.kmip.objects import Attribute, KeyBlock, KeyValue, SymmetricKey
-from protocol.kmip.payloads import (
-    PAYLOADS,
-    ActivateResponse,
-    CreateResponse,
-    GetAttributesResponse,
-    GetResponse,
-)
 from protocol.secret import KeyMaterial
 
 UID = "7"
@@ -28,7 +22,7 @@ TAGS = {
     "x-Vendor": "VMware, Inc.",
     "x-Product": "VMware vSphere",
 }
-_OPERATIONS = {cls: operation for operation, pair in PAYLOADS.items() for cls in pair}
+_OPERATIONS = {cls: operation for operation, pair in p.PAYLOADS.items() for cls in pair}
 
 
 def response(*payloads: Fields) -> ResponseMessage:
@@ -83,22 +77,22 @@ REQUESTS = {
 
 RESPONSES = {
     "Create": (
-        response(CreateResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=UID)),
+        response(p.CreateResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=UID)),
         184,
     ),
     "Get": (
         response(
-            GetResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=UID, object=aes())
+            p.GetResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=UID, object=aes())
         ),
         296,
     ),
-    "Activate": (response(ActivateResponse(unique_identifier=UID)), 168),
+    "Activate": (response(p.ActivateResponse(unique_identifier=UID)), 168),
     "GetAttributes(State)": (
-        response(GetAttributesResponse(unique_identifier=UID, attribute=(STATE,))),
+        response(p.GetAttributesResponse(unique_identifier=UID, attribute=(STATE,))),
         208,
     ),
     "GetAttributes of a name that it does not have": (
-        response(GetAttributesResponse(unique_identifier=UID)),
+        response(p.GetAttributesResponse(unique_identifier=UID)),
         168,
     ),
 }

@@ -16,6 +16,7 @@ import msgspec
 
 from protocol.errors import Disconnected, Refused
 from protocol.kmip import dialect
+from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import CryptographicAlgorithm, KeyFormatType
 from protocol.kmip.enums import ObjectType, ResultReason, ResultStatus, State
 from protocol.kmip.fields import Fields
@@ -29,27 +30,6 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.objects import Attribute, KeyBlock, KeyValue, ProtocolVersion, SymmetricKey
-from protocol.kmip.payloads import (
-    ActivateRequest,
-    ActivateResponse,
-    AddAttributeRequest,
-    AddAttributeResponse,
-    CreateRequest,
-    CreateResponse,
-    DestroyRequest,
-    DestroyResponse,
-    DiscoverVersionsRequest,
-    DiscoverVersionsResponse,
-    GetAttributesRequest,
-    GetAttributesResponse,
-    GetRequest,
-    GetResponse,
-    LocateRequest,
-    LocateResponse,
-    QueryResponse,
-    RevokeRequest,
-    RevokeResponse,
-)
 from protocol.secret import KeyMaterial
 
 
@@ -89,7 +69,7 @@ class ScriptedServer:
         for item in message.batch_item:
             asked = item.request_payload
             name = type(asked).__name__.removesuffix("Request")
-            if isinstance(asked, GetAttributesRequest):
+            if isinstance(asked, p.GetAttributesRequest):
                 name += f"({','.join(asked.attribute_name)})"
             seen.append(name)
         answers = tuple(self.answer(item) for item in message.batch_item)
@@ -102,7 +82,7 @@ class ScriptedServer:
         """What it says to one item."""
         asked = item.request_payload
         name = type(asked).__name__.removesuffix("Request")
-        if isinstance(asked, GetAttributesRequest) and asked.attribute_name == ("State",):
+        if isinstance(asked, p.GetAttributesRequest) and asked.attribute_name == ("State",):
             name = "State"
         reason, payload = self.refuses.get(name), None
         uid = getattr(asked, "unique_identifier", None)
@@ -122,43 +102,43 @@ class ScriptedServer:
 
     def _done(self, asked: object) -> Fields:
         match asked:
-            case DiscoverVersionsRequest():
-                return DiscoverVersionsResponse(protocol_version=self.offers)
-            case CreateRequest():
+            case p.DiscoverVersionsRequest():
+                return p.DiscoverVersionsResponse(protocol_version=self.offers)
+            case p.CreateRequest():
                 uid = f"{self.prefix}-{len(self.keys) + 1}"
                 self.keys[uid] = State.PRE_ACTIVE
-                return CreateResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=uid)
-            case GetRequest(unique_identifier=str(uid)):
-                return GetResponse(
+                return p.CreateResponse(object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=uid)
+            case p.GetRequest(unique_identifier=str(uid)):
+                return p.GetResponse(
                     object_type=ObjectType.SYMMETRIC_KEY,
                     unique_identifier=uid,
                     object=held(uid, self.key_size),
                 )
-            case GetAttributesRequest(unique_identifier=str(uid), attribute_name=(name,)):
+            case p.GetAttributesRequest(unique_identifier=str(uid), attribute_name=(name,)):
                 value = self.keys[uid] if name == "State" else self.tags.get((uid, name))
                 found = (
                     ()
                     if value is None
                     else (Attribute(attribute_name=name, attribute_value=value),)
                 )
-                return GetAttributesResponse(unique_identifier=uid, attribute=found)
-            case AddAttributeRequest(unique_identifier=str(uid), attribute=attribute):
+                return p.GetAttributesResponse(unique_identifier=uid, attribute=found)
+            case p.AddAttributeRequest(unique_identifier=str(uid), attribute=attribute):
                 self.tags[uid, attribute.attribute_name] = attribute.attribute_value
-                return AddAttributeResponse(unique_identifier=uid, attribute=attribute)
-            case ActivateRequest(unique_identifier=str(uid)):
+                return p.AddAttributeResponse(unique_identifier=uid, attribute=attribute)
+            case p.ActivateRequest(unique_identifier=str(uid)):
                 self.keys[uid] = State.ACTIVE
-                return ActivateResponse(unique_identifier=uid)
-            case LocateRequest(attribute=(wanted,)):
+                return p.ActivateResponse(unique_identifier=uid)
+            case p.LocateRequest(attribute=(wanted,)):
                 name, value = wanted.attribute_name, wanted.attribute_value
                 with_it = (uid for uid in self.keys if self.tags.get((uid, name)) == value)
-                return LocateResponse(unique_identifier=tuple(with_it))
-            case RevokeRequest(unique_identifier=str(uid)):
+                return p.LocateResponse(unique_identifier=tuple(with_it))
+            case p.RevokeRequest(unique_identifier=str(uid)):
                 self.keys[uid] = State.DEACTIVATED
-                return RevokeResponse(unique_identifier=uid)
-            case DestroyRequest(unique_identifier=str(uid)):
+                return p.RevokeResponse(unique_identifier=uid)
+            case p.DestroyRequest(unique_identifier=str(uid)):
                 del self.keys[uid]
-                return DestroyResponse(unique_identifier=uid)
-        return QueryResponse(vendor_identification="scripted")
+                return p.DestroyResponse(unique_identifier=uid)
+        return p.QueryResponse(vendor_identification="scripted")
 
 
 def value_of(uid: str) -> KeyMaterial:

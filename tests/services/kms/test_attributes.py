@@ -36,21 +36,9 @@ from protocol.kmip.algorithms import KeyFormatType
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.endpoints.kmip.values import write
+from services.kms.objects import request_types as r
 from services.kms.objects.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
 from services.kms.objects.key_row import AT_FIRST, BY_DEFAULT
-from services.kms.objects.request_types import (
-    ActivateObject,
-    AddObjectAttribute,
-    Create,
-    DeleteObjectAttribute,
-    DestroyObject,
-    Get,
-    GetObjectAttributes,
-    ListObjectAttributes,
-    ModifyObjectAttribute,
-    Register,
-    RevokeObject,
-)
 from services.runtime.service import Halted
 from tests.services.kms.core_rig import (
     OWNER,
@@ -110,7 +98,7 @@ async def test_what_is_added_is_told_and_outlives_a_restart(server: Server, name
     assert await add(server, key_id, name, SAMPLES[name]) == attribute(name, SAMPLES[name])
     await server.boot()
     assert await values(server, key_id, name) == [(name, 0, SAMPLES[name])]
-    listed = await do(server, ListObjectAttributes(unique_identifier=key_id))
+    listed = await do(server, r.ListObjectAttributes(unique_identifier=key_id))
     assert name in listed.names and len(set(listed.names)) == len(listed.names)
 
 
@@ -128,7 +116,7 @@ async def test_all_attributes_of_a_key(server: Server) -> None:
     """Without names all that has a value is told, once, and GetAttributeList says the same."""
     material = KeyMaterial(bytes(range(16)))
     given = tuple(attribute(name, value) for name, value in SAMPLES.items())
-    request = Register(material=material, length=128, usage_mask=4, attributes=given)
+    request = r.Register(material=material, length=128, usage_mask=4, attributes=given)
     key_id = (await do(server, request)).unique_identifier
     start = server.clock.wall
     told = {name: value for name, _, value in await values(server, key_id)}
@@ -144,9 +132,9 @@ async def test_all_attributes_of_a_key(server: Server) -> None:
         "Last Change Date": start,
         "Lease Time": 3600,
     } | dict[str, Value](BY_DEFAULT) | {"Fresh": True}
-    listed = await do(server, ListObjectAttributes(unique_identifier=key_id))
+    listed = await do(server, r.ListObjectAttributes(unique_identifier=key_id))
     assert set(listed.names) == set(told)
-    [got] = (await do(server, Get(unique_identifiers=(key_id,)))).keys
+    [got] = (await do(server, r.Get(unique_identifiers=(key_id,)))).keys
     assert got.material == material
 
 
@@ -197,13 +185,13 @@ async def test_what_no_key_has_is_refused(
 def changing(operation: str, key_id: KeyId, name: str, value: Value, index: int = 0) -> Any:
     match operation:
         case "add":
-            return AddObjectAttribute(unique_identifier=key_id, attribute=attribute(name, value))
+            return r.AddObjectAttribute(unique_identifier=key_id, attribute=attribute(name, value))
         case "modify":
-            return ModifyObjectAttribute(
+            return r.ModifyObjectAttribute(
                 unique_identifier=key_id, attribute=attribute(name, value, index)
             )
         case _:
-            return DeleteObjectAttribute(unique_identifier=key_id, name=name, index=index)
+            return r.DeleteObjectAttribute(unique_identifier=key_id, name=name, index=index)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +233,7 @@ async def test_reasons(
 
 async def test_an_index_given_with_a_new_attribute_is_refused(server: Server) -> None:
     key_id = await made(server)
-    request = AddObjectAttribute(
+    request = r.AddObjectAttribute(
         unique_identifier=key_id, attribute=attribute("x-a", "1", 3), indexed=True
     )
     with pytest.raises(InvalidField, match="server's"):
@@ -257,12 +245,14 @@ async def test_indices_stay_with_their_instances(server: Server) -> None:
     key_id = await made(server)
     for number in range(3):
         assert (await add(server, key_id, "x-a", f"{number}")).index == number
-    await do(server, DeleteObjectAttribute(unique_identifier=key_id, name="x-a", index=1))
+    await do(server, r.DeleteObjectAttribute(unique_identifier=key_id, name="x-a", index=1))
     assert await values(server, key_id, "x-a") == [("x-a", 0, "0"), ("x-a", 2, "2")]
     assert (await add(server, key_id, "x-a", "3")).index == 3
-    changed = ModifyObjectAttribute(unique_identifier=key_id, attribute=attribute("x-a", "new", 2))
+    changed = r.ModifyObjectAttribute(
+        unique_identifier=key_id, attribute=attribute("x-a", "new", 2)
+    )
     assert (await do(server, changed)).attribute == attribute("x-a", "new", 2)
-    gone = await do(server, DeleteObjectAttribute(unique_identifier=key_id, name="x-a"))
+    gone = await do(server, r.DeleteObjectAttribute(unique_identifier=key_id, name="x-a"))
     assert gone.attribute == attribute("x-a", "0")
     assert await values(server, key_id, "x-a") == [("x-a", 2, "new"), ("x-a", 3, "3")]
 
@@ -293,9 +283,9 @@ async def test_what_is_modified_for_itself_keeps_its_own_name(server: Server) ->
 
 ROADS: dict[KmipState, tuple[Any, ...]] = {
     KmipState.PRE_ACTIVE: (),
-    KmipState.ACTIVE: (ActivateObject,),
-    KmipState.DEACTIVATED: (ActivateObject, RevokeObject),
-    KmipState.DESTROYED: (DestroyObject,),
+    KmipState.ACTIVE: (r.ActivateObject,),
+    KmipState.DEACTIVATED: (r.ActivateObject, r.RevokeObject),
+    KmipState.DESTROYED: (r.DestroyObject,),
 }
 SETTABLE = {
     "Activation Date": (KmipState.PRE_ACTIVE,),
@@ -337,7 +327,7 @@ async def test_deactivation_is_not_before_activation(server: Server) -> None:
 async def test_a_revocation_says_why_and_since_when(server: Server) -> None:
     key_id = await made(server)
     why = RevocationReason.KEY_COMPROMISE
-    revoke = RevokeObject(unique_identifier=key_id, reason=why, message="lost", occurred=999.0)
+    revoke = r.RevokeObject(unique_identifier=key_id, reason=why, message="lost", occurred=999.0)
     await do(server, revoke)
     asked = ("Revocation Reason", "Compromise Occurrence Date", "Compromise Date")
     assert await values(server, key_id, *asked) == [
@@ -353,7 +343,7 @@ async def test_a_compromise_occurred_at_some_time(server: Server, occurred: floa
     key_id = await made(server)
     why = RevocationReason.KEY_COMPROMISE
     with pytest.raises(InvalidField):
-        await do(server, RevokeObject(unique_identifier=key_id, reason=why, occurred=occurred))
+        await do(server, r.RevokeObject(unique_identifier=key_id, reason=why, occurred=occurred))
     assert await value(server, key_id, "State") == "Pre-Active"
 
 
@@ -364,9 +354,9 @@ async def test_a_key_full_of_attributes_is_revoked_all_the_same(server: Server) 
             await add(server, key_id, f"x-{number}", "y" * 100)
     why, limit = RevocationReason.KEY_COMPROMISE, MESSAGE_LIMIT
     with pytest.raises(InvalidField):
-        long = RevokeObject(unique_identifier=key_id, reason=why, message="m" * (limit + 1))
+        long = r.RevokeObject(unique_identifier=key_id, reason=why, message="m" * (limit + 1))
         await do(server, long)
-    told = RevokeObject(unique_identifier=key_id, reason=why, message="m" * limit, occurred=999.0)
+    told = r.RevokeObject(unique_identifier=key_id, reason=why, message="m" * limit, occurred=999.0)
     assert (await do(server, told)).state is KmipState.COMPROMISED
     with pytest.raises(IndexOutofBounds):
         await add(server, key_id, "x-more", "y" * 100)
@@ -405,7 +395,7 @@ async def test_attributes_outlive_the_key(server: Server) -> None:
     key_id = await made(server, named("a"), attribute("x-a", "1"))
     before = dict((name, value) for name, _, value in await values(server, key_id))
     server.clock.wall += 5
-    await do(server, DestroyObject(unique_identifier=key_id))
+    await do(server, r.DestroyObject(unique_identifier=key_id))
     after = dict((name, value) for name, _, value in await values(server, key_id))
     assert after == before | {
         "State": "Destroyed",
@@ -421,8 +411,8 @@ async def test_another_scope_has_no_such_key(server: Server, operation: str) -> 
         with pytest.raises(ItemNotFound):
             await do(server, changing(operation, there, "x-a", "2"), caller)
         with pytest.raises(ItemNotFound):
-            await do(server, ListObjectAttributes(unique_identifier=there), caller)
-        asked = GetObjectAttributes(unique_identifiers=(there,), names=())
+            await do(server, r.ListObjectAttributes(unique_identifier=there), caller)
+        asked = r.GetObjectAttributes(unique_identifiers=(there,), names=())
         assert (await do(server, asked, caller)).objects == ()
     assert await values(server, key_id, "x-a") == [("x-a", 0, "1")]
 
@@ -431,7 +421,7 @@ async def test_vcenter_adds_and_changes_nothing(server: Server) -> None:
     from services.kms.access.authorization import caller_at
 
     client = caller_at(CONFIG, VCENTER.node, local=False)
-    key_id = (await do(server, Create(operation_id="1"), client)).unique_identifier
+    key_id = (await do(server, r.Create(operation_id="1"), client)).unique_identifier
     await do(server, changing("add", key_id, "x-Name", "vm-01"), client)
     for operation in ("modify", "delete"):
         with pytest.raises(PermissionDenied):

@@ -24,30 +24,7 @@ from protocol.attributes import (
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
 from services.kms.objects import attributes, key_row
-from services.kms.objects.request_types import (
-    ActivateObject,
-    AddObjectAttribute,
-    CheckUsage,
-    CoreOperation,
-    CoreRequest,
-    Create,
-    Created,
-    DeleteObjectAttribute,
-    DestroyObject,
-    EncryptData,
-    Get,
-    GetObjectAttributes,
-    GetUsageAllocation,
-    ListObjectAttributes,
-    LocatedObjects,
-    LocateObjects,
-    ModifyObjectAttribute,
-    ObtainLease,
-    Register,
-    ReKey,
-    ReplacedKey,
-    RevokeObject,
-)
+from services.kms.objects import request_types as r
 from services.kms.operations.batches import Continuation, Item
 from tests.services.kms.core_rig import items, trail
 from tests.services.kms.ports import Server
@@ -64,13 +41,13 @@ ALIKE = (
     "attributes FROM keys"
 )
 EVERYTHING = ("SELECT * FROM keys", "SELECT * FROM attribute_index")
-MAKERS = (Create, Register, LocateObjects)
+MAKERS = (r.Create, r.Register, r.LocateObjects)
 
 
 class Step(NamedTuple):
     """An item; ``key``: the place of its key in order of creation, None is the placeholder."""
 
-    kind: type[CoreRequest[Any]]
+    kind: type[r.CoreRequest[Any]]
     key: int | None
     fields: dict[str, Any]
 
@@ -95,41 +72,50 @@ def attribute(choose: Random, now: float) -> Attribute:
 
 def step(choose: Random, now: float) -> Step:
     given = tuple(attribute(choose, now) for _ in range(choose.choice([0, 0, 1, 2])))
-    fields: dict[type[CoreRequest[Any]], Callable[[], dict[str, Any]]] = {
-        Create: lambda: {"length": choose.choice([256, 128, 99]), "attributes": given},
-        Register: lambda: {"material": KeyMaterial(bytes(choose.choice([32, 31])))},
-        ActivateObject: dict,
-        RevokeObject: lambda: {"reason": choose.choice(list(RevocationReason)), "message": "m"},
-        DestroyObject: dict,
-        AddObjectAttribute: lambda: {"attribute": attribute(choose, now)},
-        ModifyObjectAttribute: lambda: {"attribute": attribute(choose, now)},
-        DeleteObjectAttribute: lambda: {"name": choose.choice(NAMES)},
-        Get: dict,
-        GetObjectAttributes: lambda: {"names": ()},
-        ListObjectAttributes: dict,
-        ReKey: lambda: {"offset": choose.choice([None, None, 3]), "attributes": given[:1]},
-        GetUsageAllocation: lambda: {"count": choose.choice([1, 2, 9])},
-        ObtainLease: dict,
-        CheckUsage: lambda: {"usage_limits_count": 2},
-        EncryptData: lambda: {"data": KeyMaterial(b"abc"), "iv": choose.choice([None, bytes(12)])},
-        LocateObjects: lambda: {
+    fields: dict[type[r.CoreRequest[Any]], Callable[[], dict[str, Any]]] = {
+        r.Create: lambda: {"length": choose.choice([256, 128, 99]), "attributes": given},
+        r.Register: lambda: {"material": KeyMaterial(bytes(choose.choice([32, 31])))},
+        r.ActivateObject: dict,
+        r.RevokeObject: lambda: {"reason": choose.choice(list(RevocationReason)), "message": "m"},
+        r.DestroyObject: dict,
+        r.AddObjectAttribute: lambda: {"attribute": attribute(choose, now)},
+        r.ModifyObjectAttribute: lambda: {"attribute": attribute(choose, now)},
+        r.DeleteObjectAttribute: lambda: {"name": choose.choice(NAMES)},
+        r.Get: dict,
+        r.GetObjectAttributes: lambda: {"names": ()},
+        r.ListObjectAttributes: dict,
+        r.ReKey: lambda: {"offset": choose.choice([None, None, 3]), "attributes": given[:1]},
+        r.GetUsageAllocation: lambda: {"count": choose.choice([1, 2, 9])},
+        r.ObtainLease: dict,
+        r.CheckUsage: lambda: {"usage_limits_count": 2},
+        r.EncryptData: lambda: {
+            "data": KeyMaterial(b"abc"),
+            "iv": choose.choice([None, bytes(12)]),
+        },
+        r.LocateObjects: lambda: {
             "attributes": given[:1],
             "maximum_items": choose.choice([1, 2, 1000]),
         },
     }
-    kinds: list[type[CoreRequest[Any]]] = [*fields, Create, Register, LocateObjects, ActivateObject]
+    kinds: list[type[r.CoreRequest[Any]]] = [
+        *fields,
+        r.Create,
+        r.Register,
+        r.LocateObjects,
+        r.ActivateObject,
+    ]
     kind = choose.choice(kinds)
     key = choose.choice([None, None, None, *range(KEYS)])
     return Step(kind, None if kind in MAKERS else key, fields[kind]())
 
 
-def request(one: Step, keys: list[KeyId], placeholder: KeyId | None = None) -> CoreRequest[Any]:
+def request(one: Step, keys: list[KeyId], placeholder: KeyId | None = None) -> r.CoreRequest[Any]:
     if one.kind in MAKERS:
         return one.kind(**one.fields)
     named = placeholder
     if one.key is not None:
         named = keys[one.key] if one.key < len(keys) else KeyId("no such key")
-    if one.kind in (Get, GetObjectAttributes):
+    if one.kind in (r.Get, r.GetObjectAttributes):
         ids = None if named is None else (named,)
         return one.kind(unique_identifiers=ids, **one.fields)
     return one.kind(unique_identifier=named, **one.fields)
@@ -150,7 +136,7 @@ def rows(server: Server) -> list[tuple[Any, ...]]:
 async def operations(server: Server) -> list[tuple[str, str, str]]:
     """The trail, without what it says of a key that is fresh no more, or whose date has come: one
     row of a message may tell what it takes two of single items to tell."""
-    apart = (CoreOperation.SERVE, CoreOperation.DATE_REACHED)
+    apart = (r.CoreOperation.SERVE, r.CoreOperation.DATE_REACHED)
     return [row for row in await trail(server) if row[0] not in apart]
 
 
@@ -184,9 +170,9 @@ async def one_by_one(server: Server, steps: list[Step]) -> list[Item]:
         [item] = await items(server, request(one, keys, placeholder))
         done.append(item)
         match item.response:
-            case Created(unique_identifier=key) | ReplacedKey(unique_identifier=key):
+            case r.Created(unique_identifier=key) | r.ReplacedKey(unique_identifier=key):
                 placeholder = key
-            case LocatedObjects(unique_identifiers=found, total=total):
+            case r.LocatedObjects(unique_identifiers=found, total=total):
                 alone = found and 1 in (total, one.fields["maximum_items"])
                 placeholder = found[0] if alone else None
     return done

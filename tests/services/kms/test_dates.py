@@ -19,19 +19,8 @@ from hypothesis.stateful import (
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
+from services.kms.objects import request_types as r
 from services.kms.objects.key_row import rank, state_at
-from services.kms.objects.request_types import (
-    ActivateObject,
-    AddObjectAttribute,
-    Create,
-    DeleteObjectAttribute,
-    DestroyObject,
-    Get,
-    GetObjectAttributes,
-    LocateObjects,
-    ModifyObjectAttribute,
-    RevokeObject,
-)
 from tests.services.kms.core_rig import do, made, value
 from tests.services.kms.ports import Server
 
@@ -77,7 +66,7 @@ async def test_a_key_activates_and_deactivates_by_itself(server: Server) -> None
     seen = []
     for _ in range(3):
         active = await do(
-            server, LocateObjects(attributes=(Attribute(name="State", value="Active"),))
+            server, r.LocateObjects(attributes=(Attribute(name="State", value="Active"),))
         )
         state = await value(server, key_id, "State")
         changed = await value(server, key_id, "Last Change Date")
@@ -89,17 +78,17 @@ async def test_a_key_activates_and_deactivates_by_itself(server: Server) -> None
         ("Deactivated", 0, now + 20),
     ]
     with pytest.raises(ProductError):
-        await do(server, ActivateObject(unique_identifier=key_id))
+        await do(server, r.ActivateObject(unique_identifier=key_id))
     await server.boot()
     assert await value(server, key_id, "State") == "Deactivated"
-    await do(server, DestroyObject(unique_identifier=key_id))
+    await do(server, r.DestroyObject(unique_identifier=key_id))
 
 
 async def test_an_activation_date_that_is_past_is_an_active_key(server: Server) -> None:
-    created = await do(server, Create(attributes=(date("Activation Date", 5.0),)))
+    created = await do(server, r.Create(attributes=(date("Activation Date", 5.0),)))
     assert created.state is KmipState.ACTIVE
     key_id = await made(server)
-    request = AddObjectAttribute(unique_identifier=key_id, attribute=date("Activation Date", 5.0))
+    request = r.AddObjectAttribute(unique_identifier=key_id, attribute=date("Activation Date", 5.0))
     await do(server, request)
     assert await value(server, key_id, "State") == "Active"
 
@@ -108,14 +97,14 @@ async def test_a_date_that_has_come_stays(server: Server) -> None:
     """KMIP 1.4 sections 3.25 to 3.27: else a key whose time is over would encrypt again."""
     now = server.clock.wall
     key_id = await made(server)
-    await do(server, ActivateObject(unique_identifier=key_id))
+    await do(server, r.ActivateObject(unique_identifier=key_id))
     for name in ("Protect Stop Date", "Deactivation Date"):
         await do(
-            server, AddObjectAttribute(unique_identifier=key_id, attribute=date(name, now + 5))
+            server, r.AddObjectAttribute(unique_identifier=key_id, attribute=date(name, now + 5))
         )
     server.clock.wall += 5
     for name in ("Protect Stop Date", "Deactivation Date"):
-        later = ModifyObjectAttribute(unique_identifier=key_id, attribute=date(name, now + 50))
+        later = r.ModifyObjectAttribute(unique_identifier=key_id, attribute=date(name, now + 50))
         with pytest.raises(PermissionDenied):
             await do(server, later)
 
@@ -136,14 +125,14 @@ async def test_dates_are_in_their_order(server: Server, first: str, second: str)
         (5e9, 5e9, second, 4e9),
     ):
         key_id = await made(server, date(first, earlier))
-        add = AddObjectAttribute(unique_identifier=key_id, attribute=date(second, later))
+        add = r.AddObjectAttribute(unique_identifier=key_id, attribute=date(second, later))
         if moved is None:
             with pytest.raises(InvalidField):
                 await do(server, add)
             continue
         await do(server, add)
         with pytest.raises(InvalidField):
-            moving = ModifyObjectAttribute(unique_identifier=key_id, attribute=date(name, moved))
+            moving = r.ModifyObjectAttribute(unique_identifier=key_id, attribute=date(name, moved))
             await do(server, moving)
 
 
@@ -153,17 +142,17 @@ async def test_dates_out_of_order_refuse_nothing_else(server: Server, way: str) 
     now = server.clock.wall
     key_id = await made(server)
     if way == "the clock goes back":
-        await do(server, ActivateObject(unique_identifier=key_id))
+        await do(server, r.ActivateObject(unique_identifier=key_id))
         server.clock.wall -= 50
-        await do(server, RevokeObject(unique_identifier=key_id))
+        await do(server, r.RevokeObject(unique_identifier=key_id))
     else:
         past = date("Deactivation Date", now - 5)
-        await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=past))
-        told = await do(server, ActivateObject(unique_identifier=key_id))
+        await do(server, r.AddObjectAttribute(unique_identifier=key_id, attribute=past))
+        told = await do(server, r.ActivateObject(unique_identifier=key_id))
         assert told.state is D, "what is told is what everybody is told afterwards"
     assert await value(server, key_id, "State") == "Deactivated"
     x = Attribute(name="x-a", value="1")
-    await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=x))
+    await do(server, r.AddObjectAttribute(unique_identifier=key_id, attribute=x))
 
 
 class Lives(RuleBasedStateMachine):
@@ -219,14 +208,14 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def activate(self) -> None:
-        assert self.tried(ActivateObject(unique_identifier=self.key)) is (self.state is P)
+        assert self.tried(r.ActivateObject(unique_identifier=self.key)) is (self.state is P)
         if self.state is P:
             self.state, self.dates["Activation Date"] = A, self.now
         self.settle()
 
     @rule()
     def deactivate(self) -> None:
-        assert self.tried(RevokeObject(unique_identifier=self.key)) is (self.state is A)
+        assert self.tried(r.RevokeObject(unique_identifier=self.key)) is (self.state is A)
         if self.state is A:
             self.state, self.dates["Deactivation Date"] = D, self.now
 
@@ -237,7 +226,7 @@ class Lives(RuleBasedStateMachine):
             KmipState.COMPROMISED: None,
             KmipState.DESTROYED_COMPROMISED: None,
         }.get(self.state, KmipState.COMPROMISED)
-        request = RevokeObject(unique_identifier=self.key, reason=RevocationReason.KEY_COMPROMISE)
+        request = r.RevokeObject(unique_identifier=self.key, reason=RevocationReason.KEY_COMPROMISE)
         assert self.tried(request) is (to is not None)
         self.state = to or self.state
 
@@ -248,7 +237,7 @@ class Lives(RuleBasedStateMachine):
             D: KmipState.DESTROYED,
             KmipState.COMPROMISED: KmipState.DESTROYED_COMPROMISED,
         }.get(self.state)
-        assert self.tried(DestroyObject(unique_identifier=self.key)) is (to is not None)
+        assert self.tried(r.DestroyObject(unique_identifier=self.key)) is (to is not None)
         self.state = to or self.state
 
     @rule(
@@ -258,7 +247,7 @@ class Lives(RuleBasedStateMachine):
     def set_date(self, name: str, ahead: float) -> None:
         attribute = date(name, self.now + ahead)
         there = self.dates[name] is not None
-        kind = ModifyObjectAttribute if there else AddObjectAttribute
+        kind = r.ModifyObjectAttribute if there else r.AddObjectAttribute
         dates = self.dates | {name: self.now + ahead}
         started, ended = dates.values()
         may = self.state in ((P,) if name == "Activation Date" else (P, A))
@@ -273,14 +262,14 @@ class Lives(RuleBasedStateMachine):
     def add(self, text: str) -> None:
         attribute = Attribute(name="x-a", value=text)
         may = text not in self.x.values()
-        request = AddObjectAttribute(unique_identifier=self.key, attribute=attribute)
+        request = r.AddObjectAttribute(unique_identifier=self.key, attribute=attribute)
         assert self.tried(request) is may
         if may:
             self.x[max(self.x, default=-1) + 1] = text
 
     @rule(index=st.integers(0, 2))
     def delete(self, index: int) -> None:
-        request = DeleteObjectAttribute(unique_identifier=self.key, name="x-a", index=index)
+        request = r.DeleteObjectAttribute(unique_identifier=self.key, name="x-a", index=index)
         assert self.tried(request) is (index in self.x)
         self.x.pop(index, None)
 
@@ -288,7 +277,7 @@ class Lives(RuleBasedStateMachine):
     def it_is_told(self) -> None:
         if not hasattr(self, "key"):
             return
-        asked = GetObjectAttributes(unique_identifiers=(self.key,), names=("x-a",))
+        asked = r.GetObjectAttributes(unique_identifiers=(self.key,), names=("x-a",))
         [told] = self.run(do(self.server, asked)).objects
         assert told.state is self.state
         dates = (told.activation_date, told.deactivation_date)
@@ -296,10 +285,10 @@ class Lives(RuleBasedStateMachine):
         assert {one.index: one.value for one in told.attributes} == self.x
         assert rank(told.state) >= self.highest, "a state went down"
         self.highest = rank(told.state)
-        [got] = self.run(do(self.server, Get(unique_identifiers=(self.key,)))).keys
+        [got] = self.run(do(self.server, r.Get(unique_identifiers=(self.key,)))).keys
         assert (got.material is None) is (rank(self.state) >= rank(KmipState.DESTROYED))
         state = Attribute(name="State", value=self.state.value)
-        located = self.run(do(self.server, LocateObjects(attributes=(state,))))
+        located = self.run(do(self.server, r.LocateObjects(attributes=(state,))))
         assert located.unique_identifiers == (self.key,)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from protocol import terms
 from protocol.errors import REGISTRY
+from protocol.kmip import payloads as p
 from protocol.kmip.algorithms import RNGAlgorithm
 from protocol.kmip.enums import (
     BatchErrorContinuationOption,
@@ -29,26 +30,6 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.objects import Attribute, Name, ProtocolVersion, RNGParameters
-from protocol.kmip.payloads import (
-    PAYLOADS,
-    ActivateRequest,
-    AddAttributeRequest,
-    CreateResponse,
-    DestroyRequest,
-    DestroyResponse,
-    DiscoverVersionsRequest,
-    DiscoverVersionsResponse,
-    GetAttributeListRequest,
-    GetAttributeListResponse,
-    GetAttributesRequest,
-    GetAttributesResponse,
-    GetRequest,
-    GetResponse,
-    LocateRequest,
-    LocateResponse,
-    QueryRequest,
-    QueryResponse,
-)
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
 from services.kms.access.authorization import KeyServerCaller
@@ -80,7 +61,7 @@ def test_no_error_lacks_a_reason() -> None:
 
 
 def test_the_table_has_every_payload_that_the_codec_reads() -> None:
-    assert set(SPOKEN) == set(PAYLOADS)
+    assert set(SPOKEN) == set(p.PAYLOADS)
 
 
 @pytest.mark.parametrize("minor", range(5))
@@ -97,7 +78,7 @@ async def test_a_version_that_is_not_spoken_is_answered_with_one_that_is(
     server: Server, major: int, minor: int
 ) -> None:
     strange = ProtocolVersion(protocol_version_major=major, protocol_version_minor=minor)
-    answer = await Client(server).send(message(GetRequest(), protocol_version=strange))
+    answer = await Client(server).send(message(p.GetRequest(), protocol_version=strange))
     assert answer.response_header.protocol_version == version(4)
     [item] = answer.batch_item
     assert item.operation is None
@@ -129,7 +110,7 @@ async def test_headers_that_are_refused(
     [item] = answer.batch_item
     assert item.operation is None
     assert reason(item) is wanted
-    found = await Client(server).ask(LocateRequest(), LocateResponse)
+    found = await Client(server).ask(p.LocateRequest(), p.LocateResponse)
     assert found.located_items == 0
 
 
@@ -138,10 +119,12 @@ async def test_a_destroyed_key_gives_its_name_free_and_is_found_only_as_destroye
 ) -> None:
     client = Client(server)
     first = await client.made(NAME)
-    await client.ask(DestroyRequest(unique_identifier=first), DestroyResponse)
+    await client.ask(p.DestroyRequest(unique_identifier=first), p.DestroyResponse)
 
     async def located(*wanted: Attribute) -> tuple[str, ...]:
-        return (await client.ask(LocateRequest(attribute=wanted), LocateResponse)).unique_identifier
+        return (
+            await client.ask(p.LocateRequest(attribute=wanted), p.LocateResponse)
+        ).unique_identifier
 
     assert await located() == await located(NAME) == ()
     second = await client.made(NAME)
@@ -160,11 +143,11 @@ async def test_a_name_is_free_within_the_message_that_destroys_its_key(server: S
     client = Client(server)
     first = await client.made(NAME)
     destroyed, made, found = await client.items(
-        DestroyRequest(unique_identifier=first), new_key(NAME), LocateRequest(attribute=(NAME,))
+        p.DestroyRequest(unique_identifier=first), new_key(NAME), p.LocateRequest(attribute=(NAME,))
     )
     assert destroyed.result_status is made.result_status is ResultStatus.SUCCESS
-    assert isinstance(made.response_payload, CreateResponse)
-    assert isinstance(found.response_payload, LocateResponse)
+    assert isinstance(made.response_payload, p.CreateResponse)
+    assert isinstance(found.response_payload, p.LocateResponse)
     assert found.response_payload.unique_identifier == (made.response_payload.unique_identifier,)
 
 
@@ -183,7 +166,7 @@ async def test_items_of_a_batch_have_ids_of_their_own(
     ]
     [item] = await Client(server).items(*items)
     assert reason(item) is ResultReason.INVALID_MESSAGE
-    assert (await Client(server).ask(LocateRequest(), LocateResponse)).located_items == 0
+    assert (await Client(server).ask(p.LocateRequest(), p.LocateResponse)).located_items == 0
 
 
 async def test_a_credential_that_cannot_be_read_is_refused(server: Server) -> None:
@@ -239,37 +222,37 @@ async def test_an_extension_that_is_critical_is_refused(server: Server, critical
 )
 @pytest.mark.parametrize(
     "failing",
-    [GetRequest(unique_identifier="nobody's"), GetAttributesRequest(unique_identifier="none")],
+    [p.GetRequest(unique_identifier="nobody's"), p.GetAttributesRequest(unique_identifier="none")],
 )
 async def test_what_follows_a_failed_item(
     server: Server,
     option: BatchErrorContinuationOption | None,
     statuses: list[int],
     kept: int,
-    failing: GetRequest | GetAttributesRequest,
+    failing: p.GetRequest | p.GetAttributesRequest,
 ) -> None:
     items = await Client(server).items(
         new_key(), failing, new_key(), batch_error_continuation_option=option
     )
     assert [item.result_status for item in items] == statuses
     assert reason(items[1]) is ResultReason.ITEM_NOT_FOUND
-    assert (await Client(server).ask(LocateRequest(), LocateResponse)).located_items == kept
+    assert (await Client(server).ask(p.LocateRequest(), p.LocateResponse)).located_items == kept
 
 
 async def test_the_placeholder_is_what_was_made_or_found(server: Server) -> None:
     client = Client(server)
-    *_, got = await client.items(new_key(NAME), GetAttributeListRequest(), GetRequest())
-    assert isinstance(got.response_payload, GetResponse)
-    _, again = await client.items(LocateRequest(attribute=(NAME,)), GetRequest())
-    assert isinstance(again.response_payload, GetResponse)
+    *_, got = await client.items(new_key(NAME), p.GetAttributeListRequest(), p.GetRequest())
+    assert isinstance(got.response_payload, p.GetResponse)
+    _, again = await client.items(p.LocateRequest(attribute=(NAME,)), p.GetRequest())
+    assert isinstance(again.response_payload, p.GetResponse)
     assert again.response_payload == got.response_payload
     await client.made()
-    oldest = LocateRequest(maximum_items=1, offset_items=1)
-    _, one = await client.items(oldest, GetRequest())
+    oldest = p.LocateRequest(maximum_items=1, offset_items=1)
+    _, one = await client.items(oldest, p.GetRequest())
     assert one.response_payload == got.response_payload
-    _, none = await client.items(LocateRequest(), GetRequest())
+    _, none = await client.items(p.LocateRequest(), p.GetRequest())
     assert reason(none) is ResultReason.ITEM_NOT_FOUND
-    assert await client.refused(GetRequest()) is ResultReason.ITEM_NOT_FOUND
+    assert await client.refused(p.GetRequest()) is ResultReason.ITEM_NOT_FOUND
 
 
 async def test_an_attribute_that_kmip_does_not_have_is_not_sought(server: Server) -> None:
@@ -277,14 +260,14 @@ async def test_an_attribute_that_kmip_does_not_have_is_not_sought(server: Server
     client = Client(server)
     await client.made()
 
-    def locate(name: str) -> LocateRequest:
+    def locate(name: str) -> p.LocateRequest:
         value = TtlvItem(Tag.ATTRIBUTE_VALUE, Type.TEXT_STRING, "1")
-        return LocateRequest(attribute=(Attribute(attribute_name=name, attribute_value=value),))
+        return p.LocateRequest(attribute=(Attribute(attribute_name=name, attribute_value=value),))
 
     for unknown in ("nonsense", "", "X-a", "name"):
         assert await client.refused(locate(unknown)) is ResultReason.INVALID_FIELD
     for known in ("x-a", "y-a"):
-        assert (await client.ask(locate(known), LocateResponse)).unique_identifier == ()
+        assert (await client.ask(locate(known), p.LocateResponse)).unique_identifier == ()
 
 
 @pytest.mark.parametrize("minor", range(5))
@@ -292,10 +275,10 @@ async def test_the_newest_is_found_first_since_1_4(server: Server, minor: int) -
     """Also of keys that the same message makes."""
     client = Client(server, minor=minor)
     keys = [await client.made() for _ in range(2)]
-    two = LocateRequest(maximum_items=2)
-    *_, found = await client.items(new_key(), new_key(), LocateRequest(), two)
-    every = await client.ask(LocateRequest(), LocateResponse)
-    assert isinstance(found.response_payload, LocateResponse)
+    two = p.LocateRequest(maximum_items=2)
+    *_, found = await client.items(new_key(), new_key(), p.LocateRequest(), two)
+    every = await client.ask(p.LocateRequest(), p.LocateResponse)
+    assert isinstance(found.response_payload, p.LocateResponse)
     assert found.response_payload.unique_identifier == every.unique_identifier[:2]
     oldest = [one for one in every.unique_identifier if one in keys]
     assert oldest == (keys if minor < 4 else keys[::-1])
@@ -305,7 +288,7 @@ async def test_an_answer_that_is_too_large_gives_way(server: Server) -> None:
     client = Client(server)
     for _ in range(20):
         await client.made()
-    request = LocateRequest()
+    request = p.LocateRequest()
     [item] = await client.items(request, maximum_response_size=256)
     assert item.operation is Operation.LOCATE
     assert reason(item) is ResultReason.RESPONSE_TOO_LARGE
@@ -321,7 +304,7 @@ async def test_many_answers_that_are_too_large_give_way_at_once(
 ) -> None:
     """One small message is no way to keep a server busy: each answer is measured a few times."""
     client, encoded = Client(server), list[int]()
-    request = GetAttributesRequest(unique_identifier=await client.made())
+    request = p.GetAttributesRequest(unique_identifier=await client.made())
 
     def counted(answer: ResponseMessage) -> bytes:
         encoded.append(len(answer.batch_item))
@@ -340,7 +323,7 @@ async def test_a_message_of_too_many_items_is_refused_as_a_whole(server: Server)
         RequestItem(
             operation=Operation.GET,
             unique_batch_item_id=number.to_bytes(4),
-            request_payload=GetRequest(),
+            request_payload=p.GetRequest(),
         )
         for number in range(20_000)
     ]
@@ -352,28 +335,28 @@ async def test_a_message_of_too_many_items_is_refused_as_a_whole(server: Server)
 async def test_attributes_that_nobody_has_are_left_out(server: Server) -> None:
     client = Client(server)
     key = await client.made()
-    asked = GetAttributesRequest(unique_identifier=key, attribute_name=("x-Vendor", "Moon Phase"))
-    found = await client.ask(asked, GetAttributesResponse)
+    asked = p.GetAttributesRequest(unique_identifier=key, attribute_name=("x-Vendor", "Moon Phase"))
+    found = await client.ask(asked, p.GetAttributesResponse)
     assert (found.unique_identifier, found.attribute) == (key, ())
 
 
 async def test_versions_are_those_that_both_speak(server: Server) -> None:
     client = Client(server)
-    found = await client.ask(DiscoverVersionsRequest(), DiscoverVersionsResponse)
+    found = await client.ask(p.DiscoverVersionsRequest(), p.DiscoverVersionsResponse)
     assert found.protocol_version == tuple(version(minor) for minor in (4, 3, 2, 1, 0))
     two = ProtocolVersion(protocol_version_major=2, protocol_version_minor=0)
-    given = DiscoverVersionsRequest(protocol_version=(version(0), two, version(3)))
-    both = await client.ask(given, DiscoverVersionsResponse)
+    given = p.DiscoverVersionsRequest(protocol_version=(version(0), two, version(3)))
+    both = await client.ask(given, p.DiscoverVersionsResponse)
     assert both.protocol_version == (version(3), version(0))
     none = await client.ask(
-        DiscoverVersionsRequest(protocol_version=(two,)), DiscoverVersionsResponse
+        p.DiscoverVersionsRequest(protocol_version=(two,)), p.DiscoverVersionsResponse
     )
     assert none.protocol_version == ()
 
 
 async def test_an_operation_that_is_not_built_is_named(server: Server) -> None:
     for operation, name in ((Operation.ARCHIVE, "Archive"), (0x2C, "operation 0x2C")):
-        item = RequestItem(operation=operation, request_payload=QueryRequest())
+        item = RequestItem(operation=operation, request_payload=p.QueryRequest())
         [found] = (await Client(server).send(message(item))).batch_item
         assert reason(found) is ResultReason.OPERATION_NOT_SUPPORTED
         assert found.result_message == f"{name} is not served here"
@@ -381,7 +364,7 @@ async def test_an_operation_that_is_not_built_is_named(server: Server) -> None:
 
 def test_the_version_of_what_is_no_message_is_read_of_its_header_alone() -> None:
     """A megabyte of rubbish behind it is not looked at once more."""
-    data = encode_request(message(QueryRequest(), minor=2))
+    data = encode_request(message(p.QueryRequest(), minor=2))
     rubbish = bytes([0x42, 0, 0x0D, 9, 0, 0, 0, 0])
     assert _version_in(data[:-8] + rubbish) == version(2)
     assert _version_in(data[:40]) == NEWEST
@@ -391,7 +374,7 @@ def test_the_version_of_what_is_no_message_is_read_of_its_header_alone() -> None
 
 async def test_query_tells_what_is_so(server: Server) -> None:
     client = Client(server)
-    told = await client.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
+    told = await client.ask(p.QueryRequest(query_function=tuple(QueryFunction)), p.QueryResponse)
     assert set(told.operation) == set(SPOKEN)
     assert told.object_type == (ObjectType.SYMMETRIC_KEY,)
     assert told.vendor_identification == "keystead"
@@ -419,7 +402,7 @@ async def test_query_tells_what_the_version_of_its_request_knows(
     server: Server, minor: int
 ) -> None:
     client = Client(server, minor=minor)
-    told = await client.ask(QueryRequest(query_function=tuple(QueryFunction)), QueryResponse)
+    told = await client.ask(p.QueryRequest(query_function=tuple(QueryFunction)), p.QueryResponse)
     later: dict[int, int] = {
         Operation.DISCOVER_VERSIONS: 1,
         Operation.ENCRYPT: 2,
@@ -433,7 +416,7 @@ async def test_query_tells_what_the_version_of_its_request_knows(
 
 
 async def test_query_without_a_function_is_no_message(server: Server) -> None:
-    assert await Client(server).refused(QueryRequest()) is ResultReason.INVALID_MESSAGE
+    assert await Client(server).refused(p.QueryRequest()) is ResultReason.INVALID_MESSAGE
 
 
 async def test_a_key_says_how_far_its_material_may_leave(server: Server) -> None:
@@ -447,16 +430,21 @@ async def test_a_key_says_how_far_its_material_may_leave(server: Server) -> None
     }
     for minor in (3, 4):
         client = Client(server, minor=minor)
-        every = await client.ask(GetAttributesRequest(unique_identifier=key), GetAttributesResponse)
+        every = await client.ask(
+            p.GetAttributesRequest(unique_identifier=key), p.GetAttributesResponse
+        )
         found = {one.attribute_name: one.attribute_value for one in every.attribute}
         assert {name: found[name] for name in told if name in found} == (told if minor == 4 else {})
-        some = GetAttributesRequest(unique_identifier=key, attribute_name=("Extractable", "State"))
+        some = p.GetAttributesRequest(
+            unique_identifier=key, attribute_name=("Extractable", "State")
+        )
         names = [
-            one.attribute_name for one in (await client.ask(some, GetAttributesResponse)).attribute
+            one.attribute_name
+            for one in (await client.ask(some, p.GetAttributesResponse)).attribute
         ]
         assert names == (["Extractable", "State"] if minor == 4 else ["State"])
-        listed = GetAttributeListRequest(unique_identifier=key)
-        names = list((await client.ask(listed, GetAttributeListResponse)).attribute_name)
+        listed = p.GetAttributeListRequest(unique_identifier=key)
+        names = list((await client.ask(listed, p.GetAttributeListResponse)).attribute_name)
         assert (set(told) <= set(names)) == (minor == 4)
 
 
@@ -465,8 +453,8 @@ async def test_texts_that_are_kept_with_a_key(server: Server) -> None:
     texts = {"Operation Policy Name": "default", "Comment": "c", "Description": "d"}
     given = [Attribute(attribute_name=name, attribute_value=texts[name]) for name in texts]
     key = await client.made(*given)
-    asked = GetAttributesRequest(unique_identifier=key, attribute_name=tuple(texts))
-    found = (await client.ask(asked, GetAttributesResponse)).attribute
+    asked = p.GetAttributesRequest(unique_identifier=key, attribute_name=tuple(texts))
+    found = (await client.ask(asked, p.GetAttributesResponse)).attribute
     assert {one.attribute_name: one.attribute_value for one in found} == texts
 
 
@@ -474,16 +462,16 @@ async def test_who_may_not(server: Server) -> None:
     key = await Client(server).made()
     other = Client(server, STRANGER)
     for payload in (
-        GetRequest(unique_identifier=key),
-        ActivateRequest(unique_identifier=key),
-        DestroyRequest(unique_identifier=key),
-        GetAttributesRequest(unique_identifier=key),
-        AddAttributeRequest(unique_identifier=key, attribute=NAME),
+        p.GetRequest(unique_identifier=key),
+        p.ActivateRequest(unique_identifier=key),
+        p.DestroyRequest(unique_identifier=key),
+        p.GetAttributesRequest(unique_identifier=key),
+        p.AddAttributeRequest(unique_identifier=key, attribute=NAME),
     ):
         assert await other.refused(payload) is ResultReason.ITEM_NOT_FOUND
         assert await Client(server, NOBODY).refused(payload) is ResultReason.PERMISSION_DENIED
-    for question in (DiscoverVersionsRequest(), QueryRequest(query_function=(1,))):
+    for question in (p.DiscoverVersionsRequest(), p.QueryRequest(query_function=(1,))):
         assert await Client(server, NOBODY).refused(question) is ResultReason.PERMISSION_DENIED
-    assert (await Client(server, OWNER).refused(GetRequest(unique_identifier="?"))) is (
+    assert (await Client(server, OWNER).refused(p.GetRequest(unique_identifier="?"))) is (
         ResultReason.ITEM_NOT_FOUND
     )

@@ -14,16 +14,8 @@ from protocol.attributes import Attribute, ObjectDigest, ObjectName, RandomNumbe
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
 from services.kms.objects import attributes, key_row, search
+from services.kms.objects import request_types as r
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.request_types import (
-    ActivateObject,
-    AddObjectAttribute,
-    Create,
-    DeleteObjectAttribute,
-    Get,
-    Got,
-    LocateObjects,
-)
 from services.kms.objects.search import Sought
 from services.kms.operations.batches import Continuation
 from tests.services.kms.core_rig import STRANGER, do, items, made, named, value
@@ -36,16 +28,16 @@ def wanted(name: str, value: Value) -> Attribute:
 
 
 async def found(server: Server, *asked: Attribute, **more: Any) -> list[KeyId]:
-    located = await do(server, LocateObjects(attributes=asked, **more))
+    located = await do(server, r.LocateObjects(attributes=asked, **more))
     return list(located.unique_identifiers)
 
 
 async def test_by_each_attribute(server: Server) -> None:
     first = await made(server, named("a"), wanted("Object Group", "g"), wanted("x-a", "1"))
     server.clock.wall += 10
-    later = Create(length=128, usage_mask=4, attributes=(named("b"), wanted("x-a", "1")))
+    later = r.Create(length=128, usage_mask=4, attributes=(named("b"), wanted("x-a", "1")))
     second = (await do(server, later)).unique_identifier
-    await do(server, ActivateObject(unique_identifier=second))
+    await do(server, r.ActivateObject(unique_identifier=second))
     digest = await value(server, first, "Digest")
     assert isinstance(digest, ObjectDigest)
     for asked, expected in [
@@ -79,8 +71,8 @@ async def test_by_each_attribute(server: Server) -> None:
         ((wanted("nonsense", "1"),), []),
     ]:
         assert await found(server, *asked) == expected, asked
-        assert await do(server, LocateObjects(attributes=asked), STRANGER) == await do(
-            server, LocateObjects(attributes=(wanted("x-none", "1"),)), STRANGER
+        assert await do(server, r.LocateObjects(attributes=asked), STRANGER) == await do(
+            server, r.LocateObjects(attributes=(wanted("x-none", "1"),)), STRANGER
         )
 
 
@@ -133,18 +125,18 @@ async def test_who_asks_for_one_of_many_goes_on_with_it(server: Server) -> None:
     """KMIP 1.4 section 4.9: many empty the ID Placeholder, unless Maximum Items is 1."""
     first, _ = await made(server), await made(server)
     for limit, goes_on in ((1, True), (2, False), (1000, False)):
-        _, next_one = await items(server, LocateObjects(maximum_items=limit), Get())
+        _, next_one = await items(server, r.LocateObjects(maximum_items=limit), r.Get())
         assert (next_one.error is None) is goes_on, limit
-        if isinstance(next_one.response, Got):
+        if isinstance(next_one.response, r.Got):
             assert next_one.response.keys[0].unique_identifier == first
 
 
 async def test_the_index_follows_what_changes(server: Server) -> None:
     key_id = await made(server, wanted("x-a", "1"))
-    add = AddObjectAttribute(unique_identifier=key_id, attribute=wanted("x-a", "2"))
+    add = r.AddObjectAttribute(unique_identifier=key_id, attribute=wanted("x-a", "2"))
     await do(server, add)
     assert await found(server, wanted("x-a", "1"), wanted("x-a", "2")) == [key_id]
-    await do(server, DeleteObjectAttribute(unique_identifier=key_id, name="x-a"))
+    await do(server, r.DeleteObjectAttribute(unique_identifier=key_id, name="x-a"))
     assert await found(server, wanted("x-a", "1")) == []
     assert await found(server, wanted("x-a", "2")) == [key_id]
 
@@ -152,37 +144,37 @@ async def test_the_index_follows_what_changes(server: Server) -> None:
 async def test_pages(server: Server) -> None:
     keys = [await made(server, wanted("x-a", "1")) for _ in range(5)]
     asked = (wanted("x-a", "1"),)
-    page = await do(server, LocateObjects(attributes=asked, maximum_items=2))
+    page = await do(server, r.LocateObjects(attributes=asked, maximum_items=2))
     assert (list(page.unique_identifiers), page.total) == (keys[:2], 5)
-    page = await do(server, LocateObjects(attributes=asked, maximum_items=2, after=keys[3]))
+    page = await do(server, r.LocateObjects(attributes=asked, maximum_items=2, after=keys[3]))
     assert (list(page.unique_identifiers), page.total) == (keys[4:], 5)
 
 
 async def test_a_batch_finds_what_it_has_just_made(server: Server) -> None:
     """OASIS TC-314: Locate sets the ID Placeholder when it finds one object."""
     old = await made(server, named("a"))
-    create = Create(attributes=(named("b"), wanted("x-a", "1")))
-    results = await items(server, create, LocateObjects(attributes=(named("b"),)), Get())
-    assert isinstance(results[2].response, Got)
+    create = r.Create(attributes=(named("b"), wanted("x-a", "1")))
+    results = await items(server, create, r.LocateObjects(attributes=(named("b"),)), r.Get())
+    assert isinstance(results[2].response, r.Got)
     [got] = results[2].response.keys
     new = results[0].response.unique_identifier  # type: ignore[union-attr]
     assert got.unique_identifier == new != old and got.material is not None
-    results = await items(server, LocateObjects(attributes=(named("a"),)), ActivateObject())
+    results = await items(server, r.LocateObjects(attributes=(named("a"),)), r.ActivateObject())
     assert await value(server, old, "State") == "Active"
     for nothing in ((named("c"),), ()):  # none, or two
-        _, refused = await items(server, LocateObjects(attributes=nothing), Get())
+        _, refused = await items(server, r.LocateObjects(attributes=nothing), r.Get())
         assert isinstance(refused.error, ItemNotFound)
 
 
 async def test_a_batch_finds_what_it_has_changed(server: Server) -> None:
     keys = [await made(server, wanted("x-a", "1")) for _ in range(3)]
     batch = (
-        AddObjectAttribute(unique_identifier=keys[1], attribute=wanted("x-b", "1")),
-        DeleteObjectAttribute(unique_identifier=keys[0], name="x-a"),
-        Create(attributes=(wanted("x-a", "1"),)),
-        LocateObjects(attributes=(wanted("x-a", "1"),)),
-        LocateObjects(attributes=(wanted("x-b", "1"),)),
-        LocateObjects(attributes=(wanted("x-a", "1"),), maximum_items=1),
+        r.AddObjectAttribute(unique_identifier=keys[1], attribute=wanted("x-b", "1")),
+        r.DeleteObjectAttribute(unique_identifier=keys[0], name="x-a"),
+        r.Create(attributes=(wanted("x-a", "1"),)),
+        r.LocateObjects(attributes=(wanted("x-a", "1"),)),
+        r.LocateObjects(attributes=(wanted("x-b", "1"),)),
+        r.LocateObjects(attributes=(wanted("x-a", "1"),), maximum_items=1),
     )
     results = await items(server, *batch, option=Continuation.UNDO)
     new = results[2].response.unique_identifier  # type: ignore[union-attr]

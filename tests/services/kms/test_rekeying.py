@@ -20,17 +20,7 @@ from protocol.kmip.objects import Attribute as WireAttribute
 from protocol.kmip.objects import TemplateAttribute
 from protocol.terms import KeyId, RevocationReason
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.objects.request_types import (
-    ActivateObject,
-    Create,
-    DestroyObject,
-    Get,
-    GetUsageAllocation,
-    Got,
-    LocateObjects,
-    ReKey,
-    RevokeObject,
-)
+from services.kms.objects import request_types as r
 from services.kms.operations.batches import Continuation
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import (
@@ -55,11 +45,11 @@ def attribute(name: str, value: Value) -> Attribute:
 
 
 async def follows(server: Server, key_id: KeyId, **more: Any) -> KeyId:
-    return (await do(server, ReKey(unique_identifier=key_id, **more))).unique_identifier
+    return (await do(server, r.ReKey(unique_identifier=key_id, **more))).unique_identifier
 
 
 async def material(server: Server, key_id: KeyId) -> Any:
-    [got] = (await do(server, Get(unique_identifiers=(key_id,)))).keys
+    [got] = (await do(server, r.Get(unique_identifiers=(key_id,)))).keys
     return got.material
 
 
@@ -71,7 +61,7 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
     old = (
         await do(
             server,
-            Create(
+            r.Create(
                 algorithm="3DES",
                 length=112,
                 usage_mask=4,
@@ -86,8 +76,8 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
             ),
         )
     ).unique_identifier
-    await do(server, ActivateObject(unique_identifier=old))
-    await do(server, GetUsageAllocation(unique_identifier=old, count=5))
+    await do(server, r.ActivateObject(unique_identifier=old))
+    await do(server, r.GetUsageAllocation(unique_identifier=old, count=5))
     was = await material(server, old)
     server.clock.wall += 10
     new = await follows(server, old)
@@ -112,7 +102,7 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
     assert await value(server, old, "Name") is None
     link = ObjectLink(type="Replacement Object Link", linked=new)
     assert await value(server, old, "Link") == link
-    found = await do(server, LocateObjects(attributes=(named("disk"),)))
+    found = await do(server, r.LocateObjects(attributes=(named("disk"),)))
     assert found.unique_identifiers == (new,)
     await server.boot()
     assert len(await material(server, new)) == 16
@@ -203,19 +193,21 @@ async def test_a_refusal_leaves_the_old_key_as_it_was(
     with pytest.raises(error):
         await follows(server, old, **more)
     assert await values(server, old) == before
-    assert (await do(server, LocateObjects())).total == 2
+    assert (await do(server, r.LocateObjects())).total == 2
     await server.boot()
 
 
 async def test_who_may(server: Server) -> None:
     old = await made(server)
     with pytest.raises(ItemNotFound):
-        await do(server, ReKey(unique_identifier=old), STRANGER)
+        await do(server, r.ReKey(unique_identifier=old), STRANGER)
     for role in (KmsRole.CLIENT, KmsRole.KPS, KmsRole.VSAN):
         with pytest.raises(PermissionDenied):
-            await do(server, ReKey(unique_identifier=old), KeyServerCaller("who", role, "default"))
+            await do(
+                server, r.ReKey(unique_identifier=old), KeyServerCaller("who", role, "default")
+            )
     await do(
-        server, ReKey(unique_identifier=old), KeyServerCaller("who", KmsRole.OPERATOR, "default")
+        server, r.ReKey(unique_identifier=old), KeyServerCaller("who", KmsRole.OPERATOR, "default")
     )
 
 
@@ -223,29 +215,29 @@ async def test_what_is_compromised_is_followed_and_what_is_destroyed_is_not(
     server: Server,
 ) -> None:
     old = await made(server, attribute("Activation Date", 5.0))
-    await do(server, RevokeObject(unique_identifier=old, reason=RevocationReason.KEY_COMPROMISE))
+    await do(server, r.RevokeObject(unique_identifier=old, reason=RevocationReason.KEY_COMPROMISE))
     new = await follows(server, old)
     assert await value(server, new, "State") == "Active"
     assert await value(server, new, "Revocation Reason") is None
-    await do(server, DestroyObject(unique_identifier=old))
+    await do(server, r.DestroyObject(unique_identifier=old))
     with pytest.raises(ItemNotFound):
         await follows(server, old)
 
 
 async def test_the_placeholder_is_the_new_key(server: Server) -> None:
-    done = await items(server, Create(attributes=(named("disk"),)), ReKey(), Get())
+    done = await items(server, r.Create(attributes=(named("disk"),)), r.ReKey(), r.Get())
     new = done[1].response.unique_identifier  # type: ignore[union-attr]
-    assert isinstance(done[2].response, Got)
+    assert isinstance(done[2].response, r.Got)
     [got] = done[2].response.keys
     assert got.unique_identifier == new and got.material is not None
-    before = (await do(server, LocateObjects())).total
+    before = (await do(server, r.LocateObjects())).total
     undone = await items(
         server,
-        *(ReKey(unique_identifier=new), Get(unique_identifiers=(KeyId("no"),), required=True)),
+        *(r.ReKey(unique_identifier=new), r.Get(unique_identifiers=(KeyId("no"),), required=True)),
         option=Continuation.UNDO,
     )
     assert undone[0].undone
-    assert (await do(server, LocateObjects())).total == before
+    assert (await do(server, r.LocateObjects())).total == before
     assert await value(server, new, "Name") == ObjectName(value="disk")
 
 
@@ -271,5 +263,5 @@ async def test_one_that_a_full_key_cannot_be_linked_from_is_refused(server: Serv
         await add(server, old, "Link", ObjectLink(type="Child Link", linked=str(place)))
     with pytest.raises(Exception, match="64"):
         await follows(server, old)
-    assert (await do(server, LocateObjects())).total == 1
+    assert (await do(server, r.LocateObjects())).total == 1
     assert await material(server, old) is not None

@@ -7,23 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from protocol.kmip import payloads as p
 from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.fields import Fields
 from protocol.kmip.message import ResponseItem, decode_response, encode_request
 from protocol.kmip.objects import Attribute
-from protocol.kmip.payloads import (
-    ActivateRequest,
-    AddAttributeRequest,
-    DeleteAttributeRequest,
-    DestroyRequest,
-    GetAttributesRequest,
-    GetAttributesResponse,
-    GetRequest,
-    LocateRequest,
-    LocateResponse,
-    ModifyAttributeRequest,
-    ReKeyRequest,
-)
 from services.kms.endpoints.kmip.messages import CHANGES
 from services.kms.endpoints.kmip.operations import SPOKEN
 from services.runtime.streams import DeferredAnswer
@@ -36,7 +24,7 @@ TOO_LARGE = ResultReason.RESPONSE_TOO_LARGE
 
 
 async def located(client: Client) -> int | None:
-    return (await client.ask(LocateRequest(), LocateResponse)).located_items
+    return (await client.ask(p.LocateRequest(), p.LocateResponse)).located_items
 
 
 async def bytes_of(client: Client, *payloads: Fields, **header: Any) -> bytes:
@@ -73,18 +61,18 @@ async def test_a_key_that_is_made_without_a_task_neither(server: Server) -> None
 
 Changing = Callable[[str], Fields]
 CHANGED: dict[str, Changing] = {
-    "Activate": lambda key: ActivateRequest(unique_identifier=key),
-    "Destroy": lambda key: DestroyRequest(unique_identifier=key),
-    "Re-key": lambda key: ReKeyRequest(unique_identifier=key),
-    "Add Attribute": lambda key: AddAttributeRequest(
+    "Activate": lambda key: p.ActivateRequest(unique_identifier=key),
+    "Destroy": lambda key: p.DestroyRequest(unique_identifier=key),
+    "Re-key": lambda key: p.ReKeyRequest(unique_identifier=key),
+    "Add Attribute": lambda key: p.AddAttributeRequest(
         unique_identifier=key,
         attribute=Attribute(attribute_name="x-mine", attribute_value="a" * 100),
     ),
-    "Modify Attribute": lambda key: ModifyAttributeRequest(
+    "Modify Attribute": lambda key: p.ModifyAttributeRequest(
         unique_identifier=key,
         attribute=Attribute(attribute_name="Contact Information", attribute_value="another"),
     ),
-    "Delete Attribute": lambda key: DeleteAttributeRequest(
+    "Delete Attribute": lambda key: p.DeleteAttributeRequest(
         unique_identifier=key, attribute_name="Contact Information"
     ),
 }
@@ -95,9 +83,9 @@ async def test_what_does_not_fit_changes_nothing(server: Server, change: str) ->
     client = Client(server)
     key = await client.made(CONTACT)
 
-    async def now() -> tuple[GetAttributesResponse, int | None]:
-        asked = GetAttributesRequest(unique_identifier=key)
-        return await client.ask(asked, GetAttributesResponse), await located(client)
+    async def now() -> tuple[p.GetAttributesResponse, int | None]:
+        asked = p.GetAttributesRequest(unique_identifier=key)
+        return await client.ask(asked, p.GetAttributesResponse), await located(client)
 
     before, payload = await now(), CHANGED[change](key)
     assert await client.refused(payload, maximum_response_size=150) is TOO_LARGE
@@ -122,7 +110,7 @@ async def test_questions_give_way_to_changes_and_change_nothing_by_it(server: Se
     client = Client(server)
     key = await client.made()
     made, got = await client.items(
-        new_key(), GetRequest(unique_identifier=key), maximum_response_size=450
+        new_key(), p.GetRequest(unique_identifier=key), maximum_response_size=450
     )
     assert (made.result_status, reason(got)) == (ResultStatus.SUCCESS, TOO_LARGE)
     assert await located(client) == 2
@@ -133,7 +121,7 @@ async def test_a_value_that_was_deleted_is_told_even_if_it_does_not_fit(server: 
     client = Client(server)
     long = Attribute(attribute_name="x-long", attribute_value="a" * 1000)
     key = await client.made(long)
-    deleted = DeleteAttributeRequest(unique_identifier=key, attribute_name="x-long")
+    deleted = p.DeleteAttributeRequest(unique_identifier=key, attribute_name="x-long")
     [item] = await client.items(deleted, maximum_response_size=400)
     assert item.result_status is ResultStatus.SUCCESS
 

@@ -26,14 +26,7 @@ from protocol.kmip.ttlv import parse
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.objects.request_types import (
-    ActivateObject,
-    Create,
-    Get,
-    KeyWrapping,
-    Register,
-    RevokeObject,
-)
+from services.kms.objects import request_types as r
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import STRANGER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client
@@ -54,16 +47,16 @@ def test_the_vector_of_the_standard() -> None:
 
 
 async def kek(server: Server, mask: int = WRAP_KEY, *attributes: Attribute) -> KeyId:
-    key = Register(
+    key = r.Register(
         material=KeyMaterial(KEK), length=128, usage_mask=mask, attributes=tuple(attributes)
     )
     made_ = (await do(server, key)).unique_identifier
-    await do(server, ActivateObject(unique_identifier=made_))
+    await do(server, r.ActivateObject(unique_identifier=made_))
     return made_
 
 
 async def brought(server: Server) -> KeyId:
-    key = Register(material=KeyMaterial(DATA), length=128)
+    key = r.Register(material=KeyMaterial(DATA), length=128)
     return (await do(server, key)).unique_identifier
 
 
@@ -105,7 +98,7 @@ async def test_the_trail_tells_of_no_key_that_can_not_be_wrapped(server: Server)
     """Nor is the wrapping key used up for it, nor is the key fresh no more."""
     limits = Attribute(name="Usage Limits", value=UsageLimitsValue(total=99, unit="Byte"))
     under, client = await kek(server, WRAP_KEY, limits), Client(server)
-    short = Register(material=KeyMaterial(bytes(10)), algorithm="SKIPJACK", length=80)
+    short = r.Register(material=KeyMaterial(bytes(10)), algorithm="SKIPJACK", length=80)
     odd, key = (await do(server, short)).unique_identifier, await brought(server)
     structure = KeyFormatType.TRANSPARENT_SYMMETRIC_KEY
     before = await trail(server)
@@ -190,11 +183,11 @@ async def test_a_mode_that_is_not_built_is_refused(server: Server) -> None:
 
 async def test_which_key_wraps(server: Server) -> None:
     key, plain = await brought(server), await kek(server, 12)
-    early = await do(server, Create(usage_mask=WRAP_KEY))
+    early = await do(server, r.Create(usage_mask=WRAP_KEY))
     late = await kek(server)
-    await do(server, RevokeObject(unique_identifier=late))
+    await do(server, r.RevokeObject(unique_identifier=late))
     over = await kek(server, WRAP_KEY, Attribute(name="Protect Stop Date", value=5.0))
-    foreign = await do(server, Create(usage_mask=WRAP_KEY), STRANGER)
+    foreign = await do(server, r.Create(usage_mask=WRAP_KEY), STRANGER)
     denied, client = ResultReason.PERMISSION_DENIED, Client(server)
     for under, reason in (
         (plain, denied),
@@ -217,6 +210,6 @@ async def test_wrapping_counts_for_the_limits_of_the_key_that_wraps(server: Serv
 
 async def test_who_may_not_get_a_key_gets_it_wrapped_neither(server: Server) -> None:
     key, under = await made(server), await kek(server)
-    request = Get(unique_identifiers=(key,), wrapping=KeyWrapping(key_id=under))
+    request = r.Get(unique_identifiers=(key,), wrapping=r.KeyWrapping(key_id=under))
     with pytest.raises(Exception, match="may not Get"):
         await do(server, request, KeyServerCaller("who", KmsRole.OPERATOR, "default"))

@@ -6,16 +6,7 @@ import math
 
 import pytest
 
-from protocol.messages.agent import (
-    CutRule,
-    DelayRule,
-    DuplicateRule,
-    LinkRule,
-    LossRule,
-    ResetRule,
-    SetRules,
-    StallRule,
-)
+from protocol.messages import agent as m
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.link_rules import (
@@ -29,15 +20,15 @@ from services.runtime.link_rules import (
 
 A, B = NodeName("a"), NodeName("b")
 AB = NodePair(A, B)
-CUT = CutRule(id="cut", src=A, dst=B)
-LOSE = LossRule(id="lose", src=A, dst=B, share=1.0)
-LATE = DelayRule(id="late", src=A, dst=B, base_s=0.3)
-JITTER = DelayRule(id="jitter", src=A, dst=B, base_s=1.0, jitter_s=1.0)
-TWICE = DuplicateRule(id="twice", src=A, dst=B, share=1.0)
-AGAIN = DuplicateRule(id="again", src=A, dst=B, share=1.0)
+CUT = m.CutRule(id="cut", src=A, dst=B)
+LOSE = m.LossRule(id="lose", src=A, dst=B, share=1.0)
+LATE = m.DelayRule(id="late", src=A, dst=B, base_s=0.3)
+JITTER = m.DelayRule(id="jitter", src=A, dst=B, base_s=1.0, jitter_s=1.0)
+TWICE = m.DuplicateRule(id="twice", src=A, dst=B, share=1.0)
+AGAIN = m.DuplicateRule(id="again", src=A, dst=B, share=1.0)
 
 
-def table(*rules: LinkRule, seed: int = 1) -> RuleTable:
+def table(*rules: m.LinkRule, seed: int = 1) -> RuleTable:
     made = RuleTable(seed, lambda: 0.0)
     made.apply(DesiredRules().put(rules))
     return made
@@ -63,7 +54,7 @@ def lost(made: RuleTable, of: int = 2000) -> float:
     ],
 )
 def test_what_one_rule_lets_pass_the_next_one_judges(
-    chain: tuple[LinkRule, ...], leaves: tuple[float, ...]
+    chain: tuple[m.LinkRule, ...], leaves: tuple[float, ...]
 ) -> None:
     assert table(*chain).egress(AB, boot=1, nth=1) == leaves
     assert table(*chain).egress(NodePair(B, A), boot=1, nth=1) == AT_ONCE
@@ -81,13 +72,13 @@ def test_delays_add_up_and_the_order_says_what_copies_share() -> None:
 
 
 def test_two_losses_are_independent() -> None:
-    half = [LossRule(id=id, src=A, dst=B, share=0.5) for id in ("x", "y")]
+    half = [m.LossRule(id=id, src=A, dst=B, share=0.5) for id in ("x", "y")]
     assert abs(lost(table(half[0])) - 0.5) < 0.05
     assert abs(lost(table(*half)) - 0.75) < 0.05
 
 
 def test_each_copy_has_a_fate_of_its_own() -> None:
-    half = LossRule(id="half", src=A, dst=B, share=0.5)
+    half = m.LossRule(id="half", src=A, dst=B, share=0.5)
     made = table(TWICE, half)
     sizes = [len(made.egress(AB, 1, nth)) for nth in range(2000)]
     for size, share in ((0, 0.25), (1, 0.5), (2, 0.25)):
@@ -95,7 +86,7 @@ def test_each_copy_has_a_fate_of_its_own() -> None:
 
 
 def test_the_same_seed_is_the_same_fate_and_another_is_not() -> None:
-    rules = (TWICE, LossRule(id="half", src=A, dst=B, share=0.5), JITTER)
+    rules = (TWICE, m.LossRule(id="half", src=A, dst=B, share=0.5), JITTER)
 
     def fates(seed: int) -> list[tuple[float, ...]]:
         made = table(*rules, seed=seed)
@@ -109,14 +100,14 @@ def test_a_renewed_rule_keeps_its_place_and_its_count() -> None:
     made.apply(desired.put([LATE]))
     made.apply(desired.put([LOSE]))
     made.egress(AB, 1, 1)
-    renewed = DelayRule(id="late", src=A, dst=B, base_s=0.3, until=9.0)
+    renewed = m.DelayRule(id="late", src=A, dst=B, base_s=0.3, until=9.0)
     made.apply(desired.put([renewed]))
     assert desired.rules == (renewed, LOSE)
     assert [(c.rule, c.dst, c.struck) for c in made.count_strikes(A)] == [
         ("late", B, 1),
         ("lose", B, 1),
     ]
-    made.apply(desired.put([DelayRule(id="late", src=A, dst=B, base_s=0.4)]))
+    made.apply(desired.put([m.DelayRule(id="late", src=A, dst=B, base_s=0.4)]))
     assert [c.struck for c in made.count_strikes(A)] == [0, 1]
     made.apply(desired.drop("lose"))
     assert made.egress(AB, 1, 2) == (0.4,) and made.count_strikes(B) == ()
@@ -125,7 +116,7 @@ def test_a_renewed_rule_keeps_its_place_and_its_count() -> None:
 def test_a_lease_ends_at_its_moment_where_a_message_leaves_and_where_it_comes() -> None:
     now = 0.0
     made = RuleTable(1, lambda: now)
-    made.apply(DesiredRules().put([CutRule(id="cut", src=A, dst=B, until=9.0), LATE]))
+    made.apply(DesiredRules().put([m.CutRule(id="cut", src=A, dst=B, until=9.0), LATE]))
     now = 8.9
     assert made.egress(AB, 1, 1) == () and not made.passes(AB)
     now = 9.0
@@ -137,7 +128,7 @@ def test_only_a_newer_set_comes_into_force_and_it_is_the_whole_set() -> None:
     old = desired.put([CUT])
     refused = desired.refuse(B, True)
     assert refused is not None and made.apply(refused) and made.epoch == 2
-    for late in (old, SetRules(epoch=2, rules=())):
+    for late in (old, m.SetRules(epoch=2, rules=())):
         assert not made.apply(late)
         assert not made.passes(AB) and made.refuses(B) and not made.refuses(A)
     heard = desired.refuse(B, False)
@@ -147,7 +138,7 @@ def test_only_a_newer_set_comes_into_force_and_it_is_the_whole_set() -> None:
 
 def test_what_is_wanted_is_kept_by_link_and_lapses_with_its_lease() -> None:
     desired = DesiredRules()
-    back = CutRule(id="cut", src=B, dst=A, until=9.0)
+    back = m.CutRule(id="cut", src=B, dst=A, until=9.0)
     assert desired.put([CUT, back, LOSE]).rules == (CUT, back, LOSE)
     for now, left in ((8.9, (CUT, back, LOSE)), (9.0, (CUT, LOSE))):
         desired.lapse(now)
@@ -156,7 +147,7 @@ def test_what_is_wanted_is_kept_by_link_and_lapses_with_its_lease() -> None:
 
 
 def test_a_rule_counts_what_it_struck_and_nothing_else() -> None:
-    made = table(TWICE, LossRule(id="none", src=A, dst=B, share=0.0), LATE)
+    made = table(TWICE, m.LossRule(id="none", src=A, dst=B, share=0.0), LATE)
     made.egress(AB, 1, 1)
     assert [(c.rule, c.struck) for c in made.count_strikes(A)] == [
         ("twice", 1),
@@ -166,10 +157,10 @@ def test_a_rule_counts_what_it_struck_and_nothing_else() -> None:
 
 
 def test_lives_of_a_sender_and_rules_of_one_kind_fare_apart() -> None:
-    half = [LossRule(id=id, src=A, dst=B, share=0.5) for id in ("x", "y")]
-    twice = DuplicateRule(id="x", src=A, dst=B, share=0.5)
+    half = [m.LossRule(id=id, src=A, dst=B, share=0.5) for id in ("x", "y")]
+    twice = m.DuplicateRule(id="x", src=A, dst=B, share=0.5)
 
-    def fates(rule: LinkRule, boot: int = 1) -> list[int]:
+    def fates(rule: m.LinkRule, boot: int = 1) -> list[int]:
         made = table(rule)
         return [len(made.egress(AB, boot, nth)) for nth in range(100)]
 
@@ -178,7 +169,7 @@ def test_lives_of_a_sender_and_rules_of_one_kind_fare_apart() -> None:
 
 
 def test_a_delay_without_jitter_is_always_the_same() -> None:
-    made = table(LATE, DelayRule(id="more", src=A, dst=B, base_s=1.0))
+    made = table(LATE, m.DelayRule(id="more", src=A, dst=B, base_s=1.0))
     assert {made.egress(AB, 1, nth) for nth in range(50)} == {(1.3,)}
 
 
@@ -189,7 +180,7 @@ def test_no_two_copies_of_a_message_have_one_number() -> None:
 
 
 def test_a_cut_of_some_requests_lets_all_else_pass_both_ways() -> None:
-    cut = CutRule(id="cut", src=A, dst=B, requests=("AddKeys",))
+    cut = m.CutRule(id="cut", src=A, dst=B, requests=("AddKeys",))
     made = table(cut)
     assert made.egress(AB, 1, 1, "l.a.b.q.AddKeys") == ()
     for subject in ("l.a.b.q.QueryHost", "l.a.b._r.1-7", "l.a.b.q.AddKeysAgain"):
@@ -202,8 +193,8 @@ def test_a_reset_and_a_stall_are_about_connections() -> None:
     now = [0.0]
     made = RuleTable(1, lambda: now[0])
     rules = (
-        ResetRule(id="rst", src=A, dst=B, until=5.0),
-        StallRule(id="stall", src=A, dst=B, until=5.0),
+        m.ResetRule(id="rst", src=A, dst=B, until=5.0),
+        m.StallRule(id="stall", src=A, dst=B, until=5.0),
     )
     assert not made.breaks(AB) and not made.stalls(AB)
     made.apply(DesiredRules().put(rules))
