@@ -14,15 +14,17 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate, self_signed
+from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate, key_digest, self_signed
 from tests.lab.kmip.tls import Party, fresh_key
 
 _YEARS = (1_700_000_000.0, 2_200_000_000.0)  # valid in a lab of any time
 
 
 def certificate(folder: Path, name: str) -> None:
-    """``NAME.pem``, signed by itself, and ``NAME.key``."""
+    """``NAME.pem``, signed by itself, and ``NAME.key``; by digest it comes behind others."""
     made = _authority(name)
+    while key_digest(made.certificate)[0] != 0xFF:
+        made = _authority(name)
     (folder / f"{name}.pem").write_bytes(_pem(made.certificate))
     private = load_der_private_key(made.key.reveal(), None)
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
