@@ -1,7 +1,7 @@
 """How long tests took: measured by every run, kept in pytest's cache.
 
 A clone has no cache. ``durations.json`` beside this file has the number of tests and the seconds of
-each module that takes a second or more; ``python -m tests.runner.durations`` renews it from the
+each module that takes four seconds or more; ``python -m tests.runner.durations`` renews it from the
 cache of this checkout.
 """
 
@@ -16,7 +16,7 @@ from tests.runner.units import module_of
 ROOT = Path(__file__).resolve().parents[2]
 STORED = Path(__file__).with_name("durations.json")
 CACHE_KEY = "keystead/durations"
-_LISTED_S = 1.0
+_LISTED_S = 4.0
 
 Sums = dict[str, tuple[int, float]]
 """Number of tests and their seconds, by module."""
