@@ -1,50 +1,50 @@
 """``load calibrate``: how long the processes of a lab work on what, on this machine.
 
-A lab of real processes is asked for blocks of operations, some of them at a time, and then for
-single ones.
-
-1. While all messages are heard, each block is a row: the processor time of every node, and the
-   messages that it got meanwhile. Least squares with no negative result divide that time by class
-   of message.
-2. The same blocks while nothing is heard, since that is work too: the processor time of the broker,
-   and of the client with the control plane.
-3. Single operations: their latency, and how processor times scatter.
+1. A lab of real processes is asked for single operations and for blocks of them, 1 to 96 at a time.
+   The kernel's scheduler says what each process used (``/proc/PID/task/*/schedstat``).
+2. The simulation is asked for the same. It counts the pieces of work of each process by class, and
+   how often the process was woken up for them (decision 107).
+3. Least squares with no negative result divide processor times by what was counted. Steps 2 and 3
+   are repeated, since the times decide how much a process finds done when it wakes up.
 4. Calls of disk and TPM are timed by themselves.
-5. Single operations are simulated with the profile so far. What the real ones take longer is
-   divided evenly among the times that a process has to wake up (decision 107).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sqlite3
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median, pstdev
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import yaml
 
-from chaos.fields import format_s, seconds
-from chaos.percentiles import value_at
+from chaos.fields import format_s
 from lab.brokers.bus_servers import BusServers
 from lab.client import Lab
 from lab.core import LabCore
 from lab.processes.process_lab import ProcessLab
+from lab.simulation.sim_lab import SimLab
 from lab.state.scratch import scratch
-from lab.topology.service_times import DATASTORE_CALLS, DISK_CALLS, FORMAT
-from protocol.messages.agent import TpmBackend
+from lab.topology.service_times import (
+    DATASTORE_CALLS,
+    DEVICE_CLASSES,
+    DISK_CALLS,
+    FORMAT,
+    SHARED_PROCESSES,
+)
+from protocol.messages.agent import COLD, WAKEUP, TpmBackend
 from protocol.messages.base import Request
 from protocol.messages.vcenter import GenerateKey, PowerOffVm, PowerOnVm
-from protocol.subjects import parse_link
-from protocol.terms import NodeName, Role
+from protocol.terms import Role
 from protocol.tpm.structures import PcrSelection
 from services.runtime.each import for_each
 from services.runtime.tpm.backends import missing_for_libtpms, open_device
@@ -53,39 +53,83 @@ from services.runtime.tpm.device import MemoryNv
 LIMIT_S: Final = 600.0  # lab seconds that one operation may take
 IDLE_S: Final = 0.5
 SETTLE_S: Final = 0.03  # after operations, for what goes on after their answers
-AT_A_TIME: Final = 8  # operations of a block
-BLOCK: Final = 24  # operations in a block
-POWER: Final = (8, 3, 12, 0)  # VMs of a block that go off and on; its other operations are keys
+AT_ONCE: Final = (1, 96, 8, 96, 24)  # operations of a block
+BLOCK: Final = 96  # operations in a block
+POWER: Final = (16, 6, 24, 0)  # VMs of a block that go off and on; its other operations are keys
 SECONDS: Final = "seconds"  # the column of what a process does without messages
 REPLIES: Final = "*.reply"
 LITTLE_S: Final = 3e-4  # CPU seconds of an operation that does not concern a node
+RIDGE: Final = 1e-4  # which divides evenly what no row tells apart
 SMALLEST_S: Final = 1e-6  # below that a class is left out
 TRIES: Final = 100  # calls of each kind of disk and TPM
-SPREADS: Final = (0.3, 1.0, 2.0, 3.0)  # of wake-ups, which are tried
-TRIAL: Final = "2ms"  # the wake-up time with which latencies are simulated once
+ROWS: Final = 2_000  # of a table whose indexes a commit changes
+PAUSE_S: Final = 0.005  # before a call of the disk, which is quicker at once after another
+MOST_AFTER: Final = 0.8
+ROUNDS: Final = 4  # of simulations whose counts divide what was measured
+BUS, CLIENT = SHARED_PROCESSES
+ROLES: Final = (Role.KMS.value, Role.VCENTER.value, Role.ESXI.value, BUS, CLIENT)
+FIRST_TIMES: Final = {WAKEUP: 1.5e-4}  # with which the first simulation counts
+ASK_REPLY: Final = "Ask.reply"
+HOP: Final = "hop"
 
 Tell = Callable[[str], None]
+Times = Mapping[str, Mapping[str, float]]
+"""CPU seconds by role (or shared process) and class of work."""
+
+
+class Schedule(NamedTuple):
+    """What the kernel's scheduler counts: seconds on a core, seconds ready and without a core, and
+    how often a core was given."""
+
+    cpu_s: float = 0.0
+    delay_s: float = 0.0
+    switches: int = 0
+
+    def since(self, before: Schedule) -> Schedule:
+        """What was counted after ``before``."""
+        return Schedule(
+            self.cpu_s - before.cpu_s,
+            self.delay_s - before.delay_s,
+            self.switches - before.switches,
+        )
+
+
+class Block(NamedTuple):
+    """Operations, ``at_once`` at a time; within a tuple of ``asked`` one after the other, so that a
+    VM is off before it is switched on. When nothing is asked, time passes."""
+
+    at_once: int
+    asked: Sequence[tuple[Request[Any], ...]]
+
+    @property
+    def operations(self) -> int:
+        """How many it has."""
+        return sum(map(len, self.asked))
+
+    @property
+    def kind(self) -> str:
+        """The class of its only operation; empty when it has more."""
+        return type(self.asked[0][0]).__name__ if self.operations == 1 else ""
 
 
 class MeasuredBlock(msgspec.Struct):
-    """So many ``operations``, in real seconds until all was quiet: by node its CPU seconds, and its
-    messages where they were heard; CPU seconds of the broker, and of the client together with the
-    control plane."""
-
-    operations: int
-    wall_s: float
-    cpu_s: dict[NodeName, float]
-    messages: dict[NodeName, Counter[str]] = {}
-    broker_s: float = 0.0
-    client_s: float = 0.0
-
-
-class TimedOperation(msgspec.Struct):
-    """A single operation: its latency in seconds, and by node its CPU seconds."""
+    """A block as real processes carried it out: seconds until its last answer, and until all was
+    quiet; what was scheduled of each node, of the broker (``BUS``), and of the client with the
+    control plane (``CLIENT``)."""
 
     kind: str
+    operations: int
     latency_s: float
-    cpu_s: dict[NodeName, float] = {}
+    wall_s: float
+    used: dict[str, Schedule]
+
+
+class CountedBlock(msgspec.Struct):
+    """A block in the simulation: until its last answer in virtual seconds; by process its pieces of
+    work by class, and its wake-ups."""
+
+    latency_s: float
+    counts: dict[str, dict[str, float]]
 
 
 async def calibrate(hosts: int, operations: int, tell: Tell) -> dict[str, Any]:
@@ -96,95 +140,116 @@ async def calibrate(hosts: int, operations: int, tell: Tell) -> dict[str, Any]:
     changes: dict[str, Any] = {"hosts": hosts, "vms": 4 * hosts, "tpm": "none", "pace": 1.0}
     tell(f"a lab of {hosts} hosts is started")
     async with Lab("lab", topology="default", pack=1, **changes) as lab:
-        tell(f"{operations} operations of each kind, twice, and {_singles(operations)} one by one")
-        heard = await lab.beside(_measure_heard, operations)
-        unheard = await lab.beside(_measure_unheard, operations)
-        timed = await lab.beside(time_operations, "timed", _singles(operations))
+        tell(f"{operations} operations of each kind on processes")
+        measured = await lab.beside(measure_blocks, "measured", operations)
+    how = f"{hosts} hosts, {operations} operations each"
+    return await fit_profile(measured, operations, changes, how, tell)
+
+
+async def fit_profile(
+    measured: Sequence[MeasuredBlock],
+    operations: int,
+    changes: Mapping[str, Any],
+    how: str,
+    tell: Tell,
+) -> dict[str, Any]:
+    """The profile with which the simulation of these blocks works as much, and answers as quickly,
+    as processes did, which were asked for them once or several times."""
     tell("disk and TPM")
     devices = await asyncio.to_thread(time_devices)
-    how = f"{hosts} hosts, {operations} operations each"
-    profile = as_profile(heard, unheard, timed, devices, how)
-    tell("single operations in the simulation")
-    await add_wakeup(profile, changes, timed, tell)
-    return profile
+    times: Times = {}
+    fit, counted = AfterFit(measured), list[CountedBlock]()
+    for number in range(1, ROUNDS + 1):
+        tell(f"the same in the simulation, round {number} of {ROUNDS}")
+        profile = as_profile(times, measured, devices, fit.after, how)
+        counted = await _count(profile, changes, operations)
+        counted *= len(measured) // len(counted)
+        times = divide(measured, counted)
+        fit.adjust(counted, times)
+    for line in fit.lines(counted):
+        tell(line)
+    return as_profile(times, measured, devices, fit.after, how)
 
 
-def _singles(operations: int) -> int:
-    return max(min(operations // 4, 50), 10)
+class AfterFit:
+    """Which share of what waking up takes holds nothing up: so much that single operations take as
+    long in the simulation as on processes."""
+
+    def __init__(self, measured: Sequence[MeasuredBlock]) -> None:
+        self.after = 0.0
+        self._measured = measured
+        self._kinds = sorted({row.kind for row in measured if row.kind})
+
+    def _medians(self, rows: Sequence[MeasuredBlock | CountedBlock]) -> dict[str, float]:
+        return {
+            kind: median(
+                row.latency_s
+                for row, of in zip(rows, self._measured, strict=True)
+                if of.kind == kind
+            )
+            for kind in self._kinds
+        }
+
+    def adjust(self, counted: Sequence[CountedBlock], times: Mapping[str, Any]) -> None:
+        """After a simulation: what its operations are too slow by, as a share of their work."""
+        simulated, real = self._medians(counted), self._medians(self._measured)
+        work_s = sum(
+            times[role].get(kind, 0.0) * number
+            for row, of in zip(counted, self._measured, strict=True)
+            if of.kind
+            for process, counts in row.counts.items()
+            if (role := _role_of(process)) != Role.ESXI
+            for kind, number in counts.items()
+            if kind in (WAKEUP, COLD)
+        ) / max(sum(bool(row.kind) for row in self._measured), 1)
+        late_s = fmean(simulated[kind] - real[kind] for kind in self._kinds)
+        if work_s > 0:
+            self.after = min(max(self.after + late_s / work_s, 0.0), MOST_AFTER)
+
+    def lines(self, counted: Sequence[CountedBlock]) -> list[str]:
+        """The medians of single operations, real and simulated."""
+        simulated, real = self._medians(counted), self._medians(self._measured)
+        return [
+            f"{kind}: p50 {real[kind] * 1e3:.1f} ms, simulated {simulated[kind] * 1e3:.1f}"
+            for kind in self._kinds
+        ]
 
 
-async def _measure_heard(core: LabCore, operations: int) -> list[MeasuredBlock]:
-    lab = _process_lab(core)
-    heard: dict[NodeName, Counter[str]] = {}
-
-    def hear(subject: str, reply: str, payload: bytes) -> None:
-        link = parse_link(subject)
-        if link is not None:
-            kind = REPLIES if link.reply else link.rest
-            heard.setdefault(link.dst, Counter())[kind] += 1
-
-    async with lab.tap(hear):
-        return [row async for row in _measure_blocks(lab, "heard", operations, heard)]
-
-
-async def _measure_unheard(core: LabCore, operations: int) -> list[MeasuredBlock]:
-    blocks = _measure_blocks(_process_lab(core), "unheard", operations, {})
-    return [row async for row in blocks]
-
-
-async def _measure_blocks(
-    lab: ProcessLab, name: str, operations: int, heard: dict[NodeName, Counter[str]]
-) -> AsyncIterator[MeasuredBlock]:
-    """Idle blocks between others tell what the processes use without being asked."""
-    if not isinstance(lab.data, BusServers):
-        raise TypeError("only a bus of the lab's own can be measured")
-    brokers = [server.pid for server in lab.data.all if server.pid is not None]
-    control = [] if lab.control.pid is None else [lab.control.pid]
-    vcenter = lab.topology.vcenter
-    for block in _list_blocks(lab, name, operations):
-        heard.clear()
-        before, begun = cpu_of(lab), time.perf_counter()
-        broker_s, client_s = _cpu_s(*brokers), time.process_time() + _cpu_s(*control)
-        if block:
-            await for_each(block, partial(_ask_each, lab), at_once=AT_A_TIME, name="calibrate")
-        else:
-            await asyncio.sleep(IDLE_S)
-        client_s = time.process_time() + _cpu_s(*control) - client_s
-        await asyncio.sleep(SETTLE_S)
-        wall_s, after = time.perf_counter() - begun, cpu_of(lab)
-        got = {node: Counter(counts) for node, counts in heard.items()}
-        for message in (message for pair in block for message in pair):
-            got.setdefault(vcenter, Counter())[type(message).__name__] += 1
-        yield MeasuredBlock(
-            sum(map(len, block)),
-            wall_s,
-            {node: after[node] - before.get(node, 0.0) for node in after},
-            got,
-            _cpu_s(*brokers) - broker_s,
-            client_s,
-        )
-
-
-def _list_blocks(
-    lab: LabCore, name: str, operations: int
-) -> Iterator[list[tuple[Request[Any], ...]]]:
-    """What is asked of vCenter: one after the other within a tuple, so that a VM is off before it
-    is switched on. Every sixth block comes after an empty one."""
+def list_blocks(lab: LabCore, name: str, operations: int) -> Iterator[Block]:
+    """What vCenter is asked for: single operations, then blocks of them. Every sixth block comes
+    after an empty one, which tells what processes use without being asked."""
     vms = [plan.vm for plan in lab.topology.vms]
+    for number in range(max(operations // 4, 10)):
+        vm = vms[number % len(vms)]
+        yield Block(1, [(GenerateKey(operation_id=f"calibrate-{name}-single-{number}"),)])
+        yield Block(1, [(PowerOffVm(vm=vm),)])
+        yield Block(1, [(PowerOnVm(vm=vm),)])
     for number in range(-(-3 * operations // BLOCK)):
         if number % 6 == 0:
-            yield []
+            yield Block(1, [])
         power = POWER[number % len(POWER)]
         at = number * power
         pairs: list[tuple[Request[Any], ...]] = [
             (PowerOffVm(vm=vm), PowerOnVm(vm=vm))
             for vm in dict.fromkeys(vms[(at + n) % len(vms)] for n in range(power))
         ]
-        keys = BLOCK - 2 * len(pairs)
-        yield [
-            *((GenerateKey(operation_id=f"calibrate-{name}-{number}-{n}"),) for n in range(keys)),
-            *pairs,
+        keys: list[tuple[Request[Any], ...]] = [
+            (GenerateKey(operation_id=f"calibrate-{name}-{number}-{n}"),)
+            for n in range(BLOCK - 2 * len(pairs))
         ]
+        yield Block(AT_ONCE[number % len(AT_ONCE)], [*keys, *pairs])
+
+
+async def _ask_for(lab: LabCore, block: Block) -> float:
+    """The block, and time for what goes on after its answers. Seconds until the last one."""
+    begun = asyncio.get_running_loop().time()
+    if block.asked:
+        await for_each(
+            block.asked, partial(_ask_each, lab), at_once=block.at_once, name="calibrate"
+        )
+    latency_s = asyncio.get_running_loop().time() - begun
+    await asyncio.sleep(SETTLE_S if block.asked else IDLE_S)
+    return latency_s
 
 
 async def _ask_each(lab: LabCore, messages: tuple[Request[Any], ...]) -> None:
@@ -192,38 +257,46 @@ async def _ask_each(lab: LabCore, messages: tuple[Request[Any], ...]) -> None:
         await lab.ask(lab.topology.vcenter, message, within_s=LIMIT_S)
 
 
-async def time_operations(core: LabCore, name: str, operations: int) -> list[TimedOperation]:
-    """So many single operations of each kind on a lab of processes; ``name`` is new to the lab."""
-    lab, rows = _process_lab(core), list[TimedOperation]()
-    for message in _list_singles(lab, name, operations):
-        before, begun = cpu_of(lab), time.perf_counter()
-        await lab.ask(lab.topology.vcenter, message, within_s=LIMIT_S)
-        latency_s = time.perf_counter() - begun
-        await asyncio.sleep(SETTLE_S)
-        after = cpu_of(lab)
-        used = {node: after[node] - before.get(node, 0.0) for node in after}
-        rows.append(TimedOperation(type(message).__name__, latency_s, used))
+async def measure_blocks(core: LabCore, name: str, operations: int) -> list[MeasuredBlock]:
+    """The blocks on a lab of processes; ``name`` is new to the lab."""
+    lab, rows = _process_lab(core), list[MeasuredBlock]()
+    for block in list_blocks(lab, name, operations):
+        before, begun = schedules_of(lab), time.perf_counter()
+        latency_s = await _ask_for(lab, block)
+        wall_s, now = time.perf_counter() - begun, schedules_of(lab, client_first=True)
+        used = {name: now[name].since(before.get(name, Schedule())) for name in now}
+        rows.append(MeasuredBlock(block.kind, block.operations, latency_s, wall_s, used))
     return rows
 
 
-async def simulate_operations(core: LabCore, operations: int) -> list[TimedOperation]:
-    """The latencies of single operations in virtual time."""
-    loop, rows = asyncio.get_running_loop(), list[TimedOperation]()
-    for message in _list_singles(core, "simulated", operations):
-        begun = loop.time()
-        await core.ask(core.topology.vcenter, message, within_s=LIMIT_S)
-        rows.append(TimedOperation(type(message).__name__, loop.time() - begun))
-        await asyncio.sleep(SETTLE_S)
+async def count_blocks(core: LabCore, name: str, operations: int) -> list[CountedBlock]:
+    """The blocks in the simulation."""
+    lab, rows = _simulated_lab(core), list[CountedBlock]()
+    for block in list_blocks(lab, name, operations):
+        before = lab.world.count_work()
+        latency_s = await _ask_for(lab, block)
+        counts = {
+            process: {kind: n - before[process].get(kind, 0.0) for kind, n in counts.items()}
+            for process, counts in lab.world.count_work().items()
+        }
+        rows.append(CountedBlock(latency_s, counts))
     return rows
 
 
-def _list_singles(lab: LabCore, name: str, operations: int) -> Iterator[Request[Any]]:
-    vms = [plan.vm for plan in lab.topology.vms]
-    for number in range(operations):
-        vm = vms[number % len(vms)]
-        yield GenerateKey(operation_id=f"calibrate-{name}-{number}")
-        yield PowerOffVm(vm=vm)
-        yield PowerOnVm(vm=vm)
+async def _count(
+    profile: Mapping[str, Any], changes: Mapping[str, Any], operations: int
+) -> list[CountedBlock]:
+    with scratch("calibrate") as folder:
+        write_profile(profile, folder / "trial.yaml")
+        times = {"profile": str(folder / "trial.yaml")}
+        async with Lab("sim", topology="default", seed=1, service_times=times, **changes) as lab:
+            return await lab.beside(count_blocks, "counted", operations)
+
+
+def _simulated_lab(core: LabCore) -> SimLab:
+    if not isinstance(core, SimLab):
+        raise TypeError("work is counted in the simulation only")
+    return core
 
 
 def _process_lab(core: LabCore) -> ProcessLab:
@@ -232,51 +305,60 @@ def _process_lab(core: LabCore) -> ProcessLab:
     return core
 
 
-def cpu_of(lab: ProcessLab) -> dict[NodeName, float]:
-    """CPU seconds of the processes of one node each, by node (``/proc/PID/task/*/schedstat``)."""
-    found: dict[NodeName, float] = {}
-    for nodes, pid in lab.list_processes():
-        if len(nodes) == 1:
-            found[nodes[0]] = _cpu_s(pid)
-    return found
+def schedules_of(lab: ProcessLab, *, client_first: bool = False) -> dict[str, Schedule]:
+    """What the processes of one node each, the broker and the client were scheduled so far.
+
+    This is the client, so that what is read before it counts as its own.
+    """
+    if not isinstance(lab.data, BusServers):
+        raise TypeError("only a bus of the lab's own can be measured")
+    pids: dict[str, list[int]] = {
+        nodes[0]: [pid] for nodes, pid in lab.list_processes() if len(nodes) == 1
+    }
+    pids[BUS] = [one.pid for one in lab.data.all if one.pid is not None]
+    client = [os.getpid(), *([] if lab.control.pid is None else [lab.control.pid])]
+    pids = {CLIENT: client, **pids} if client_first else {**pids, CLIENT: client}
+    return {name: _schedule(*of) for name, of in pids.items()}
 
 
-def _cpu_s(*pids: int) -> float:
-    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+def _schedule(*pids: int) -> Schedule:
+    rows = [
+        [int(part) for part in (task / "schedstat").read_text().split()]
+        for pid in pids
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    cpu, delay, switches = (sum(column) for column in zip(*rows, strict=True)) if rows else (0,) * 3
+    return Schedule(cpu / 1e9, delay / 1e9, switches)
 
 
 # ---- from rows to a profile ----------------------------------------------------------------------
 
 
 def as_profile(
-    heard: Sequence[MeasuredBlock],
-    unheard: Sequence[MeasuredBlock],
-    timed: Sequence[TimedOperation],
+    times: Times,
+    measured: Sequence[MeasuredBlock],
     devices: Mapping[str, tuple[float, float]],
+    after: float,
     how: str,
 ) -> dict[str, Any]:
-    """The profile of these measurements. ``devices``: mean and spread in seconds by class."""
+    """The profile of these ``times``, in seconds by role and class of work; of a role without any,
+    wake-ups only. ``devices``: mean and spread in seconds by class."""
     disk = {k: _time(*v) for k, v in devices.items() if not k.startswith("tpm.")}
     tpm = {k: _time(*v) for k, v in devices.items() if k.startswith("tpm.")}
+    cores = os.cpu_count() or 1
     nodes: dict[str, Any] = {}
-    for role in (Role.KMS, Role.VCENTER, Role.ESXI):
-        spread = _spread_of(timed, role)
-        times = {
+    for role in ROLES:
+        spread = _spread_of(measured, role)
+        own = {
             kind: _time(seconds, spread)
-            for kind, seconds in divide(heard, role).items()
+            for kind, seconds in times.get(role, FIRST_TIMES).items()
             if kind != SECONDS and seconds >= SMALLEST_S
         }
-        own = times | disk | (tpm if role is Role.ESXI else {})
-        if role is not Role.ESXI:
+        if role not in SHARED_PROCESSES:
+            own |= disk | (tpm if role == Role.ESXI else {})
+        if role != Role.ESXI:
             own = {kind: one for kind, one in own.items() if not kind.startswith("datastore.")}
-        nodes[role.value] = {"cores": 1, "times": own}
-    cores = os.cpu_count() or 1
-    asked = sum(row.operations for row in unheard)
-    half = _time(sum(row.client_s for row in unheard if row.operations) / asked / 2, 0.3)
-    hop = _time(hop_s(heard, unheard), 0.5)
-    nodes["bus"] = {"cores": cores, "times": {"*": hop}}
-    nodes["client"] = {"cores": 1, "times": {"Ask": half, "Ask.reply": half}}
+        nodes[role] = {"cores": cores if role == BUS else 1, "times": own}
     machine = f"{os.uname().machine}, {cores} cores, load {os.getloadavg()[0]:.1f} at its end"
     return {
         "apiVersion": "keystead/v1",
@@ -284,126 +366,24 @@ def as_profile(
         "format": FORMAT,
         "name": "calibrated",
         "source": f"keystead load calibrate, {date.today().isoformat()}: {machine}; {how}",
-        "machine": {"cores": cores, "cold": format_s(cold_s(heard, timed))},
+        "machine": {"cores": cores, "delay": delay_of(measured), "after": round(after, 3)},
         "nodes": nodes,
     }
 
 
-def hop_s(heard: Sequence[MeasuredBlock], unheard: Sequence[MeasuredBlock]) -> float:
-    """CPU seconds of the broker for one message. The blocks are the same, so that those that were
-    not heard led to as many messages as those that were."""
-    sent = [sum(sum(of.values()) for of in row.messages.values()) - row.operations for row in heard]
-    columns = [list(map(float, sent)), [row.wall_s for row in unheard]]
-    return least_squares(columns, [row.broker_s for row in unheard])[0]
-
-
-def cold_s(heard: Sequence[MeasuredBlock], timed: Sequence[TimedOperation]) -> float:
-    """CPU seconds of nodes that a piece of work takes longer when it is alone: what single
-    operations use more than those of blocks with as many of each kind."""
-    idle = [row for row in heard if not row.operations]
-    busy = [row for row in heard if row.operations]
-    rate = sum(_total(row.cpu_s) for row in idle) / (sum(row.wall_s for row in idle) or 1.0)
-    operations = sum(row.operations for row in busy)
-    kinds = sorted({row.kind for row in timed})
-    got = sum((of for row in busy for of in row.messages.values()), Counter[str]())
-    if not operations or not sum(got[kind] for kind in kinds):
-        return 0.0
-    together_s = sum(_total(row.cpu_s) - rate * row.wall_s for row in busy) / operations
-    alone_s = 0.0
-    for kind in kinds:
-        used = [
-            _total(row.cpu_s) - rate * (row.latency_s + SETTLE_S)
-            for row in timed
-            if row.kind == kind
-        ]
-        alone_s += median(used) * got[kind] / sum(got[kind] for kind in kinds)
-    return max(alone_s - together_s, 0.0) / (sum(got.values()) / operations)
-
-
-def _total(cpu_s: Mapping[NodeName, float]) -> float:
-    return sum(cpu_s.values())
-
-
-async def add_wakeup(
-    profile: dict[str, Any],
-    changes: Mapping[str, Any],
-    timed: Sequence[TimedOperation],
-    tell: Tell,
-) -> None:
-    """Simulate single operations, and put into ``profile`` how long processes take to wake up, so
-    that they take as long as those that were ``timed`` on processes: the part that is work when
-    they are cold, at most as the profile says, and the rest."""
-    machine, number = profile["machine"], len(timed) // 3
-    trials = [
-        profile | {"machine": {"cores": machine["cores"], "wakeup": wakeup}}
-        for wakeup in ("0s", TRIAL)
+def delay_of(measured: Sequence[MeasuredBlock]) -> dict[str, Any]:
+    """How long a process that is ready waits for a core: the mean over nodes, while single
+    operations are carried out. It waits for the end of another program's turn."""
+    nodes = [
+        used
+        for row in measured
+        if row.kind
+        for name, used in row.used.items()
+        if name not in SHARED_PROCESSES
     ]
-    without, trial = [await _simulate(one, changes, number) for one in trials]
-    missing_s = max(fit_wakeup(timed, without, trial, seconds(TRIAL)), 0.0)
-    cold = min(seconds(machine["cold"]), missing_s)
-    mean_s = missing_s - cold
-    machine["cold"] = format_s(cold)
-    found: list[tuple[float, float, list[TimedOperation]]] = []
-    for spread in SPREADS:
-        machine["wakeup"] = _time(mean_s, spread)
-        simulated = await _simulate(profile, changes, number)
-        found.append((abs(_tail(simulated) - _tail(timed)), spread, simulated))
-    _, spread, simulated = min(found, key=lambda one: one[0])
-    # The median of scattered wake-ups lies below their mean, with which the first fit was made.
-    mean_s = max(mean_s + fit_wakeup(timed, without, trial, seconds(TRIAL), simulated), 0.0)
-    machine["wakeup"] = _time(mean_s, spread)
-    simulated = await _simulate(profile, changes, number)
-    for kind in sorted({row.kind for row in timed}):
-        pair = _latencies(timed, kind), _latencies(simulated, kind)
-        p50, p90 = ([f"{(value_at(one, p) or 0) * 1e3:.1f}" for one in pair] for p in (50, 90))
-        tell(f"{kind}: p50 {p50[0]} ms, simulated {p50[1]}; p90 {p90[0]} ms, simulated {p90[1]}")
-    tell(
-        f"a process wakes up in {mean_s * 1e3:.2f} ms, spread {spread:g}, and has "
-        f"{cold * 1e3:.2f} ms more work then"
-    )
-
-
-async def _simulate(
-    profile: Mapping[str, Any], changes: Mapping[str, Any], operations: int
-) -> list[TimedOperation]:
-    with scratch("calibrate") as folder:
-        write_profile(profile, folder / "trial.yaml")
-        times = {"profile": str(folder / "trial.yaml")}
-        async with Lab("sim", topology="default", seed=1, service_times=times, **changes) as lab:
-            return await lab.beside(simulate_operations, operations)
-
-
-def fit_wakeup(
-    real: Sequence[TimedOperation],
-    without: Sequence[TimedOperation],
-    trial: Sequence[TimedOperation],
-    trial_s: float,
-    now: Sequence[TimedOperation] | None = None,
-) -> float:
-    """How much longer a process should take to wake up for the simulation to have the median
-    latencies of ``real``. ``without`` was simulated without wake-ups, ``trial`` with a constant of
-    ``trial_s``, and ``now`` (default: ``without``) as it is now."""
-    wakeups: dict[str, float] = {}  # on the way of an operation of each kind
-    missing_s: dict[str, float] = {}
-    for kind in sorted({row.kind for row in real}):
-        measured, plain, slow, current = (
-            median(_latencies(rows, kind)) for rows in (real, without, trial, now or without)
-        )
-        wakeups[kind] = max((slow - plain) / trial_s, 0.0)
-        missing_s[kind] = measured - current
-    squares = sum(count * count for count in wakeups.values())
-    wanted = sum(missing_s[kind] * wakeups[kind] for kind in wakeups)
-    return wanted / squares if squares else 0.0
-
-
-def _latencies(rows: Sequence[TimedOperation], kind: str) -> list[float]:
-    return sorted(row.latency_s for row in rows if row.kind == kind)
-
-
-def _tail(rows: Sequence[TimedOperation]) -> float:
-    """The 95th percentile of latencies, each in units of its kind's median."""
-    middle = {kind: median(_latencies(rows, kind)) for kind in {row.kind for row in rows}}
-    return value_at(sorted(row.latency_s / middle[row.kind] for row in rows), 95) or 0.0
+    switches = sum(used.switches for used in nodes)
+    mean_s = sum(used.delay_s for used in nodes) / switches if switches else 0.0
+    return {"mean": format_s(mean_s), "distribution": "exponential"}
 
 
 def write_profile(profile: Mapping[str, Any], path: Path) -> None:
@@ -419,12 +399,12 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def _spread_of(timed: Sequence[TimedOperation], role: Role) -> float:
-    """The spread of what a node of ``role`` uses for an operation of one kind, where that is more
-    than a little: the mean over kinds."""
+def _spread_of(measured: Sequence[MeasuredBlock], role: str) -> float:
+    """The spread of what a process of ``role`` uses for an operation of one kind, where that is
+    more than a little: the mean over kinds."""
     used: dict[str, list[float]] = {}
-    for row in timed:
-        mine = [seconds for node, seconds in row.cpu_s.items() if _role_of(node) is role]
+    for row in (row for row in measured if row.kind):
+        mine = [one.cpu_s for name, one in row.used.items() if _role_of(name) == role]
         used.setdefault(row.kind, []).append(max(mine, default=0.0))
     spreads = [_spread(values) for values in used.values() if fmean(values) > LITTLE_S]
     return fmean(spreads) if spreads else 0.5
@@ -440,30 +420,52 @@ def _time(mean_s: float, spread: float) -> dict[str, Any]:
     return {"mean": format_s(mean_s), "distribution": "lognormal", "spread": round(spread, 3)}
 
 
-def divide(rows: Sequence[MeasuredBlock], role: Role) -> dict[str, float]:
-    """CPU seconds by class of message of the nodes of ``role``: least squares, none below 0."""
-    mine = [
-        (row.wall_s, row.cpu_s[node], row.messages.get(node, Counter()))
-        for row in rows
-        for node in row.cpu_s
-        if _role_of(node) is role
-    ]
-    names = [SECONDS, *sorted({kind for _, _, got in mine for kind in got})]
-    columns = [[wall if n == SECONDS else float(got[n]) for wall, _, got in mine] for n in names]
-    found = least_squares(columns, [used for _, used, _ in mine])
-    return dict(zip(names, found, strict=True))
+def divide(
+    measured: Sequence[MeasuredBlock], counted: Sequence[CountedBlock]
+) -> dict[str, dict[str, float]]:
+    """CPU seconds by role and by class of what was counted: least squares, none below 0.
+
+    Single operations count as much as blocks, by operation."""
+    return {role: _divide(measured, counted, role) for role in ROLES}
 
 
-def _role_of(node: NodeName) -> Role:
+def _divide(
+    measured: Sequence[MeasuredBlock], counted: Sequence[CountedBlock], role: str
+) -> dict[str, float]:
+    rows: list[tuple[float, defaultdict[str, float]]] = []
+    for row, counts in zip(measured, counted, strict=True):
+        weight = 1 / math.sqrt(row.operations or 1)
+        for process, used in row.used.items():
+            if _role_of(process) == role:
+                found = defaultdict(float, {SECONDS: row.wall_s * weight})
+                for kind, number in counts.counts.get(process, {}).items():
+                    found[_class_of(kind)] += number * weight
+                rows.append((used.cpu_s * weight, found))
+    kinds = sorted({kind for _, found in rows for kind in found if kind})
+    columns = [[found.get(kind, 0.0) for _, found in rows] for kind in kinds]
+    times = least_squares(columns, [used for used, _ in rows])
+    return dict(zip(kinds, times, strict=True))
+
+
+def _class_of(kind: str) -> str:
+    """The class that a time is measured for; empty for a call of a device, whose processor time is
+    that of the wake-ups that it leads to."""
+    if kind.endswith(".reply") and kind != ASK_REPLY:
+        return REPLIES
+    if kind == HOP:
+        return "*"
+    return "" if kind in DEVICE_CLASSES else kind
+
+
+def _role_of(name: str) -> str:
     """By the names of the shipped lab that is measured."""
-    return Role.ESXI if node.startswith("esxi-") else Role(node)
+    return Role.ESXI.value if name.startswith("esxi-") else name
 
 
 def least_squares(columns: Sequence[Sequence[float]], target: Sequence[float]) -> list[float]:
     """``x >= 0`` for which the sum of ``x[i] * columns[i]`` is nearest to ``target``, by coordinate
-    descent. A small ridge divides evenly what no row tells apart."""
+    descent."""
     products = [[_dot(a, b) for b in columns] for a in columns]
-    ridge = 1e-3 * max((products[i][i] for i in range(len(columns))), default=0.0) / 10
     aims = [_dot(column, target) for column in columns]
     found = [0.0] * len(columns)
     for _ in range(2_000):
@@ -471,7 +473,7 @@ def least_squares(columns: Sequence[Sequence[float]], target: Sequence[float]) -
         for i, aim in enumerate(aims):
             rest = aim - sum(p * x for p, x in zip(products[i], found, strict=True))
             rest += products[i][i] * found[i]
-            new = max(rest / (products[i][i] + ridge), 0.0) if products[i][i] else 0.0
+            new = max(rest / products[i][i] / (1 + RIDGE), 0.0) if products[i][i] else 0.0
             moved, found[i] = max(moved, abs(new - found[i])), new
         if moved < 1e-9:
             break
@@ -487,33 +489,30 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
 
 def time_devices() -> dict[str, tuple[float, float]]:
     """Mean and spread of calls of disk, datastore and TPM, in seconds; without libtpms none of a
-    TPM. What waits for the disk is timed: reads and writes are work of their node. Medians count,
-    not the slowest tenth, which have waited for a core: that is what waking up takes."""
+    TPM. Only what waits for the disk is timed: other calls are work of their node, as the threads
+    are that make them."""
     with scratch("calibrate") as folder:
         sync, commit = _time_sync(folder), _time_commit(folder)
         folders = _time_folder_sync(folder)
-    hand_over = _time_thread()
-    found = {f"disk.{call}": hand_over for call in DISK_CALLS}
+    at_once = (0.0, 1.0)
+    found = {f"disk.{call}": at_once for call in DISK_CALLS}
     found |= {"disk.sync": sync, "disk.sync_folder": folders}
-    found |= {"db.transact": commit, "db.query": hand_over}
-    found |= {f"datastore.{call}": hand_over for call in DATASTORE_CALLS}
+    found |= {"db.transact": commit, "db.query": at_once}
+    found |= {f"datastore.{call}": at_once for call in DATASTORE_CALLS}
     found |= {"datastore.write": (sync[0] + folders[0], sync[1]), "datastore.write_blocks": sync}
     return found | (_time_tpm() if not missing_for_libtpms() else {})
 
 
-def _time_thread() -> tuple[float, float]:
-    """What it takes to hand a call over to a thread, and its result back."""
-    with ThreadPoolExecutor(1) as pool:
-        return _time_call(lambda: pool.submit(int).result())
-
-
-def _time_call(act: Callable[[], object], tries: int = TRIES) -> tuple[float, float]:
+def _time_call(
+    act: Callable[[], object], tries: int = TRIES, pause_s: float = 0.0
+) -> tuple[float, float]:
     taken = []
     for _ in range(tries):
+        time.sleep(pause_s)
         begun = time.perf_counter()
         act()
         taken.append(time.perf_counter() - begun)
-    return median(taken), _spread(sorted(taken)[: -(-tries * 9 // 10)])
+    return fmean(taken), _spread(taken)
 
 
 def _time_sync(folder: Path) -> tuple[float, float]:
@@ -523,7 +522,7 @@ def _time_sync(folder: Path) -> tuple[float, float]:
             file.write(bytes(4096))
             os.fsync(file.fileno())
 
-        return _time_call(act)
+        return _time_call(act, pause_s=PAUSE_S)
 
 
 def _time_folder_sync(folder: Path) -> tuple[float, float]:
@@ -535,7 +534,7 @@ def _time_folder_sync(folder: Path) -> tuple[float, float]:
             os.replace(folder / "entry", folder / "renamed")
             os.fsync(descriptor)
 
-        return _time_call(act)
+        return _time_call(act, pause_s=PAUSE_S)
     finally:
         os.close(descriptor)
 
@@ -544,9 +543,16 @@ def _time_commit(folder: Path) -> tuple[float, float]:
     connection = sqlite3.connect(folder / "rows.db", isolation_level=None)
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=full")
-    connection.execute("create table t (x blob)")
+    connection.execute("create table t (x blob, y blob, z blob)")
+    for column in "xyz":
+        connection.execute(f"create index {column} on t ({column})")
+    row = "insert into t values (randomblob(32), randomblob(32), randomblob(32))"
+    connection.execute("begin")
+    for _ in range(ROWS):
+        connection.execute(row)
+    connection.execute("commit")
     try:
-        return _time_call(lambda: connection.execute("insert into t values (zeroblob(200))"))
+        return _time_call(lambda: connection.execute(row), pause_s=PAUSE_S)
     finally:
         connection.close()
 

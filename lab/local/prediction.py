@@ -1,6 +1,6 @@
 """``load predict``: an experiment in virtual time with service times, and what doubling the busiest
-node buys. ``load validate``: one load on real processes and in the simulation, with this
-machine's profile.
+node buys. ``load validate``: one load on real processes and in the simulation, with a
+profile that is measured meanwhile.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -27,14 +26,18 @@ from chaos.verdict import Verdict
 from lab.client import Lab
 from lab.core import LabCore
 from lab.load.stored_loads import of_run
-from lab.local.calibration import TimedOperation, add_wakeup, time_operations, write_profile
+from lab.local.calibration import (
+    MeasuredBlock,
+    fit_profile,
+    measure_blocks,
+    write_profile,
+)
 from lab.local.experiment_files import BadFile, parameters
 from lab.local.stored.reports import story_of
 from lab.play.play import play_sim
 from lab.play.prepare import Prepared, begin, prepare
 from lab.runs.store import RunFolder
 from lab.schema.answers.load import LoadPrediction, PredictedNode, PredictedRun
-from lab.schema.errors import KeysteadError
 from lab.state.scratch import scratch
 from lab.topology.service_times import SHARED_PROCESSES, read_profile
 from protocol.errors import InvalidPowerState, ProductError
@@ -172,8 +175,8 @@ LIMIT_S: Final = 60.0
 """Lab seconds after which an operation has failed."""
 MIX: Final = {"key": 70, "off": 15, "on": 15}
 """Weights of what is offered: a new key, and the power of a VM off and on."""
-SINGLES: Final = 8
-"""Single operations of each kind before a rate is offered."""
+MEASURED: Final = 64
+"""Operations of each kind with which the machine is measured before a rate is offered."""
 KEPT_UP: Final = 0.9
 """A rate is served when such a share of its operations has ended with the last arrival."""
 THROUGHPUT_WITHIN: Final = 0.10
@@ -238,7 +241,6 @@ def _apart(simulated: float, real: float) -> float:
 
 
 async def validate(
-    profile: Path,
     hosts: int,
     rates: Sequence[float],
     seconds: float,
@@ -246,31 +248,26 @@ async def validate(
     repeat: int,
     tell: Tell,
 ) -> list[Compared]:
-    """Offer each rate for ``seconds`` in both modes, ``repeat`` times; KS-TOPO-001 for the
-    profile, and for one without a machine."""
-    model = read_profile(str(profile))
-    if model.machine is None:
-        text = f"{profile}: it has no machine, as of an older keystead: measure it again"
-        raise KeysteadError("KS-TOPO-001", text, f"keystead load calibrate {profile}")
+    """Offer each rate for ``seconds`` in both modes, ``repeat`` times. The simulation has a profile
+    that is measured between the rates, since what other programs do changes it."""
     changes: dict[str, Any] = {"hosts": hosts, "vms": 4 * hosts, "tpm": "none", "pace": 1.0}
     tell(f"lab: {hosts} hosts, {len(rates)} rates, {repeat} times {seconds:g} s each")
-    singles: list[TimedOperation] = []
+    measured: list[MeasuredBlock] = []
     real: list[tuple[ServedRate, float]] = []
     async with Lab("lab", topology="default", seed=seed, pack=1, **changes) as lab:
         for rate in rates:
             taken, loads = [], []
             for number in range(repeat):
-                name = f"single-{rate:g}-{number}"
-                singles += await lab.beside(time_operations, name, SINGLES)
+                name = f"{rate:g}-{number}"
+                measured += await lab.beside(measure_blocks, name, MEASURED)
                 taken.append(await lab.beside(offer, rate, seconds, seed + number))
                 loads.append(os.getloadavg()[0])
             real.append((middle(taken), median(loads)))
-    tell("simulation: single operations, then the same rates")
-    current = model.model_dump(mode="json", exclude_none=True)
-    current["machine"]["cold"] = current["machine"].get("cold", {"mean": "0s"})["mean"]
-    await add_wakeup(current, changes, singles, tell)
+    how = f"{hosts} hosts, between the rates"
+    profile = await fit_profile(measured, MEASURED, changes, how, tell)
+    tell("simulation: the same rates")
     with scratch("validate") as folder:
-        write_profile(current, folder / "profile.yaml")
+        write_profile(profile, folder / "profile.yaml")
         times = {"profile": str(folder / "profile.yaml")}
         async with Lab("sim", topology="default", seed=seed, service_times=times, **changes) as lab:
             simulated = [

@@ -25,7 +25,14 @@ from chaos.fields import Seconds, format_s
 from chaos.yaml_file import read_yaml, text_of
 from lab.schema.errors import KeysteadError
 from protocol.messages import attestation, base, host, keyprovider, kms, vcenter
-from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, SharedMachine
+from protocol.messages.agent import (
+    COLD,
+    WAKEUP,
+    Distribution,
+    ServiceTime,
+    ServiceTimes,
+    SharedMachine,
+)
 from protocol.printable import did_you_mean
 from protocol.terms import NodeName, Role
 from services.runtime.tpm.latency import LATENCY_S
@@ -84,7 +91,8 @@ class NodeTimesModel(_Model):
     times: dict[str, Annotated[ServiceTimeModel, BeforeValidator(_in_short)]] = {}
     """By class of work: a request (`CreateKey`), the reply to one that it sent
     (`CreateKey.reply`), `*` and `*.reply` for all others, and in the simulation disk, TPM and TLS
-    (`disk.sync`, `db.transact`, `tpm.unseal`)."""
+    (`disk.sync`, `db.transact`, `tpm.unseal`), and what the next piece of work of an idle process
+    takes longer: `wakeup`, and `cold` when it was idle for 20 ms or longer."""
 
 
 class SharedMachineModel(_Model):
@@ -92,11 +100,10 @@ class SharedMachineModel(_Model):
 
     cores: Annotated[int, Field(strict=True)] = Field(ge=1, le=256)
     """Processor cores that nodes, broker and client share, each as much as the others."""
-    wakeup: Annotated[ServiceTimeModel, BeforeValidator(_in_short)] | None = None
-    """Time before a process that was idle begins its next piece of work."""
-    cold: Annotated[ServiceTimeModel, BeforeValidator(_in_short)] | None = None
-    """Work on top of the next piece of work of a process that was idle for 20 ms or longer, and in
-    proportion for a shorter time."""
+    delay: Annotated[ServiceTimeModel, BeforeValidator(_in_short)] | None = None
+    """Time that a process that was idle waits for a core."""
+    after: float = Field(default=0.0, ge=0, lt=1)
+    """The share of `wakeup` and `cold` that comes later and holds nothing of its process up."""
 
 
 class ServiceTimesModel(_Model):
@@ -218,8 +225,8 @@ def machine_of(section: ServiceTimesModel | None) -> SharedMachine | None:
     bus, client = (nodes.get(name, NodeTimesModel()) for name in SHARED_PROCESSES)
     return SharedMachine(
         cores=machine.cores,
-        wakeup=None if machine.wakeup is None else _service_time(machine.wakeup),
-        cold=None if machine.cold is None else _service_time(machine.cold),
+        delay=None if machine.delay is None else _service_time(machine.delay),
+        after=machine.after,
         bus=_service_times(bus),
         client=_service_times(client),
     )
@@ -269,4 +276,4 @@ def _classes() -> frozenset[str]:
         for name, one in base.messages_of(module.__name__).items()
         if issubclass(one, base.Request)
     }
-    return frozenset({"*", "Ask", *DEVICE_CLASSES, *names})
+    return frozenset({"*", "Ask", WAKEUP, COLD, *DEVICE_CLASSES, *names})

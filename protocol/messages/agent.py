@@ -18,6 +18,13 @@ from protocol.messages.host import Done
 from protocol.terms import ClusterName, NodeName, Role
 from protocol.tpm.structures import TpmInfo
 
+WAKEUP: Final = "wakeup"
+"""The class of what the next piece of work of an idle process takes longer, in the simulation."""
+
+COLD: Final = "cold"
+"""The class of what it takes longer on top when the process was idle for 20 ms; less in proportion
+when it was idle for a shorter time."""
+
 
 class Distribution(StrEnum):
     """How service times scatter around their mean."""
@@ -46,8 +53,8 @@ class ServiceTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     Classes: a request that the node serves (``CreateKey``), the reply to a request that it sent
     (``CreateKey.reply``), ``*`` and ``*.reply`` for those without an entry, and in the simulation
-    calls of storage (``disk.sync``, ``db.transact``) and TPM (``tpm.unseal``). ``cores``: so
-    many pieces of work at a time.
+    calls of storage (``disk.sync``, ``db.transact``) and TPM (``tpm.unseal``), and in the
+    simulation ``wakeup`` and ``cold``. ``cores``: so many pieces of work at a time.
     """
 
     cores: int = 1
@@ -57,15 +64,15 @@ class ServiceTimes(msgspec.Struct, frozen=True, kw_only=True):
 class SharedMachine(msgspec.Struct, frozen=True, kw_only=True):
     """One machine whose ``cores`` all processes of a simulated lab share (decision 107).
 
-    A process that was idle begins its next piece of work after ``wakeup``, and has ``cold`` more
-    work with it, since its caches are cold (less when it was idle for a moment only). ``bus`` is
-    the broker, which works on every message (class ``*``); ``client`` is the process from which
-    the lab is commanded, together with the control plane (``Ask``, ``Ask.reply``).
+    A process that was idle waits ``delay`` for a core. A share ``after`` of what waking up takes
+    holds nothing up. ``bus`` is the broker, which works on every message (class ``*``); ``client``
+    is the process from which the lab is commanded, together with the control plane (``Ask``,
+    ``Ask.reply``).
     """
 
     cores: int
-    wakeup: ServiceTime | None = None
-    cold: ServiceTime | None = None
+    delay: ServiceTime | None = None
+    after: float = 0.0
     bus: ServiceTimes = ServiceTimes()
     client: ServiceTimes = ServiceTimes()
 

@@ -156,7 +156,7 @@ class Machine:
         clock.skew_s = self.skew_s
         rng = self._world.rng(life)
         times = self.spec.service or NO_TIMES
-        choices, processor = rng.stream("service"), self._world.processor
+        choices, processor = rng.stream("service"), self._world.processor(self.spec.node)
         queue = self._queue = ServiceQueue(times, clock, choices, self._work, processor)
         queue.slowdown = self.slowdown
         bus = BusPort(

@@ -13,7 +13,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from heapq import heapreplace
 from types import TracebackType
-from typing import Final, Protocol
+from typing import NamedTuple, Protocol
 
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, Slowdown
 from services.runtime.ports import Choices
@@ -98,10 +98,6 @@ class TurnQueues:
 
 NO_TIMES = ServiceTimes()
 
-COLD_AFTER_S: Final = 0.02
-"""Lab seconds after which nothing of an idle process is left in the caches of a shared machine;
-before, its next piece of work has a part of the ``cold`` work."""
-
 
 @dataclass
 class QueueFigures:
@@ -136,25 +132,37 @@ class QueueClock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
+class WorkDone(NamedTuple):
+    """What became of a piece of work: lab seconds that it waited for a core, and that its process
+    needed for it on one core, were no other on it. ``late``: its deadline had passed, so nothing
+    was done."""
+
+    waited_s: float
+    seconds: float
+    late: bool
+
+
 class Processor(Protocol):
-    """The cores of a machine that several processes share.
+    """The process of a node on a machine whose cores several processes share."""
 
-    A process that was idle begins its next piece of work after ``wakeup``, and has ``cold`` more
-    work with it.
-    """
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that wait."""
+        ...
 
-    wakeup: ServiceTime | None
-    cold: ServiceTime | None
+    def work(self, kind: str, seconds: float, deadline: float = 0.0) -> Awaitable[WorkDone]:
+        """Queue a piece of work of class ``kind``, of ``seconds`` on one core; await it until it is
+        done.
 
-    def work(self, seconds: float) -> Awaitable[None]:
-        """Start a piece of work of ``seconds`` on one core; await it until it is done."""
+        One that begins after its ``deadline`` (lab monotonic seconds; 0: none) is not done.
+        """
         ...
 
 
 class ServiceQueue:
     """The queue and the cores of one life. ``slowdown`` may change at any time.
 
-    ``processor``: the machine's cores, where they are shared.
+    ``processor``: the node's process, where the cores of its machine are shared.
     """
 
     def __init__(
@@ -171,8 +179,6 @@ class ServiceQueue:
         self._free_at = [0.0] * times.cores
         self._starts: deque[float] = deque()  # when each request that waits for a core will start
         self._processor = processor
-        self._free, self._idle_since = times.cores, -math.inf
-        self._waiting: deque[asyncio.Future[None]] = deque()  # for a core of a shared machine
 
     @property
     def idle(self) -> bool:
@@ -185,7 +191,8 @@ class ServiceQueue:
         if not self.figures.served:
             return {}
         backlog_s = sum(max(free - now, 0.0) for free in self._free_at)
-        waiting = len(self._waiting) + sum(start > now for start in self._starts)
+        waiting = sum(start > now for start in self._starts)
+        waiting += 0 if self._processor is None else self._processor.waiting
         return {"work_waiting": waiting, "work_backlog_ms": round(backlog_s * 1e3)}
 
     async def serve(self, kind: str, message: object, deadline: float = 0.0) -> None:
@@ -196,9 +203,11 @@ class ServiceQueue:
         """
         entries = count_entries(message)
         if self._processor is not None:
-            seconds = self._draw_time(kind, entries)
-            if seconds > 0:
-                await self._share(self._processor, seconds, deadline)
+            work = self._processor.work(kind, self._draw_time(kind, entries), deadline)
+            self.figures.longest = max(self.figures.longest, self._processor.waiting)
+            done = await work
+            if not done.late:
+                self._add_work(done.seconds, done.waited_s)
             return
         seconds = self.enter(kind, entries, deadline)
         if seconds > 0:
@@ -224,53 +233,6 @@ class ServiceQueue:
         if self.slowdown is not None and wildcard == "*":
             seconds = self._apply_slowdown(self.slowdown, seconds, entries)
         return seconds
-
-    async def _share(self, processor: Processor, seconds: float, deadline: float) -> None:
-        """Wait for a core of the node, in order of arrival, and then work on the shared cores."""
-        arrived = self._clock.monotonic()
-        asleep_s = arrived - self._idle_since if self._free else 0.0
-        await self._take_core()
-        try:
-            start = self._clock.monotonic()
-            if deadline and start > deadline:
-                return
-            self._add_work(seconds, start - arrived)
-            if asleep_s > 0:
-                seconds += await self._wake_up(processor, asleep_s)
-            await processor.work(seconds)
-        finally:
-            self._release_core()
-
-    async def _wake_up(self, processor: Processor, asleep_s: float) -> float:
-        """Wait until a process that was idle runs; seconds of its work on top."""
-        if processor.wakeup is not None:
-            await self._clock.sleep(draw_service_time(processor.wakeup, self._choices))
-        if processor.cold is None:
-            return 0.0
-        return draw_service_time(processor.cold, self._choices) * min(asleep_s / COLD_AFTER_S, 1.0)
-
-    async def _take_core(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self.figures.longest = max(self.figures.longest, len(self._waiting))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._release_core()
-            raise
-
-    def _release_core(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-        self._idle_since = self._clock.monotonic()
 
     def _apply_slowdown(self, slowdown: Slowdown, seconds: float, entries: int) -> float:
         if slowdown.share < 1 and self._choices.random() >= slowdown.share:

@@ -87,13 +87,14 @@ class MachineClock(Clock, Protocol):
 
 
 class World(Protocol):
-    """Creates the ports of lives. One per process (lab) or per simulation.
-
-    ``processor``: the cores that all of its nodes share; None: each has cores of its own.
-    """
+    """Creates the ports of lives. One per process (lab) or per simulation."""
 
     rules: RuleTable
-    processor: Processor | None
+
+    def processor(self, node: NodeName) -> Processor | None:
+        """The process of the node on a machine whose cores all share; None: the node has cores of
+        its own."""
+        ...
 
     def add(self, spec: NodeSpec) -> None:
         """Create what outlives a life: store, TPM, identity. No change when it exists."""

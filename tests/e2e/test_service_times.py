@@ -19,6 +19,9 @@ pytestmark = pytest.mark.sim
 HSM = {"profile": "hsm", "nodes": {"kms": {"times": {"CreateKey": "2s"}}}}
 
 
+TIMES = {"*": "20ms", "wakeup": "20ms", "cold": "1ms", "db.transact": "2ms", "disk.sync": "2ms"}
+
+
 def play(seed: int, service_times: Mapping[str, Any] | None) -> tuple[float, str, dict[str, int]]:
     """Encrypt a VM: lab seconds, trace, and the counters of the key server's work."""
     world = World(seed, hosts=1, vms=1, tpm="none", service_times=service_times)
@@ -46,15 +49,25 @@ def test_work_of_all_processes_shares_the_cores_of_a_machine_and_a_seed_replays_
         nodes = {
             "bus": {"cores": cores, "times": {"*": hop}},
             "client": {"times": {"Ask": "1ms", "Ask.reply": "1ms"}},
-            **{role: {"times": {"*": "20ms"}} for role in ("kms", "vcenter", "esxi")},
+            **{role: {"times": dict(TIMES)} for role in ("kms", "vcenter", "esxi")},
         }
-        return play(3, {"machine": {"cores": cores, "wakeup": "0.1ms"}, "nodes": nodes})
+        return play(
+            3, {"machine": {"cores": cores, "delay": "0.1ms", "after": 0.9}, "nodes": nodes}
+        )
 
     wide_s, trace, work = shared(16)
     assert work["work_served"] > 0
     assert shared(16)[1] == trace
     assert shared(1)[0] > wide_s
     assert shared(16, "20ms")[0] > wide_s + 0.1  # each request and each reply is a hop
+
+
+def test_processes_take_time_to_wake_up_on_cores_of_their_own_too() -> None:
+    quick_s, _, _ = play(3, {"nodes": {"kms": {"times": {"*": "1ms"}}}})
+    slow = {"nodes": {"kms": {"times": {"*": "1ms", "wakeup": "300ms"}}}}
+    slow_s, trace, work = play(3, slow)
+    assert slow_s > quick_s + 0.25 and work["work_busy_ms"] > 300
+    assert play(3, slow)[1] == trace
 
 
 @pytest.mark.parametrize(

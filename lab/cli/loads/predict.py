@@ -64,7 +64,6 @@ def calibrate(
 
 
 def validate(
-    profile: Path,
     *,
     rates: Annotated[str, Parameter(help="Operations a second, as 5,10,20.")] = "5,10,20",
     duration_: Annotated[str, Parameter(name="--duration", help="Of each rate.")] = "20s",
@@ -74,11 +73,11 @@ def validate(
 ) -> None:
     """Offer one load to real processes and to the simulation, and print the figures side by side.
 
-    keystead load validate machine.yaml
-    keystead load validate machine.yaml --rates 10,20,40,80 --hosts 4
+    keystead load validate
+    keystead load validate --rates 100,300,500,900 --duration 5s --hosts 10
 
-    PROFILE is what `keystead load calibrate` measured on this machine. Rates rise until one is not
-    served: there the lab is saturated.
+    The machine is measured before each rate, as `keystead load calibrate` does it. Rates rise until
+    one is not served: there the lab is saturated.
     """
     import asyncio
 
@@ -100,7 +99,7 @@ def validate(
     seconds = duration("--duration", duration_)
     if not 1 <= seconds <= 600:
         raise KeysteadError("KS-USE-003", f"--duration {duration_}: 1s to 10m")
-    found = asyncio.run(compare(profile, hosts, wanted, seconds, seed, repeat, say))
+    found = asyncio.run(compare(hosts, wanted, seconds, seed, repeat, say))
     for line in list_lines(found):
         plain(line)
 

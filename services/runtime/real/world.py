@@ -78,7 +78,6 @@ class LabWorld(World):
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
         self._secured, self._shares = secured, shares
         self.rules = RuleTable(seed, clock.monotonic)
-        self.processor: Processor | None = None  # the kernel divides the cores
         self._keys = keys
         self._arrays: dict[str, LabArray] = {}
         self._stores: dict[NodeName, LabStore] = {}
@@ -128,6 +127,10 @@ class LabWorld(World):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.time.pace)
+
+    def processor(self, node: NodeName) -> Processor | None:
+        """None: the kernel divides the cores."""
+        return None
 
     def clock(self, life: Incarnation) -> PacedClock:
         time = self.time

@@ -13,18 +13,25 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from protocol.crypto.seal import Keyring
-from protocol.messages.agent import NodeSpec, ServiceTime, SharedMachine, TpmBackend
+from protocol.messages.agent import (
+    WAKEUP,
+    NodeSpec,
+    ServiceTime,
+    ServiceTimes,
+    SharedMachine,
+    TpmBackend,
+)
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
-from services.runtime.incarnation import Incarnation, WayDown, context_of
+from services.runtime.incarnation import CURRENT, Incarnation, WayDown, context_of
 from services.runtime.link_rules import RuleTable
 from services.runtime.ports import Clock
-from services.runtime.request_queues import Processor, QueueFigures, ServiceQueue, draw_service_time
+from services.runtime.request_queues import QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.seeded import SeededStreams, stream
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock_and_rng import SimClock, SimRng
-from services.runtime.sim.cores import SharedCores
+from services.runtime.sim.cores import CommitGroups, SharedCores, SharedProcess
 from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.gate import StorageCall, StorageGate
@@ -79,6 +86,11 @@ def _raise(error: TpmError) -> NoReturn:
     raise error
 
 
+# Calls in which a thread waits for the device.
+_SYNCED = frozenset(
+    ("disk.sync", "disk.sync_folder", "db.transact", "datastore.write", "datastore.write_blocks")
+)
+
 # Seconds of a storage call, by the beginning of its name; the last line is for all others.
 _COSTS = (
     ("disk.sync", 0.002),
@@ -125,17 +137,36 @@ class SimWorld(World):
         self._array_times: Mapping[str, ServiceTime] = {}
         self._draws = SeededStreams(seed, "service")
         self._rngs: dict[NodeName, SimRng] = {}  # of the latest life of each node
-        self.processor: Processor | None = None
+        self._machine = machine
+        self._cores = None if machine is None else SharedCores(loop, machine.cores)
+        self._processors: dict[NodeName, SharedProcess] = {}
+        self._commits: dict[tuple[NodeName, str], CommitGroups] = {}
+        self._disks: dict[str, CommitGroups] = {}  # by node; "" that of a machine that all share
         self.processes: dict[str, ServiceQueue] = {}
         if machine is not None:
-            self._share(machine)
+            for name, times in (("bus", machine.bus), ("client", machine.client)):
+                process, draws = self._make_process(NodeName(name), times), self._draws[name]
+                queue = ServiceQueue(times, self, draws, QueueFigures(), process)
+                self.processes[name] = queue
+            self.broker.hops = self.processes["bus"]
 
-    def _share(self, machine: SharedMachine) -> None:
-        self.processor = cores = SharedCores(self.loop, machine.cores, machine.wakeup, machine.cold)
-        for name, times in (("bus", machine.bus), ("client", machine.client)):
-            draws = self._draws[name]
-            self.processes[name] = ServiceQueue(times, self, draws, QueueFigures(), cores)
-        self.broker.hops = self.processes["bus"]
+    def _make_process(self, name: NodeName, times: ServiceTimes) -> SharedProcess | None:
+        """None where the cores are the node's own and processes take no time to wake up."""
+        if self._machine is None and WAKEUP not in times.times:
+            return None
+        cores = self._cores or SharedCores(self.loop, times.cores)
+        machine = self._machine or SharedMachine(cores=times.cores)
+        delay, after = machine.delay, machine.after
+        made = SharedProcess(self.loop, cores, self._draws[name], times, delay, after)
+        self._processors[name] = made
+        return made
+
+    def processor(self, node: NodeName) -> SharedProcess | None:
+        return self._processors.get(node)
+
+    def count_work(self) -> dict[str, dict[str, float]]:
+        """By process: its pieces of work by class so far, and its wake-ups."""
+        return {name: dict(process.counts) for name, process in self._processors.items()}
 
     def reseed(self, seed: int) -> None:
         """Draw everything from ``seed`` from now on: this world, its links and the lives in it."""
@@ -157,6 +188,7 @@ class SimWorld(World):
             if any(kind.startswith("datastore.") for kind in times):
                 self._array_times = times
             charge = partial(self._charge_by_profile, spec.node)
+        self._make_process(spec.node, spec.service or ServiceTimes())
         self.stores[spec.node] = SimStore(self._array, charge)
         private = X25519PrivateKey.generate()  # random; nothing may depend on it
         self._private[spec.node], self._public[spec.node] = private, private.public_key()
@@ -174,16 +206,54 @@ class SimWorld(World):
 
     def _charge_by_profile(self, node: NodeName, label: str) -> Awaitable[None]:
         """As ``charge``, for a node whose profile may have a service time for the call."""
-        found = self._times[node].get(label.partition(" ")[0])
+        call, _, name = label.partition(" ")
+        found = self._times[node].get(call)
         if found is None:
             return self.charge(label)
-        return self.loop.sleep_future(draw_service_time(found, self._draws[node]))
+        process = self._processors.get(node)
+        if process is None:
+            return self.loop.sleep_future(draw_service_time(found, self._draws[node]))
+        seconds = draw_service_time(found, self._draws[node])
+        if call != "db.transact":
+            return self._call_device(node, process, call, lambda: seconds)
+        groups = self._commits.get((node, name))
+        if groups is None:
+            commit = partial(self._call_device, node, process, call)
+            groups = self._commits[node, name] = CommitGroups(self.loop, commit)
+        return groups.join(seconds)
+
+    async def _call_device(
+        self, node: NodeName, process: SharedProcess, call: str, begin: Callable[[], float]
+    ) -> None:
+        """A thread of the process wakes up and calls the device; where it waits for that it wakes
+        up again. Then it wakes the loop up."""
+        await process.work(call, 0.0, thread=True)
+        seconds = begin()
+        if call in _SYNCED:
+            name = node if self._machine is None else ""
+            disk = self._disks.get(name)
+            if disk is None:
+                disk = self._disks[name] = CommitGroups(self.loop, self._sync)
+            await disk.join(seconds)
+            await process.work(call, 0.0, thread=True)
+        elif seconds:
+            await self.loop.sleep_future(seconds)
+        await process.work(call, 0.0)
+
+    async def _sync(self, begin: Callable[[], float]) -> None:
+        await self.loop.sleep_future(begin())
 
     def _charge_array(self, label: str) -> Awaitable[None]:
         """As ``charge``, of an array that takes the times of its hosts' profile."""
         found = self._array_times.get(label.partition(" ")[0])
         if found is None:
             return self.charge(label)
+        life = CURRENT.get()
+        process = None if life is None else self._processors.get(life.node)
+        if life is not None and process is not None:
+            seconds = draw_service_time(found, self._draws[life.node])
+            call = label.partition(" ")[0]
+            return self._call_device(life.node, process, call, lambda: seconds)
         return self.loop.sleep_future(draw_service_time(found, self._draws["arrays"]))
 
     def _tpm_latency(self, node: NodeName, label: str) -> float:

@@ -3,103 +3,94 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from lab.cli.main import run
 from lab.local.calibration import (
+    REPLIES,
     SECONDS,
+    AfterFit,
+    CountedBlock,
     MeasuredBlock,
-    TimedOperation,
+    Schedule,
     as_profile,
-    cold_s,
+    delay_of,
     divide,
-    fit_wakeup,
-    hop_s,
     write_profile,
 )
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from lab.topology.service_times import read_profile
-from protocol.terms import NodeName, Role
+from protocol.messages.agent import COLD, WAKEUP
+from protocol.terms import NodeName
 from services.runtime.seeded import stream
 
-VCENTER, KMS = NodeName("vcenter"), NodeName("kms")
-TRUTH = {"GenerateKey": 0.002, "PowerOnVm": 0.005, "*.reply": 0.0005}
+TRUTH = {"GenerateKey": 0.002, "PowerOnVm": 0.005, REPLIES: 0.0005, WAKEUP: 0.0002, COLD: 0.0003}
 IDLE_SHARE = 0.03
-HOP_S = 0.0001
 
 
-def planted_blocks(noise_of: float = 0.1) -> list[MeasuredBlock]:
-    """Blocks of operations of a vCenter whose times are ``TRUTH``, and of a broker."""
-    noise, rows = stream(5, "noise"), []
-    for number in range(120):
+def planted_blocks(noise_of: float = 0.03) -> tuple[list[MeasuredBlock], list[CountedBlock]]:
+    """Blocks of operations of a vCenter whose times are ``TRUTH``, and what is counted of them."""
+    noise, measured, counted = stream(5, "noise"), list[MeasuredBlock](), list[CountedBlock]()
+    for number in range(240):
         kind = ("GenerateKey", "PowerOnVm", "")[number % 3]
-        got = Counter({"*.reply": number % 4} | ({kind: 1} if kind else {}))
+        counts = {"CreateKey.reply": float(number % 4), WAKEUP: number % 7, COLD: number % 5 / 4}
+        counts |= {kind: 1.0} if kind else {}
         wall_s = 0.5 if not kind else 0.01
-        spent = sum(TRUTH[name] * count for name, count in got.items()) + IDLE_SHARE * wall_s
+        spent = IDLE_SHARE * wall_s
+        for name, count in counts.items():
+            spent += TRUTH[REPLIES if name.endswith(".reply") else name] * count
         spent *= 1 + noise_of * (2 * noise.random() - 1)
-        cpu_s, hops_s = {VCENTER: spent, KMS: 0.0}, HOP_S * got["*.reply"]
-        rows.append(MeasuredBlock(bool(kind), wall_s, cpu_s, {VCENTER: got}, hops_s, 0.004))
-    return rows
+        used = {"vcenter": Schedule(spent, 0.004, 20), "bus": Schedule(0.0, 0.5, 1)}
+        measured.append(MeasuredBlock(kind, bool(kind), 0.02, wall_s, used))
+        counted.append(CountedBlock(0.03, {"vcenter": {**counts, "db.transact": 3.0}}))
+    return measured, counted
 
 
-def test_cpu_time_is_divided_by_class_of_message() -> None:
-    found = divide(planted_blocks(), Role.VCENTER)
+def test_cpu_time_is_divided_by_wakeup_and_by_class_of_message() -> None:
+    found = divide(*planted_blocks())["vcenter"]
     for kind, seconds in TRUTH.items():
-        assert found[kind] == pytest.approx(seconds, rel=0.15)
+        assert found[kind] == pytest.approx(seconds, rel=0.2)
     assert found[SECONDS] == pytest.approx(IDLE_SHARE, rel=0.2)
+    assert "db.transact" not in found  # a call of a device takes what its wake-ups take
 
 
-def test_the_brokers_cpu_time_is_divided_by_messages() -> None:
-    assert hop_s(planted_blocks(), planted_blocks()) == pytest.approx(HOP_S, rel=0.05)
+def test_what_operations_are_too_slow_by_is_a_share_of_what_waking_up_takes() -> None:
+    measured, counted = planted_blocks(0)
+    fit = AfterFit(measured)
+    # 10 ms too slow; an operation has 3 wake-ups of 10 ms each.
+    fit.adjust(
+        [CountedBlock(0.03, {"vcenter": {WAKEUP: 3.0}, "esxi-1": {WAKEUP: 99.0}}) for _ in counted],
+        {"vcenter": {WAKEUP: 0.01}, "esxi": {WAKEUP: 0.01}},
+    )
+    assert fit.after == pytest.approx(1 / 3)
+    fit.adjust([CountedBlock(0.0, of.counts) for of in counted], {"vcenter": TRUTH})
+    assert fit.after == 0.0
 
 
-def test_what_single_operations_use_more_than_those_of_blocks_is_cold_work() -> None:
-    blocks = [row for row in planted_blocks(0) if row.messages[VCENTER]["*.reply"] == 2]
-    timed = [
-        TimedOperation(kind, 0.0, {VCENTER: TRUTH[kind] + 2 * TRUTH["*.reply"] + 3 * 0.001})
-        for kind in ("GenerateKey", "PowerOnVm")
-    ]
-    idle = planted_blocks(0)[2]
-    idle = MeasuredBlock(0, 0.5, {VCENTER: 0.0}, {VCENTER: idle.messages[VCENTER]})
-    busy = [
-        MeasuredBlock(1, 0.0, {VCENTER: row.cpu_s[VCENTER] - IDLE_SHARE * 0.01}, row.messages)
-        for row in blocks
-        if row.operations
-    ]
-    assert cold_s([idle, *busy], timed) == pytest.approx(0.001, rel=0.01)
-
-
-def test_wakeups_are_what_the_simulation_is_too_fast_by() -> None:
-    """Operations with 10 and 20 wake-ups on their way, of 0.3 ms each in truth."""
-    ways = {"GenerateKey": (0.005, 10), "PowerOnVm": (0.008, 20)}
-
-    def operations(wakeup_s: float) -> list[TimedOperation]:
-        return [TimedOperation(k, base + n * wakeup_s) for k, (base, n) in ways.items()]
-
-    found = fit_wakeup(operations(0.0003), operations(0.0), operations(0.002), 0.002)
-    assert found == pytest.approx(0.0003)
-    now = operations(0.0004)
-    rest = fit_wakeup(operations(0.0003), operations(0.0), operations(0.002), 0.002, now)
-    assert rest == pytest.approx(-0.0001)
+def test_the_wait_for_a_core_is_that_of_nodes_alone() -> None:
+    measured, _ = planted_blocks()
+    assert delay_of(measured)["mean"] == "0.0002s"
 
 
 def test_a_measured_profile_is_one_that_a_lab_file_takes(tmp_path: Path) -> None:
     path = tmp_path / "machine.yaml"
-    timed = [TimedOperation("PowerOnVm", 0.02, {VCENTER: 0.006})]
-    blocks = planted_blocks()
-    write_profile(as_profile(blocks, blocks, timed, {"disk.sync": (0.001, 0.5)}, "a test"), path)
+    measured, counted = planted_blocks()
+    times = divide(measured, counted) | {"client": {"Ask": 0.002}}
+    devices = {"disk.sync": (0.001, 0.5)}
+    write_profile(as_profile(times, measured, devices, 0.25, "a test"), path)
     assert "keystead load calibrate" in read_profile(str(path)).source
     topology = plan(load("default", service_times={"profile": str(path)}))
-    service, machine = topology.spec(VCENTER).service, topology.machine
-    assert service is not None and service.times["PowerOnVm"].mean_s == pytest.approx(0.005, 0.15)
-    assert machine is not None and machine.cores == os.cpu_count()
-    assert machine.bus.times["*"].mean_s == pytest.approx(HOP_S, rel=0.05)
-    assert machine.client.times["Ask"].mean_s == pytest.approx(0.002)  # the other half: the reply
+    service, machine = topology.spec(NodeName("vcenter")).service, topology.machine
+    assert service is not None and machine is not None
+    assert service.times["PowerOnVm"].mean_s == pytest.approx(0.005, 0.15)
+    assert service.times["disk.sync"].mean_s == 0.001
+    assert (machine.cores, machine.after) == (os.cpu_count(), 0.25)
+    assert machine.delay is not None and machine.delay.mean_s == pytest.approx(0.0002)
+    assert machine.client.times["Ask"].mean_s == 0.002
 
 
 @pytest.mark.parametrize(
@@ -138,8 +129,7 @@ def test_real_processes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
     profile = read_profile(str(path))
     nodes = profile.nodes
     assert profile.format == 2 and profile.machine is not None
-    assert 0 < nodes["bus"].times["*"].mean < 0.1 and 0 < nodes["client"].times["Ask"].mean < 0.1
-    assert 0 < nodes["kms"].times["CreateKey"].mean < 0.1
-    # What always comes together is divided as it happens: a key, and the reply that it leads to.
-    assert {"GenerateKey", "*.reply"} & set(nodes["vcenter"].times)
+    for role in ("kms", "vcenter", "esxi", "bus"):
+        times = nodes[role].times
+        assert 0 < sum(times[kind].mean for kind in (WAKEUP, COLD) if kind in times) < 0.1
     assert nodes["esxi"].times["disk.sync"].mean > 0

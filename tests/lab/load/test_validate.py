@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.cli.main import run
 from lab.client import Lab
-from lab.local.prediction import Compared, ServedRate, list_lines, middle, offer, validate
-from lab.schema.errors import KeysteadError
+from lab.local.prediction import Compared, ServedRate, list_lines, middle, offer
 
 
 def served(rate: float, ok_per_s: float, p50_ms: float, p99_ms: float) -> ServedRate:
@@ -68,19 +66,6 @@ def test_the_median_of_several_runs_counts() -> None:
     assert middle(runs) == served(10, 9.5, 20.0, 40.0)
 
 
-def test_a_profile_without_a_machine_is_refused_with_the_command_that_measures_one(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "old.yaml"
-    path.write_text(
-        "apiVersion: keystead/v1\nkind: ServiceProfile\nname: old\nsource: me\n"
-        "nodes: {kms: {times: {CreateKey: 20ms}}}\n"
-    )
-    with pytest.raises(KeysteadError, match="it has no machine") as error:
-        asyncio.run(validate(path, 1, [5.0], 1.0, 1, 1, lambda text: None))
-    assert "keystead load calibrate" in error.value.fix
-
-
 @pytest.mark.slow
 def test_a_slow_key_server_slows_the_offered_load_in_the_simulation() -> None:
     async def play(key: str) -> ServedRate:
@@ -107,7 +92,7 @@ def test_a_slow_key_server_slows_the_offered_load_in_the_simulation() -> None:
     ],
 )
 def test_a_load_that_cannot_be_is_refused(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["load", "validate", str(tmp_path / "machine.yaml"), *words]) == 64
+    assert run(["load", "validate", *words]) == 64
     assert "KS-USE-003" in capsys.readouterr().err

@@ -88,8 +88,8 @@ TYPED_TIMES: Final[dict[str, Any]] = {
 }
 MACHINE: Final[dict[str, Any]] = {
     "cores": 64,
-    "wakeup": {"mean": "0.002ms", "distribution": "lognormal", "each": "0.001ms", "spread": 0.5},
-    "cold": {"mean": "0.003ms", "distribution": "lognormal", "each": "0.001ms", "spread": 0.5},
+    "delay": {"mean": "0.002ms", "distribution": "lognormal", "each": "0.001ms", "spread": 0.5},
+    "after": 0.125,
 }
 
 
@@ -477,9 +477,9 @@ PLAYS: Final[dict[str, Play]] = {
     "service_times.nodes.times.spread": Play(lambda t: _time(t).spread, 0.5),
     # Of the simulation only, and no node's own: tests/e2e/test_service_times.py plays it.
     "service_times.machine.cores": Play(lambda t: t.status.missing, ()),
+    "service_times.machine.after": Play(lambda t: t.status.missing, ()),
     **{
-        f"service_times.machine.{time}.{option}": Play(lambda t: t.status.missing, ())
-        for time in ("wakeup", "cold")
+        f"service_times.machine.delay.{option}": Play(lambda t: t.status.missing, ())
         for option in ("mean", "distribution", "each", "spread")
     },
     "knobs": Play(
