@@ -308,7 +308,7 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     if "tpm" in wanted:
         made.update(with_option(made, wanted.pop("tpm")))
     if "clusters" in wanted:
-        made["clusters"] = _with_clusters(made, wanted.pop("clusters"))
+        made.update(_with_clusters(made, wanted.pop("clusters")))
     hosts = {
         field: wanted.pop(name)
         for name, field in (
@@ -406,8 +406,11 @@ def _with_key_type(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
     }
 
 
-def _with_clusters(data: Mapping[str, Any], wanted: object) -> list[Any]:
-    """The clusters, and others like the first one until there are ``wanted``: ``cluster-a-2``."""
+def _with_clusters(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
+    """The clusters, and others like the first one until there are ``wanted``: ``cluster-a-2``.
+
+    Where the first one is trusted, the others are.
+    """
     clusters = list(data.get("clusters") or [])
     there = len(clusters)
     if type(wanted) is not int or not there <= wanted <= GROUPS_LIMIT or not there:
@@ -417,7 +420,12 @@ def _with_clusters(data: Mapping[str, Any], wanted: object) -> list[Any]:
     for _ in range(wanted - there):
         name = _free(str(clusters[0]["name"]), len(clusters) + 1, named)
         clusters.append({**clusters[0], "name": name})
-    return clusters
+    authority = dict(data.get("trust_authority") or {})
+    trusted = authority.get("clusters") or []
+    if clusters[0]["name"] not in trusted:
+        return {"clusters": clusters}
+    added = [cluster["name"] for cluster in clusters[there:]]
+    return {"clusters": clusters, "trust_authority": {**authority, "clusters": [*trusted, *added]}}
 
 
 def _free(head: str, number: int, taken: set[str]) -> str:

@@ -286,3 +286,12 @@ def test_key_servers_whose_rows_of_reads_may_wait() -> None:
     assert not any("audit" in spec.config for spec in plan(load("default")).nodes)
     with pytest.raises(KeysteadError, match="audit"):
         load("default", kms={"replicas": 1, "audit": "never"})
+
+
+def test_clusters_that_are_added_are_trusted_where_the_first_one_is() -> None:
+    file = load("trusted", clusters=3)
+    assert file.trust_authority is not None
+    assert file.trust_authority.clusters == ("cluster-a", "cluster-a-2", "cluster-a-3")
+    assert [cluster.name for cluster in file.clusters] == list(file.trust_authority.clusters)
+    plain = load("default", clusters=2)
+    assert (len(plain.clusters), plain.trust_authority) == (2, None)
