@@ -180,6 +180,13 @@ def _tell(found: LoadPrediction) -> None:
     plain(f"saturated first then: {then}" if then else "no node is saturated then")
 
 
+def format_running(seconds: float) -> str:
+    """When all VMs run, in ``seconds`` after the end of the last fault; before it when negative."""
+    if seconds < 0:
+        return f"all VMs run {-seconds:g} s before the last fault ends"
+    return f"all VMs run {seconds:g} s after the last fault"
+
+
 def _tell_run(run: PredictedRun) -> None:
     columns = (
         field("node"),
@@ -192,7 +199,7 @@ def _tell_run(run: PredictedRun) -> None:
     )
     table(columns, run.items)
     if run.all_running_s is not None:
-        plain(f"all VMs run {run.all_running_s:g} s after the last fault")
+        plain(format_running(run.all_running_s))
     elif run.booted:
         plain("not all VMs run again")
     p99 = "" if run.p99_ms is None else f", p99 of operations {run.p99_ms:g} ms"

@@ -9,6 +9,7 @@ import pytest
 
 from chaos.history import Record
 from chaos.report.plots import HOST, first_saturated, work_of
+from lab.cli.loads.predict import format_running
 from lab.cli.main import run
 
 
@@ -62,6 +63,11 @@ def test_what_cannot_be_predicted_is_refused(
 ) -> None:
     assert run(["load", "predict", *words]) == code
     assert error in capsys.readouterr().err
+
+
+def test_vms_that_run_before_the_last_fault_ends_are_said_to() -> None:
+    assert format_running(6.6) == "all VMs run 6.6 s after the last fault"
+    assert format_running(-41.6) == "all VMs run 41.6 s before the last fault ends"
 
 
 @pytest.mark.slow
