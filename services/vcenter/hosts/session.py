@@ -427,7 +427,7 @@ class HostReport:
         self._moment = moment
         self._received: ReportedView | None = None
         self._summary: HostSummary | None = None  # with the changes made by commands
-        self._flying = 0  # commands sent and not answered
+        self._flying = 0  # commands sent to this life of the host and not answered
         self._activity = 0  # counts their sends and their ends
         self._activity_seen = -1  # the count when the latest view arrived
         self._times = (0, 0)
@@ -464,7 +464,12 @@ class HostReport:
             self._summary = msgspec.structs.replace(self._summary, **changes)
 
     def take(self, view: ReportedView, requested_at: int) -> None:
-        """Take the host's view, requested at the moment ``requested_at``, which just arrived."""
+        """Take the host's view, requested at the moment ``requested_at``, which just arrived.
+
+        A command to an earlier life of the host changes nothing any more.
+        """
+        if view.summary.boot != self.boot:
+            self._flying = 0
         self._received, self._summary = view, view.summary
         self._times = (requested_at, self._moment())
         self._activity_seen = self._activity
@@ -480,13 +485,15 @@ class HostReport:
     @contextmanager
     def command_under_way(self) -> Iterator[None]:
         """A context for the time from sending a command to its answer."""
+        boot = self.boot
         self._flying += 1
         self._activity += 1
         try:
             yield
         finally:
-            self._flying -= 1
-            self._activity += 1
+            if boot == self.boot:
+                self._flying -= 1
+                self._activity += 1
 
 
 # ---- knock ---------------------------------------------------------------------------------------

@@ -497,6 +497,28 @@ def test_a_view_is_not_believed_while_a_command_is_on_its_way(rig: Rig) -> None:
     rig.run(look_meanwhile())
 
 
+def test_a_command_to_an_earlier_life_of_a_host_hides_nothing_of_this_one(rig: Rig) -> None:
+    """Nobody answers it any more, and vCenter waits long for it: the host's view counts."""
+    rig.up(A)
+    rig.vm(encrypted=False)
+    session = rig.vcenter.sessions.usable(A)
+
+    late = DelayRule(id="cut", src=VCENTER, dst=A, base_s=1000.0)
+    rig.world.rules.apply(rig.rules.put([late]))
+    command = session.command(SetProviders(providers=()), within_s=1200.0)
+    waiting = rig.world.loop.create_task(command)
+    rig.sleep(0.1)
+    rig.heal()
+    rig.reboot(A)
+    rig.sleep(30)
+    rig.hosts[A].vms[VM].power = PowerState.ON
+    rig.sleep(30)
+    assert not waiting.done() and session.view.is_current
+    assert rig.vm_info().power is PowerState.ON
+    rig.sleep(1200)
+    assert waiting.done() and session.view.is_current
+
+
 def test_what_did_not_reach_a_host_is_made_up_for_once(rig: Rig) -> None:
     rig.up(A)
     rig.sleep(30)
