@@ -8,15 +8,15 @@ down (``info``). Such VMs are not written down when a run looks at its lab (``OW
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from chaos.draws import Draws
-from chaos.observe.look import OWN, LabLook, all_events
-from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
-from chaos.workload.operations import other_hosts
+from chaos.observe.look import OWN, all_vms, leaders
+from chaos.workload.base import Arrival, Means, OperationOutcome, WorkloadOperation
+from chaos.workload.life import Drifted, VmLife, VmShape, Wrong
+from chaos.workload.operations import hosts_of_vcenter, other_hosts
 from protocol.errors import (
     AlreadyExists,
     InvalidPowerState,
@@ -25,8 +25,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.events import EventTypeId
-from protocol.messages.base import Request
-from protocol.messages.host import GuestTpmSeal, QueryVmConfig, TpmProvisionPolicy, VmConfigState
+from protocol.messages.host import TpmProvisionPolicy
 from protocol.messages.vcenter import (
     AddDisk,
     AddVtpm,
@@ -41,183 +40,21 @@ from protocol.messages.vcenter import (
     MigrateVm,
     PowerOffVm,
     PowerOnVm,
+    ReconfigVm,
     RecryptVm,
     RegisterVm,
+    RelocateVm,
     RemoveDisk,
     RemoveSnapshot,
     RemoveVtpm,
     RevertToSnapshot,
+    ServiceLocator,
     UnregisterVm,
-    VcEvent,
-    VmInfo,
 )
-from protocol.terms import (
-    ClusterName,
-    CryptoKeyId,
-    NodeName,
-    PowerState,
-    VmName,
-)
+from protocol.terms import MigrateEncryption, NodeName, VmName
 
-_OF_TASKS: Final = (
-    *(EventTypeId.CRYPTO_OPERATION, EventTypeId.VM_DISKCHAIN_USING_MIXED_KEYS),
-    *(EventTypeId.VM_RECONFIGURED, EventTypeId.VM_CLONED),
-)
 STEPS: Final = 6
 """Tasks of one life, beside its begin and its end."""
-
-
-class Wrong(Exception):
-    """A task did something else than it answered."""
-
-
-class Drifted(Exception):
-    """The VM is not on, or off, as it was left."""
-
-
-@dataclass(frozen=True)
-class VmShape:
-    """What a VM is expected to be; ``encrypted``: its disks, ``disks``: their numbers."""
-
-    on: bool = False
-    encrypted: bool = False
-    vtpm: bool = False
-    disks: tuple[int, ...] = (1,)
-
-
-class ToldEvent(NamedTuple):
-    """An event that vCenter's log must have of a task."""
-
-    event: EventTypeId
-    vm: VmName
-    keys: tuple[CryptoKeyId, ...] = ()
-
-
-@dataclass
-class VmLife:
-    """One VM. ``kept``: what it was at each of its snapshots. ``told``: the events of its tasks, of
-    those that vCenter has logged after the sequence ``since``."""
-
-    means: Means
-    vcenter: NodeName
-    cluster: ClusterName
-    vm: VmName
-    id: str
-    draws: Draws
-    shape: VmShape = field(default_factory=VmShape)
-    kept: dict[str, VmShape] = field(default_factory=dict)
-    host: NodeName | None = None
-    told: list[ToldEvent] = field(default_factory=list)
-    since: int = 0
-    _asked: int = 0
-
-    def next_id(self) -> str:
-        """The id of one more task."""
-        self._asked += 1
-        return f"{self.id}-{self._asked}"
-
-    def hosts(self) -> list[NodeName]:
-        """Those of its cluster."""
-        nodes = self.means.lab.directory().nodes
-        return [entry.node for entry in nodes if entry.cluster == self.cluster]
-
-    async def ask(self, message: Request[Any]) -> Any:
-        """Its vCenter's answer."""
-        return await self.means.lab.ask(self.vcenter, message, within_s=WITHIN_S)
-
-    async def do(self, message: Request[Any], shape: VmShape) -> Any:
-        """A task that must leave it so."""
-        answer = await self.ask(message)
-        self.shape = shape
-        self.hold(answer.vm, type(message).__name__)
-        return answer
-
-    def expect(
-        self, event: EventTypeId, *keys: CryptoKeyId | None, vm: VmName | None = None
-    ) -> None:
-        """The task that was answered has told so."""
-        named = sorted((key for key in keys if key is not None), key=str)
-        self.told.append(ToldEvent(event, vm or self.vm, tuple(named)))
-
-    async def events(self) -> list[VcEvent]:
-        """What vCenter has logged since, oldest first."""
-        ask = self.means.lab
-        return list(await all_events(ask, self.vcenter, after=self.since, within_s=WITHIN_S))
-
-    async def read_log(self) -> None:
-        """``Wrong`` when the log has other events of the VM and its clones, or one whose text lacks
-        what it is about."""
-        names = {self.vm, self.clone_name}
-        found = [one for one in await self.events() if one.vm in names and one.event in _OF_TASKS]
-        seen = [
-            ToldEvent(one.event, one.vm or self.vm, tuple(sorted(one.keys, key=str)))
-            for one in found
-        ]
-        pairs = zip_longest(seen, self.told)
-        for number, (there, due) in enumerate(pairs, 1):
-            if there != due:
-                raise Wrong(f"event {number} of its tasks is {there}, and must be {due}")
-        for one in found:
-            named = one.keys if one.event is EventTypeId.CRYPTO_OPERATION else ()
-            for name in (one.vm, *named):
-                if str(name) not in one.text:
-                    raise Wrong(f"{one.event.value} does not name {name}: {one.text}")
-
-    @property
-    def clone_name(self) -> VmName:
-        """Of its clone, while it has one."""
-        return VmName(f"{self.vm}-clone")
-
-    def hold(self, info: VmInfo, task: str) -> None:
-        """``Wrong`` when vCenter shows something else."""
-        self.host = info.host
-        expected = (
-            (info.vtpm is True, self.shape.vtpm, "virtual TPM"),
-            (info.key is not None, self.shape.encrypted or self.shape.vtpm, "key"),
-            (tuple(info.snapshots or ()), tuple(self.kept), "snapshots"),
-        )
-        for seen, due, what in expected:
-            if seen != due:
-                raise Wrong(f"after {task} vCenter shows {what} {seen}, and it must be {due}")
-        if (info.power is PowerState.ON) is not self.shape.on:
-            raise Drifted(f"after {task} it is {info.power.value}")
-
-    async def config(self) -> VmConfigState:
-        """What the files of the VM say."""
-        if self.host is None:
-            raise NotFound(f"nobody tells the host of {self.vm}")
-        return await self.means.lab.ask(self.host, QueryVmConfig(vm=self.vm), within_s=WITHIN_S)
-
-    async def listed(self) -> VmInfo | None:
-        """What vCenter lists."""
-        return (await LabLook(self.means.lab).vcenter_vms()).get(self.vm)
-
-    async def look(self, task: str) -> None:
-        """``Wrong`` when the files of the VM say something else."""
-        config = await self.config()
-        encrypted = {disk.key is not None for disk in config.disks}
-        expected = (
-            (tuple(disk.disk for disk in config.disks), self.shape.disks, "disks"),
-            (encrypted, {self.shape.encrypted}, "encryption of the disks"),
-            (config.home_encrypted, self.shape.encrypted or self.shape.vtpm, "home's encryption"),
-            (config.vtpm, self.shape.vtpm, "virtual TPM"),
-        )
-        for seen, due, what in expected:
-            if seen != due:
-                raise Wrong(f"after {task} its files have {what} {seen}, and it must be {due}")
-
-    async def refused(self, message: Request[Any], error: type[ProductError]) -> None:
-        """A task that must be refused so; whether it runs is nothing to rely on."""
-        task = type(message).__name__
-        try:
-            await self.ask(message)
-        except error:
-            return
-        except (InvalidPowerState, InvalidState, NotFound, AlreadyExists) as other:
-            told = f"{task} is refused with {type(other).__name__}, and not {error.__name__}"
-        else:
-            told = f"{task} is not refused"
-        raise Drifted(told) if self.shape.on else Wrong(told)
 
 
 # ---- tasks ---------------------------------------------------------------------------------------
@@ -225,10 +62,6 @@ class VmLife:
 
 async def _power_on(life: VmLife) -> None:
     await life.do(PowerOnVm(vm=life.vm), replace(life.shape, on=True))
-    if life.shape.vtpm and life.host is not None:
-        marker = life.draws.token(16)
-        sealed = GuestTpmSeal(vm=life.vm, marker=marker)
-        await life.means.lab.ask(life.host, sealed, within_s=WITHIN_S)
 
 
 async def _power_off(life: VmLife) -> None:
@@ -241,21 +74,21 @@ async def _add_disk(life: VmLife) -> None:
     message = AddDisk(operation_id=life.next_id(), vm=life.vm, own_key=own)
     shape = replace(life.shape, disks=(*life.shape.disks, number))
     done = await life.do(message, shape)
-    again = await life.do(message, shape)
     keys = {disk.key for disk in done.disks} | {done.vm.key}
     if own:
         [key] = [disk.key for disk in done.disks if disk.disk == done.disk]
         life.expect(EventTypeId.CRYPTO_OPERATION, key)
     if len(keys) > 1:
         life.expect(EventTypeId.VM_DISKCHAIN_USING_MIXED_KEYS, *keys)
-    if (done.disk, again.disk) != (number, number):
-        raise Wrong(f"the disk is {done.disk}, once more {again.disk}, and must be {number}")
+    if done.disk != number:
+        raise Wrong(f"the disk is {done.disk}, and must be {number}")
 
 
 async def _remove_disk(life: VmLife) -> None:
     number = life.shape.disks[-1]
     rest = tuple(disk for disk in life.shape.disks if disk != number)
-    await life.do(RemoveDisk(vm=life.vm, disk=number), replace(life.shape, disks=rest))
+    for _ in range(2):  # the second one is no change
+        await life.do(RemoveDisk(vm=life.vm, disk=number), replace(life.shape, disks=rest))
 
 
 async def _add_vtpm(life: VmLife) -> None:
@@ -269,6 +102,7 @@ async def _add_vtpm(life: VmLife) -> None:
 
 async def _remove_vtpm(life: VmLife) -> None:
     await life.do(RemoveVtpm(vm=life.vm), replace(life.shape, vtpm=False))
+    life.guests.vtpms.forget(life.vm)
     life.expect(EventTypeId.VM_RECONFIGURED)
 
 
@@ -305,11 +139,13 @@ async def _snapshot(life: VmLife) -> None:
     except ProductError:
         life.kept = before
         raise
+    life.guests.record_snapshot(life.vm, name)
 
 
 async def _revert(life: VmLife) -> None:
     name = list(life.kept)[-1]
     await life.do(RevertToSnapshot(vm=life.vm, snapshot=name), life.kept[name])
+    life.guests.went_back(life.vm, name)
 
 
 async def _remove_snapshot(life: VmLife) -> None:
@@ -321,7 +157,7 @@ async def _remove_snapshot(life: VmLife) -> None:
 
 
 async def _clone(life: VmLife) -> None:
-    """Looked at, and destroyed again."""
+    """Looked at, started, and destroyed again."""
     name = life.clone_name
     policies = (None, TpmProvisionPolicy.COPY, TpmProvisionPolicy.REPLACE)
     policy = policies[life.draws.below(3)] if life.shape.vtpm else None
@@ -331,7 +167,9 @@ async def _clone(life: VmLife) -> None:
     )
     shape = replace(life.shape, on=False)
     clone = replace(life, vm=name, shape=shape, kept={})
+    clone.guests = life.guests
     made = (await clone.do(message, shape)).vm
+    life.guests.record_clone(life.vm, name)
     await clone.look("CloneVm")
     source = await life.config()
     copy = await clone.config()
@@ -344,7 +182,11 @@ async def _clone(life: VmLife) -> None:
     before = {disk.key for disk in source.disks}
     if recrypt and (before & {disk.key for disk in copy.disks} or made.key in before):
         raise Wrong("the clone is under a key of its source, and was to be recrypted")
+    await clone.do(PowerOnVm(vm=name), replace(shape, on=True))
+    await clone.look("PowerOnVm of the clone")
+    await clone.do(PowerOffVm(vm=name), shape)
     await life.ask(DestroyVm(vm=name))
+    life.guests.forget(name)
 
 
 async def _template(life: VmLife) -> None:
@@ -363,14 +205,50 @@ async def _migrate(life: VmLife) -> None:
         raise NotFound(f"vCenter has no {life.vm}")
     hosts = await other_hosts(life.means.lab, info)
     host = hosts[life.draws.below(len(hosts))]
-    await life.do(MigrateVm(vm=life.vm, host=host), life.shape)
+    done = await life.do(MigrateVm(vm=life.vm, host=host), life.shape)
     if life.host != host:
         raise Wrong(f"it was migrated to {host}, and is on {life.host}")
+    if life.shape.on and info.key is not None and done.encrypted is not True:
+        raise Wrong("the memory of an encrypted VM was migrated in clear")
+
+
+async def _relocate(life: VmLife) -> None:
+    """To another vCenter: the log of the one before ends with it."""
+    await life.read_log()
+    source = life.vcenter
+    others = [one for one in leaders(life.means.lab) if one != source]
+    vcenter = others[life.draws.below(len(others))]
+    hosts = await hosts_of_vcenter(life.means.lab, vcenter)
+    host = hosts[life.draws.below(len(hosts))]
+    message = RelocateVm(vm=life.vm, service=ServiceLocator(vcenter=vcenter), host=host)
+    life.hold((await life.ask(message)).vm, "RelocateVm")
+    if life.host != host:
+        raise Wrong(f"it was relocated to {host}, and is on {life.host}")
+    if life.vm in [one.vm for one in await all_vms(life.means.lab, source)]:
+        raise Wrong(f"it was relocated to {vcenter}, and {source} lists it")
+    info = await life.listed()
+    if info is None:
+        raise Wrong(f"it was relocated to {vcenter}, which does not list it")
+    life.vcenter, life.cluster = vcenter, info.cluster
+    await life.begin_log()
+
+
+async def _set_stream_policy(life: VmLife) -> None:
+    """Of an encrypted VM the memory always travels encrypted (MOB-02)."""
+    policies = tuple(MigrateEncryption)
+    policy = policies[life.draws.below(len(policies))]
+    message = ReconfigVm(vm=life.vm, migrate_encryption=policy)
+    has_key = life.shape.encrypted or life.shape.vtpm
+    if has_key and policy is not MigrateEncryption.REQUIRED:
+        await life.refused(message, InvalidState)
+    else:
+        await life.do(message, life.shape)
 
 
 async def _register(life: VmLife) -> None:
     host = life.host
-    await life.ask(UnregisterVm(vm=life.vm))
+    for _ in range(2):  # the second one is no change
+        await life.ask(UnregisterVm(vm=life.vm))
     if await life.listed() is not None:
         raise Wrong("it was taken out of the inventory, and is listed")
     answer = await life.ask(RegisterVm(vm=life.vm, cluster=life.cluster, host=host))
@@ -380,27 +258,47 @@ async def _register(life: VmLife) -> None:
 async def _refusals(life: VmLife) -> None:
     """What must be refused, as the VM is now."""
     vm, shape = life.vm, life.shape
-    await life.refused(
-        CreateVm(operation_id=life.next_id(), vm=vm, cluster=life.cluster), AlreadyExists
-    )
-    itself = CloneVm(operation_id=life.next_id(), vm=vm, source=vm)
-    await life.refused(itself, AlreadyExists)
-    if shape.on:
-        for message in (DestroyVm(vm=vm), UnregisterVm(vm=vm), RemoveDisk(vm=vm, disk=1)):
-            await life.refused(message, InvalidPowerState)
-        if not shape.vtpm:
-            await life.refused(AddVtpm(operation_id=life.next_id(), vm=vm), InvalidPowerState)
-        return
+    nothing, nowhere = VmName(f"{vm}-none"), NodeName("none")
+    for message, error in (
+        (CreateVm(operation_id=life.next_id(), vm=vm, cluster=life.cluster), AlreadyExists),
+        (CloneVm(operation_id=life.next_id(), vm=vm, source=vm), AlreadyExists),
+        (PowerOnVm(vm=nothing), NotFound),
+        (MigrateVm(vm=vm, host=nowhere), NotFound),
+        (RevertToSnapshot(vm=vm, snapshot="none"), NotFound),
+    ):
+        await life.refused(message, error)
+    await (_refusals_on if shape.on else _refusals_off)(life)
+    if not shape.encrypted and not shape.vtpm:
+        await life.refused(RecryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
+        message = CloneVm(operation_id=life.next_id(), vm=life.clone_name, source=vm, recrypt=True)
+        await life.refused(message, InvalidState)
+
+
+async def _refusals_on(life: VmLife) -> None:
+    vm = life.vm
+    for message in (DestroyVm(vm=vm), UnregisterVm(vm=vm), RemoveDisk(vm=vm, disk=1)):
+        await life.refused(message, InvalidPowerState)
+    if not life.shape.vtpm:
+        await life.refused(AddVtpm(operation_id=life.next_id(), vm=vm), InvalidPowerState)
+
+
+async def _refusals_off(life: VmLife) -> None:
+    vm, shape = life.vm, life.shape
+    if shape.disks == (1,):
+        await life.refused(RemoveDisk(vm=vm, disk=1), InvalidState)
     if shape.vtpm:
         await life.refused(AddVtpm(operation_id=life.next_id(), vm=vm), AlreadyExists)
     if life.kept and shape.vtpm:
         await life.refused(RemoveVtpm(vm=vm), InvalidState)
+    if shape.encrypted:
+        await life.refused(EncryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
+        other = RecryptVm(operation_id=life.next_id(), vm=vm, disk=max(shape.disks) + 1)
+        await life.refused(other, NotFound)
     if life.kept and shape.encrypted:
         deep = RecryptVm(operation_id=life.next_id(), vm=vm, deep=True)
         await life.refused(deep, InvalidState)
         await life.refused(DecryptVm(vm=vm), InvalidState)
     if not shape.encrypted and not shape.vtpm:
-        await life.refused(RecryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
         own = AddDisk(operation_id=life.next_id(), vm=vm, own_key=True)
         await life.refused(own, InvalidState)
 
@@ -437,6 +335,11 @@ TASKS: Final[Mapping[str, tuple[Callable[[VmLife], Awaitable[None]], Callable[[V
             "clone": (_clone, lambda life: True),
             "template": (_template, _may_alter),
             "migrate": (_migrate, lambda life: len(life.hosts()) > 1),
+            "relocate": (
+                _relocate,
+                lambda life: len(leaders(life.means.lab)) > 1 and not life.kept,
+            ),
+            "stream_policy": (_set_stream_policy, lambda life: True),
             "register": (_register, lambda life: not life.shape.on),
             "refusals": (_refusals, lambda life: True),
         }
@@ -449,12 +352,12 @@ async def _live(means: Means, arrival: Arrival) -> OperationOutcome:
     """A VM beside ``target``'s from its creation to its end."""
     cluster = await means.cluster_of(VmName(arrival.target))
     life = VmLife(
-        means,
-        await means.vcenter(cluster),
-        cluster,
-        VmName(f"{OWN}{means.operation_id(arrival)}"),
-        means.operation_id(arrival),
-        Draws(arrival.number, f"life/{arrival.target}"),
+        means=means,
+        vcenter=await means.vcenter(cluster),
+        cluster=cluster,
+        id=means.operation_id(arrival),
+        draws=Draws(arrival.number, f"life/{arrival.target}"),
+        vm=VmName(f"{OWN}{means.operation_id(arrival)}"),
     )
     steps = ["CreateVm"]
     try:
@@ -481,7 +384,7 @@ async def begin_life(life: VmLife, *, encrypted: bool) -> None:
     message = CreateVm(
         operation_id=life.next_id(), vm=life.vm, cluster=life.cluster, encrypted=encrypted
     )
-    life.since = max((one.sequence for one in await life.events()), default=0)
+    await life.begin_log()
     made = await life.do(message, VmShape(encrypted=encrypted))
     if encrypted:
         life.expect(EventTypeId.CRYPTO_OPERATION, made.vm.key)
@@ -492,7 +395,8 @@ async def end_life(life: VmLife) -> None:
     """The VM is destroyed."""
     if life.shape.on:
         await _power_off(life)
-    await life.ask(DestroyVm(vm=life.vm))
+    for _ in range(2):  # the second one is no change
+        await life.ask(DestroyVm(vm=life.vm))
     if await life.listed() is not None:
         raise Wrong("it was destroyed, and vCenter lists it")
     await life.read_log()

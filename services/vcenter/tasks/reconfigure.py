@@ -187,18 +187,19 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: TaskCaller) -> VmRecon
         return VmReconfigured(vm=vc.vm_info(row.name))
     _check_may_have(row, config)
     check_no_snapshots(row, "add a virtual TPM")
+    operation = before or OperationRow(
+        name=message.operation_id, kind=OperationKind.ADD_VTPM, subject=message.vm
+    )
     if config.home_encrypted:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
+        await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
         vm = await session.command_vm(HostAddVtpm(vm=row.name))
         keys, drafts = vm.keys, [events.vtpm_added(row.name, session.host)]
         edits: list[Edit] = []
     else:
-        operation = before or OperationRow(
-            name=message.operation_id,
-            kind=OperationKind.ADD_VTPM,
-            subject=message.vm,
-            provider=vc.provider_for(message.provider, row.cluster),
-        )
+        if operation.provider is None:
+            provider = vc.provider_for(message.provider, row.cluster)
+            operation = msgspec.structs.replace(operation, provider=provider)
         keys, given = await _with_a_key(vc, session, row, operation, caller)
         edits = modes_afterwards(vc, session, caller=caller)
         drafts = [
