@@ -276,7 +276,7 @@ async def enter_password(
         for one in listed[0].servers
     )
     opened = await lab.ask(vcenter, OpenTransfer())
-    secret = KeyMaterial(f"the password of {user}".encode())
+    secret = KeyMaterial(f"{user}'s secret".encode())  # no message has these words
     sealed = {
         one.name: seal_secret(opened.public_key, secret, "password")
         for one in servers

@@ -1,5 +1,6 @@
-"""A task that was answered did what it was asked to: a VM that an operation has for itself is what
-it must be after each task, a console prints what is there, and what must be refused is refused."""
+"""A task that was answered did what it was asked to: what an operation has for itself (a VM, a key
+provider, an object on vSAN) is what it must be after each task, a console prints what is there, and
+what must be refused is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Final
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
-_COMPARE: Final = ("vm.live", "host.console")
+_COMPARE: Final = ("vm.live", "host.console", "vsan.live", "keyprovider.live")
 
 
 def done_as_asked(records: Sequence[Record]) -> Finding:

@@ -38,11 +38,13 @@ EXCUSED: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
 against the product."""
 NO_KEYS_MADE: Final = ("key.create", "NotAvailable")
 """vCenter makes no keys of trusted providers (TA-06)."""
+_OTHER_TPM: Final = "tpm.swap"
+"""No cure brings the TPM back: a Trust Authority does not know the other one."""
 _LOAD: Final = "load"  # the note with which a load begins
 _ENDS: Final = ("ok", "fail", "info")
 _CHANGE_NOTHING: Final = (
     *("guest.challenge", "vm.unlock", "host.console"),
-    *("key.create", "vm.encrypt", "vm.come_and_go", "vm.live"),
+    *("key.create", "vm.encrypt", "vm.come_and_go", "vm.live", "vsan.live", "keyprovider.live"),
 )
 """Operations that leave the VM that they name as it is."""
 _PERSISTS: Final = ("esx.persistence.off_on", "InvalidState")
@@ -54,17 +56,17 @@ class _Quiet:
     """What is known at one moment. ``since``: when the last disturbance was seen to be over;
     ``off``: VMs that were seen off; ``adrift``: those that an operation may have left anywhere.
 
-    ``alone``: a cluster has one host. ``doing``: of each VM the operations under way, and whether
-    they change it; ``overlapping``: those that another one on their VM may have disturbed.
-    ``done``: the begin and the end of each that was quiet. ``unsealed``: hosts whose configuration
-    no TPM seals."""
+    ``trusted``: all providers are trusted, ``attested``: one is. ``alone``: a cluster has one host.
+    ``doing``: of each VM the operations under way, and whether they change it; ``overlapping``:
+    those that another one on their VM may have disturbed. ``done``: the begin and the end of each
+    that was quiet. ``unsealed``: hosts whose configuration no TPM seals."""
 
     def __init__(self) -> None:
         self.faults = ActiveFaults()
         self.since = -AFTER_S
         self.ended = False
         self.simulated = False
-        self.trusted = False
+        self.trusted = self.attested = False
         self.unsealed: set[str] = set()
         self.off: set[str] = set()
         self.adrift: set[str] = set()
@@ -81,7 +83,7 @@ class _Quiet:
             self.simulated = record.data.get("mode") == "sim"
         elif record.type == "state" and record.op == "staging":
             kinds = {kind_of(found["type"]).attested for found in record.data.get("providers", ())}
-            self.trusted = kinds == {True}
+            self.trusted, self.attested = kinds == {True}, True in kinds
             hosts = Counter(record.data.get("clusters", {}).values())
             self.alone = 1 in hosts.values()
         elif record.type == "state" and record.op == "protection" and not record.data["sealed"]:
@@ -90,7 +92,8 @@ class _Quiet:
             on = record.data.get("power") == PowerState.ON.value
             (self.off.discard if on else self.off.add)(record.node)
         loaded = (record.type, record.op) == ("note", _LOAD)
-        self.ended = self.ended or loaded or "action" in record.data
+        replaced = self.attested and (record.type, record.op) == ("fault", _OTHER_TPM)
+        self.ended = self.ended or loaded or replaced or "action" in record.data
         begun = self._operation(record)
         if self.ended or self._disturbs(record):
             self.since = record.t

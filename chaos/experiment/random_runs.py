@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from chaos.checks import ALWAYS
+from chaos.checks.works_in_quiet import AFTER_S
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.generate import (
@@ -190,32 +191,39 @@ _AWAY_S: Final = 100.0
 
 class OperationStream(msgspec.Struct, frozen=True):
     """Operations ``op`` of a random run, ``rate`` of them in a lab second. ``kept``: how likely a
-    run has any."""
+    run has any. ``quiet``: so many more after the last fault, when each must succeed."""
 
     op: str
     rate: float
     kept: float = 0.6
+    quiet: int = 0
 
 
 WORKLOAD: Final = (
     OperationStream("guest.challenge", 0.2, kept=1.0),
-    OperationStream("key.create", 0.2),
-    OperationStream("vm.encrypt", 0.08),
-    OperationStream("vm.power_cycle", 0.05),
-    OperationStream("vm.off_on", 0.03),
+    OperationStream("key.create", 0.2, quiet=1),
+    OperationStream("vm.encrypt", 0.08, quiet=1),
+    OperationStream("vm.power_cycle", 0.05, quiet=1),
+    OperationStream("vm.off_on", 0.03, quiet=1),
     OperationStream("esx.persistence.off_on", 0.006),
-    OperationStream("vm.move", 0.04),
+    OperationStream("vm.move", 0.04, quiet=1),
     OperationStream("vm.restart", 0.08, kept=0.4),
-    OperationStream("vm.come_and_go", 0.04),
+    OperationStream("vm.come_and_go", 0.04, quiet=1),
     OperationStream("host.reconnect", 0.05, kept=0.4),
-    OperationStream("vm.migrate", 0.06, kept=0.3),
-    OperationStream("vm.recrypt", 0.03, kept=0.25),
-    OperationStream("vm.recrypt_deep", 0.02, kept=0.15),
-    OperationStream("vm.unlock", 0.03, kept=0.25),
-    OperationStream("vm.live", 0.03, kept=0.5),
-    OperationStream("host.console", 0.01, kept=0.5),
+    OperationStream("vm.migrate", 0.06, kept=0.3, quiet=1),
+    OperationStream("vm.recrypt", 0.03, kept=0.25, quiet=1),
+    OperationStream("vm.recrypt_deep", 0.02, kept=0.15, quiet=1),
+    OperationStream("vm.unlock", 0.03, kept=0.25, quiet=1),
+    OperationStream("vm.live", 0.03, kept=0.5, quiet=5),
+    OperationStream("host.console", 0.01, kept=0.5, quiet=1),
+    OperationStream("vsan.live", 0.0, kept=0.0, quiet=1),
+    OperationStream("keyprovider.live", 0.0, kept=0.0, quiet=1),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
+
+
+QUIET_GAP_S: Final = 5.0
+"""Lab seconds from one operation in the quiet time of a run's end to the next."""
 
 
 def random_plan(
@@ -229,14 +237,16 @@ def random_plan(
 ) -> Plan:
     """A whole run of random faults beside a workload, judged by every check that always judges."""
     arrivals = _arrivals(workload, mix.until_s, directory, seed)
-    moments = [arrival.at for arrival in arrivals if arrival.op not in _ALONE]
+    moments = [one.at for one in arrivals if one.op not in _ALONE and one.at <= mix.until_s]
     unattended = _draw_absence(mix, seed)
     return Plan(
         name=f"fuzz-{seed}",
         title=f"Random faults of seed {seed}",
         seed=seed,
         file="",
-        duration_s=mix.until_s,
+        duration_s=max(
+            [mix.until_s, *(a.at + QUIET_GAP_S for a in arrivals if a.at > mix.until_s)]
+        ),
         max_duration_s=mix.until_s + 3600.0,
         lease_s=SHORT_LEASE_S if unattended else LEASE_S,
         recover_s=None,
@@ -410,7 +420,20 @@ def _arrivals(
             drawn.append((round(at + later_s, 3), len(workload) + 1, _INTERRUPTS, str(vm)))
         drawn.sort()
     placed = sorted(_interrupting(drawn, until_s, seed, len(workload)))
+    placed += _in_quiet(workload, until_s, directory, seed)
     return number_arrivals((at, op, target) for at, _, op, target in placed)
+
+
+def _in_quiet(
+    workload: Sequence[OperationStream], until_s: float, directory: Directory, seed: int
+) -> Iterator[tuple[float, int, str, str]]:
+    """Operations one after another, when the lab has recovered from its last fault."""
+    draws, at = Draws(seed, "run/quiet"), until_s + AFTER_S
+    for place, load in enumerate(workload):
+        targets = tuple(map(str, directory.vms)) if OPERATIONS[load.op].about == "vms" else ("",)
+        for _ in range(load.quiet if targets else 0):
+            at = round(at + QUIET_GAP_S, 3)
+            yield at, place, load.op, targets[draws.below(len(targets))]
 
 
 def _interrupting(

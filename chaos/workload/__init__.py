@@ -3,7 +3,8 @@
 An operation ends ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
 
 - ``base``                 what an operation is, and what it acts with
-- ``lives``, ``consoles``  : of each subject
+- ``life``                 what an operation has for itself, and the model of it
+- ``lives``, ``provider_lives``, ``vsan_lives``, ``consoles``  : of each subject
 - ``operations``           the operations of the workload
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from chaos.history import History
-from chaos.workload import consoles, lives, operations
+from chaos.workload import consoles, lives, operations, provider_lives, vsan_lives
 from chaos.workload.base import (
     ARRIVALS_LIMIT,
     WITHIN_S,
@@ -52,11 +53,13 @@ OPERATIONS: Final[dict[str, WorkloadOperation]] = {
         *operations.GUEST_OPERATIONS,
         *lives.OPERATIONS,
         *consoles.OPERATIONS,
+        *provider_lives.OPERATIONS,
+        *vsan_lives.OPERATIONS,
     )
 }
 
 
-APART: Final = ("vm.live", "host.console")
+APART: Final = ("vm.live", "host.console", "vsan.live", "keyprovider.live")
 """Operations that leave the VMs of others, and their hosts, as they are."""
 
 

@@ -30,6 +30,8 @@ def staged(*types: str) -> Row:
 
 
 TRUSTED, STANDARD = staged("trustAuthority"), staged("vCenter")
+BOTH = staged("trustAuthority", "vCenter")
+SWAPPED: Row = (6.0, "", "fault", "tpm.swap", {"id": "cut"})
 
 
 def done(
@@ -137,6 +139,8 @@ FAILS: dict[str, tuple[Row, ...]] = {
     "it is late": (SIM, *done(1.0, "ok", took=QUICK_S + 0.1)),
     "it was seen off, and on again": (SIM, OFF, ON, *FAILED),
     "another VM is off": (SIM, OFF_OTHER, *FAILED),
+    "nobody asks for the new TPM": (SIM, STANDARD, SWAPPED, HEALED, *done(LATE, "fail")),
+    "a host was away from its Trust Authority": (SIM, TRUSTED, CUT, HEALED, *done(LATE, "fail")),
     "an operation was refused before": (
         SIM,
         BEGINS,
@@ -223,6 +227,13 @@ UNKNOWN: dict[str, tuple[Row, ...]] = {
         *done(LATE, "fail", n=2),
     ),
     "a load": (SIM, (0.5, "", "note", "load", {}), *FAILED),
+    "a Trust Authority does not know the new TPM": (
+        SIM,
+        BOTH,
+        SWAPPED,
+        HEALED,
+        *done(LATE, "fail"),
+    ),
     "a look at the end": (SIM, (1.0, "vm-01", "fail", "guest.challenge", {"n": 0})),
 }
 

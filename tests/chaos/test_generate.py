@@ -8,6 +8,7 @@ from itertools import combinations
 import msgspec
 import pytest
 
+from chaos.checks.works_in_quiet import AFTER_S
 from chaos.errors import ChaosError
 from chaos.experiment.generate import (
     RANDOM,
@@ -135,13 +136,39 @@ def test_a_workload_is_what_is_asked_for(directory: Directory) -> None:
 
 
 def test_each_run_has_a_part_of_the_operations_and_all_runs_have_all(directory: Directory) -> None:
-    mixes = [{a.op for a in random_plan(directory, seed, MIX).arrivals} for seed in SEEDS]
-    assert set().union(*mixes) == {load.op for load in WORKLOAD}
+    plans = [random_plan(directory, seed, MIX) for seed in SEEDS]
+    mixes = [{a.op for a in plan.arrivals if a.at < MIX.until_s} for plan in plans]
+    at_end = {load.op for load in WORKLOAD if load.quiet and not load.kept}
+    assert at_end | set().union(*mixes) == {load.op for load in WORKLOAD}
     assert all("guest.challenge" in ops for ops in mixes)
     assert len({frozenset(ops) for ops in mixes}) > len(SEEDS) / 3
     for stream in WORKLOAD:
         share = sum(stream.op in ops for ops in mixes) / len(mixes)
         assert abs(share - stream.kept) < 0.35, stream.op
+
+
+def test_each_run_ends_with_operations_in_quiet(directory: Directory) -> None:
+    """A minute after the last fault, one after another, while the faults are those without them."""
+    without = tuple(msgspec.structs.replace(load, quiet=0) for load in WORKLOAD)
+    for seed in SEEDS:
+        plan, short = (random_plan(directory, seed, MIX, workload=w) for w in (WORKLOAD, without))
+        last = [a for a in plan.arrivals if a.at > MIX.until_s]
+        assert sorted(a.op for a in last) == sorted(
+            load.op for load in WORKLOAD for _ in range(load.quiet)
+        )
+        assert min(a.at for a in last) > MIX.until_s + AFTER_S
+        assert len({a.at for a in last}) == len(last)
+        assert max(a.at for a in last) < plan.duration_s
+        assert (plan.faults, short.duration_s) == (short.faults, MIX.until_s)
+        assert [(a.at, a.op) for a in plan.arrivals if a not in last] == [
+            (a.at, a.op) for a in short.arrivals
+        ]
+
+
+def test_without_vms_there_is_nothing_to_do_to_them(directory: Directory) -> None:
+    empty = msgspec.structs.replace(directory, vms=())
+    ops = {a.op for a in random_plan(empty, 1, MIX).arrivals}
+    assert "keyprovider.live" in ops and "vm.live" not in ops
 
 
 def test_lives_end_in_the_middle_of_operations(directory: Directory) -> None:

@@ -1,4 +1,5 @@
-"""A bug for campaigns: every answer of a guest is taken for a wrong one."""
+"""A bug for campaigns: every answer of a guest is taken for a wrong one, but for those of VMs that
+an operation has for itself: these are told by another check."""
 
 from __future__ import annotations
 
@@ -6,12 +7,15 @@ import dataclasses
 from typing import Any
 
 import chaos.observe.guests as guests
+from chaos.observe.look import OWN
 from tests.mutations.bugs.planting import plant
 
 
 def _judge(original: Any) -> Any:
-    def judge(*args: Any, **named: Any) -> Any:
-        asked = original(*args, **named)
+    def judge(vm: str, *args: Any) -> Any:
+        asked = original(vm, *args)
+        if vm.startswith(OWN):
+            return asked
         return dataclasses.replace(asked, right=False, detail="planted")
 
     return judge
