@@ -16,7 +16,7 @@ from chaos.experiment.model import After, Experiment, Point, Rolling, Scheduled,
 from chaos.experiment.plan import Begun, Cue, Ended, Planned, PlannedAction, PlannedFault, Seen
 from chaos.faults import to_plain
 from chaos.faults.base import Fault, Targets
-from chaos.faults.points import PointFault
+from chaos.faults.points import select_node
 from chaos.lab import Directory
 from chaos.points import Strike
 from chaos.selectors import select_nodes, select_vms
@@ -124,7 +124,7 @@ class Timeline:
         """What the entry waits for, with the blow of its fault."""
         targets = Targets(self._directory, self._draws(made))
         return Strike(
-            node=PointFault.place(made.params, targets)["node"],
+            node=select_node(made.params, targets),
             call=point.call,
             blow=made.params.blow,
             function=point.function,

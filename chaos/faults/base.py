@@ -201,6 +201,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         """For an irreversible one: do it; raises ``ChaosError`` KS-CHAOS-107."""
 
 
+def own_values(kind: type[Fault], params: Params) -> dict[str, Any]:
+    """What a file gives for fields that the fault has under the same name."""
+    shared = (name for name in kind.__struct_fields__ if name in type(params).model_fields)
+    return {name: getattr(params, name) for name in shared}
+
+
 async def all_of(items: Sequence[T], act: Callable[[T], Awaitable[object]]) -> None:
     """Do ``act`` for all at the same time; raises one ``ProductError`` that tells every failure."""
     outcomes = await try_each(items, act, failures=REFUSALS)

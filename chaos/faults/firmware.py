@@ -269,16 +269,9 @@ class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.tpm_disabled"
     example: ClassVar[str] = "on: esxi-001"
+    drawn_roles: ClassVar[tuple[Role, ...]] = (Role.ESXI,)
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_POLICY,))
     inside: ClassVar[tuple[str, ...]] = ("host.reboot", "host.power_loss")
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
         return f"TPM of {names(self.nodes)} disabled in the firmware"
@@ -320,10 +313,6 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_POLICY,), if_required=True)
     undrawn: ClassVar[str] = "no Lab file has hosts that require the option"
     role: ClassVar[Role | None] = Role.ESXI
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
 
     def summary(self) -> str:
         return f"boot option {EXEC_OPTION} of {names(self.nodes)} removed"

@@ -8,15 +8,14 @@ other clusters under their own names. Keys that it obtains are in its key cache,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
-from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Drawn, Fault, Notes, Targets, names, running, status_of
+from chaos.faults.base import Drawn, Notes, names, running, status_of
 from chaos.faults.keys import locate_keys
-from chaos.faults.nodes import NodesFault, NodesParams, some_of
-from chaos.lab import REFUSALS, Directory, LabUnderTest, NodeEntry
+from chaos.faults.nodes import NodesFault
+from chaos.lab import REFUSALS, LabUnderTest, NodeEntry
 from chaos.observe.look import INVENTED, all_clusters, all_vms, leaders
 from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import NodeRunState
@@ -34,17 +33,10 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.hostile"
     example: ClassVar[str] = "on: esxi-001"
+    drawn_roles: ClassVar[tuple[Role, ...]] = (Role.ESXI,)
     effect: ClassVar[FaultEffect] = NOTHING
     drawn: ClassVar[Drawn] = Drawn.APART
     role: ClassVar[Role | None] = Role.ESXI
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
         return f"an intruder controls {names(self.nodes)}"

@@ -158,10 +158,6 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
     reversible: ClassVar[bool] = False
     backup: str
 
-    @classmethod
-    def of(cls, id: str, params: RollbackParams, targets: Targets) -> Fault:
-        return cls(id=id, backup=params.backup, **cls.select_targets(params, targets))
-
     def file_fields(self) -> dict[str, Any]:
         return super().file_fields() | {"backup": self.backup}
 

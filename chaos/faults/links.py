@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
+from chaos.faults.base import Fault, Notes, Params, Targets, names, own_values, running, status_of
 from chaos.fields import Seconds, Share, format_s
 from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import NOTHING, FaultEffect, Takes
@@ -91,6 +91,14 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
     a: tuple[NodeName, ...]
     b: tuple[NodeName, ...]
     dir: Direction = Direction.BOTH
+
+    @classmethod
+    def of(cls, id: str, params: Any, targets: Targets) -> Fault:
+        return cls(id=id, **(own_values(cls, params) | cls.ends(params, targets)))
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return cls.draw_ends(draws, directory)
 
     @classmethod
     def ends(cls, params: LinkParams, targets: Targets) -> dict[str, Any]:
@@ -275,10 +283,6 @@ class ShareFault(LinkRulesFault, frozen=True, kw_only=True):
     of_clients: ClassVar[bool] = False
     p: float
 
-    @classmethod
-    def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
-        return cls(id=id, p=params.p, **cls.ends(params, targets))
-
     def file_fields(self) -> dict[str, Any]:
         return super().file_fields() | {"p": self.p}
 
@@ -364,14 +368,6 @@ class LinkCutFault(LinkRulesFault, frozen=True, kw_only=True):
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,))
     inside: ClassVar[tuple[str, ...]] = ("host.power_loss", "proc.kill")
 
-    @classmethod
-    def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.ends(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return cls.draw_ends(draws, directory)
-
     def summary(self) -> str:
         return f"cut {self.describe_ends()}"
 
@@ -432,11 +428,6 @@ class LinkDelayFault(LinkRulesFault, frozen=True, kw_only=True):
     params: ClassVar[type[Params]] = LinkDelayParams
     base: float
     jitter: float = 0.0
-
-    @classmethod
-    def of(cls, id: str, params: LinkDelayParams, targets: Targets) -> Fault:
-        ends = cls.ends(params, targets)
-        return cls(id=id, base=params.base, jitter=params.jitter, **ends)
 
     @classmethod
     def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:

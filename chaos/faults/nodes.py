@@ -13,7 +13,17 @@ from pydantic import Field, model_validator
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, running, status_of
+from chaos.faults.base import (
+    Fault,
+    Notes,
+    Params,
+    Targets,
+    all_of,
+    names,
+    own_values,
+    running,
+    status_of,
+)
 from chaos.faults.links import HEAL_WITHIN_S, Edge, kept_away, on_edge, ping
 from chaos.fields import Seconds, format_s
 from chaos.lab import Directory, LabUnderTest
@@ -30,11 +40,26 @@ class NodesParams(Params):
 
 
 class NodesFault(Fault, frozen=True, kw_only=True):
-    """Base of the faults that act on nodes as they are."""
+    """Base of the faults that act on nodes as they are: those of ``role``, or of any.
+
+    ``drawn_roles``: a random schedule draws nodes of these (``some_of``, with ``drawn_shares``).
+    """
 
     params: ClassVar[type[Params]] = NodesParams
     role: ClassVar[Role | None] = None
+    drawn_roles: ClassVar[tuple[Role, ...]] = ()
+    drawn_shares: ClassVar[tuple[float, ...]] = ()
     nodes: tuple[NodeName, ...]
+
+    @classmethod
+    def of(cls, id: str, params: Any, targets: Targets) -> Fault:
+        return cls(id=id, **own_values(cls, params), **cls.select_targets(params, targets))
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        if not cls.drawn_roles:
+            return None
+        return some_of(draws, directory, cls.drawn_roles, cls.drawn_shares)
 
     @classmethod
     def select_targets(cls, params: NodesParams, targets: Targets) -> dict[str, Any]:
@@ -167,18 +192,11 @@ class HostRebootFault(PowerFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.reboot"
     example: ClassVar[str] = "on: esxi-001"
+    drawn_roles: ClassVar[tuple[Role, ...]] = (Role.ESXI,)
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,), failure_is_open=True)
     way: ClassVar[str] = "stop"
     verb: ClassVar[str] = "orderly stop of"
     lasts_s: ClassVar[float | None] = 0.0
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, (Role.ESXI,))
 
 
 # Host power loss ------------------------------------------------------------------------------
@@ -191,16 +209,10 @@ class HostPowerLossFault(PowerFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.power_loss"
     example: ClassVar[str] = "on: role:esxi"
+    drawn_roles: ClassVar[tuple[Role, ...]] = (Role.ESXI,)
+    drawn_shares: ClassVar[tuple[float, ...]] = (1.0, 1.0, 0.5)
     way: ClassVar[str] = "power_loss"
     verb: ClassVar[str] = "power loss of"
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, (Role.ESXI,), (1.0, 1.0, 0.5))
 
 
 # Site power loss ------------------------------------------------------------------------------
@@ -272,16 +284,9 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "proc.kill"
     example: ClassVar[str] = "on: kms"
+    drawn_roles: ClassVar[tuple[Role, ...]] = tuple(Role)
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,), undone_with=(), spreads=True)
     holds_power: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, tuple(Role))
 
     def summary(self) -> str:
         return f"kill the process of {names(self.nodes)}"
@@ -361,15 +366,8 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "proc.pause"
     example: ClassVar[str] = "on: vcenter"
+    drawn_roles: ClassVar[tuple[Role, ...]] = tuple(Role)
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.STEPS,), undone_with=("nodes",))
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, tuple(Role))
 
     def summary(self) -> str:
         return f"pause {names(self.nodes)}"

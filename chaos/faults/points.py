@@ -34,6 +34,14 @@ class PointParams(Params):
         return Blow(self.happening, self.moment)
 
 
+def select_node(params: PointParams, targets: Targets) -> NodeName:
+    """The node of a point; KS-CHAOS-011 for more than one."""
+    nodes = targets.nodes(params.on)
+    if len(nodes) != 1:
+        raise ChaosError("KS-CHAOS-011", f"{params.on} are {len(nodes)} nodes: a point has one")
+    return nodes[0]
+
+
 class PointFault(Fault, frozen=True, kw_only=True):
     """What has happened at the point that its entry waited for; ``passage`` names the call, and is
     there when it did."""
@@ -44,13 +52,10 @@ class PointFault(Fault, frozen=True, kw_only=True):
     moment: When = When.BEFORE
     passage: str = ""
 
-    @staticmethod
-    def place(params: PointParams, targets: Targets) -> dict[str, Any]:
-        """The fields ``node``, ``happening``, ``moment``; KS-CHAOS-011 for more than one node."""
-        nodes = targets.nodes(params.on)
-        if len(nodes) != 1:
-            raise ChaosError("KS-CHAOS-011", f"{params.on} are {len(nodes)} nodes: a point has one")
-        return {"node": nodes[0], "happening": params.happening, "moment": params.moment}
+    @classmethod
+    def of(cls, id: str, params: PointParams, targets: Targets) -> Fault:
+        node = select_node(params, targets)
+        return cls(id=id, node=node, happening=params.happening, moment=params.moment)
 
     def with_passage(self, passage: str) -> Fault:
         """This fault, which has happened in that call."""
@@ -92,10 +97,6 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
     drawn: ClassVar[Drawn] = Drawn.APART
     params: ClassVar[type[Params]] = CrashParams
     holds_power: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, id: str, params: CrashParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.place(params, targets))
 
     def file_fields(self) -> dict[str, Any]:
         return {"on": str(self.node), "way": self.happening.value, "moment": self.moment.value}
@@ -154,10 +155,6 @@ class PointFail(PointFault, frozen=True, kw_only=True):
     drawn: ClassVar[Drawn] = Drawn.AT_TIMES
     params: ClassVar[type[Params]] = FailParams
     lasts_s: ClassVar[float | None] = 0.0
-
-    @classmethod
-    def of(cls, id: str, params: FailParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.place(params, targets))
 
     def file_fields(self) -> dict[str, Any]:
         return {"on": str(self.node), "error": self.happening.value, "moment": self.moment.value}

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, all_of, names, status_of
-from chaos.faults.nodes import NodesFault, NodesParams, restart, some_of
+from chaos.faults.base import Drawn, Notes, Params, all_of, names, status_of
+from chaos.faults.nodes import NodesFault, NodesParams, restart
 from chaos.lab import Directory, LabUnderTest
 from chaos.observe.look import all_hosts
 from chaos.oracle.effects import FaultEffect, Takes
@@ -174,17 +174,10 @@ class TpmClearFault(TpmFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "tpm.clear"
     example: ClassVar[str] = "on: esxi-001"
+    drawn_roles: ClassVar[tuple[Role, ...]] = (Role.ESXI,)
     params: ClassVar[type[Params]] = TpmClearParams
     latent: bool = False
     act: ClassVar[TpmAct] = TpmAct.CLEAR
-
-    @classmethod
-    def of(cls, id: str, params: TpmClearParams, targets: Targets) -> Fault:
-        return cls(id=id, latent=params.latent, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, (Role.ESXI,))
 
     def file_fields(self) -> dict[str, Any]:
         return super().file_fields() | ({"latent": True} if self.latent else {})
@@ -243,10 +236,6 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_TPM,))
     alone: ClassVar[bool] = True
     role: ClassVar[Role | None] = Role.ESXI
-
-    @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.select_targets(params, targets))
 
     @classmethod
     def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
@@ -329,16 +318,9 @@ class TpmSwapFault(TpmFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "tpm.swap"
     example: ClassVar[str] = "on: esxi-001"
+    drawn_roles: ClassVar[tuple[Role, ...]] = (Role.ESXI,)
     params: ClassVar[type[Params]] = TpmSwapParams
     act: ClassVar[TpmAct] = TpmAct.SWAP
-
-    @classmethod
-    def of(cls, id: str, params: TpmSwapParams, targets: Targets) -> Fault:
-        return cls(id=id, accept=params.accept, **cls.select_targets(params, targets))
-
-    @classmethod
-    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
-        return some_of(draws, directory, (Role.ESXI,))
 
     def file_fields(self) -> dict[str, Any]:
         return super().file_fields() | ({} if self.accept else {"accept": False})
