@@ -139,6 +139,12 @@ def duration(what: str, text: str) -> float:
     return _read(what, text, seconds)
 
 
+def check_range(option: str, value: float, least: float, most: float) -> None:
+    """Raise KS-USE-003 for a number that is not between ``least`` and ``most``."""
+    if not least <= value <= most:
+        raise KeysteadError("KS-USE-003", f"{option} {value}: {least} to {most}")
+
+
 def share(what: str, text: str) -> float:
     """0..1 of ``20%`` or ``0.2``."""
     from chaos.fields import share as read

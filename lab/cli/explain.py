@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from inspect import cleandoc
-from itertools import takewhile
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from inspect import Parameter as Place
+from inspect import Signature, cleandoc
+from itertools import starmap, takewhile
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 from cyclopts import App, Parameter
 
@@ -79,108 +81,74 @@ def as_written(value: Any) -> Any:
 WIDTH: Final = 96  # characters of a line of text
 
 
-def fault(
-    kind: Annotated[str, Parameter(completer=COMPLETERS["fault"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain a kind of fault and its fields, with an example; without a kind, list all.
+class ReferenceWords(NamedTuple):
+    """The words of ``explain NOUN``: its ``argument``, its help, what its second example names."""
 
-    keystead explain fault
-    keystead explain fault link.cut
-    """
-    explain_named("fault", kind, options)
+    argument: str
+    help: str
+    example: str
 
 
-def action(
-    kind: Annotated[str, Parameter(completer=COMPLETERS["action"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain an action of a schedule and its fields; without a kind, list all actions.
-
-    keystead explain action
-    keystead explain action esx.persistence.enable
-    """
-    explain_named("action", kind, options)
-
-
-def entry(
-    way: Annotated[str, Parameter(completer=COMPLETERS["entry"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain a form of a schedule entry; without a name, list all forms.
-
-    keystead explain entry
-    keystead explain entry rolling
-    """
-    explain_named("entry", way, options)
-
-
-def probe(
-    probe_name: Annotated[str, Parameter(completer=COMPLETERS["probe"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain a probe of a hypothesis and its unit; without a name, list all probes.
-
-    keystead explain probe
-    keystead explain probe vm.running
-    """
-    explain_named("probe", probe_name, options)
-
-
-def op(
-    operation: Annotated[str, Parameter(completer=COMPLETERS["op"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain an operation of a workload; without a name, list all operations.
-
-    keystead explain op
-    keystead explain op key.create
-    """
-    explain_named("op", operation, options)
+REFERENCES: Final[Mapping[str, ReferenceWords]] = {
+    "fault": ReferenceWords(
+        "kind",
+        "Explain a kind of fault and its fields, with an example; without a kind, list all.",
+        "link.cut",
+    ),
+    "action": ReferenceWords(
+        "kind",
+        "Explain an action of a schedule and its fields; without a kind, list all actions.",
+        "esx.persistence.enable",
+    ),
+    "entry": ReferenceWords(
+        "way", "Explain a form of a schedule entry; without a name, list all forms.", "rolling"
+    ),
+    "probe": ReferenceWords(
+        "probe_name",
+        "Explain a probe of a hypothesis and its unit; without a name, list all probes.",
+        "vm.running",
+    ),
+    "op": ReferenceWords(
+        "operation",
+        "Explain an operation of a workload; without a name, list all operations.",
+        "key.create",
+    ),
+    "check": ReferenceWords(
+        "check_name",
+        "Explain a check of runs; without a name, list all checks.",
+        "needs_no_kms",
+    ),
+    "selector": ReferenceWords(
+        "form",
+        "Explain the selectors of nodes and VMs, in files and on the command line.",
+        '"25% of role:esxi"',
+    ),
+    "guard": ReferenceWords(
+        "guard_name",
+        "Explain a guard, which limits a run; without a name, list all guards.",
+        "blast_radius",
+    ),
+}
+"""The nouns of experiment files that ``explain`` has a command for."""
 
 
-def check(
-    check_name: Annotated[str, Parameter(completer=COMPLETERS["check"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain a check of runs; without a name, list all checks.
+def _command_for(noun: str, words: ReferenceWords) -> Callable[..., None]:
+    """The function of ``explain NOUN [NAME]``, for cyclopts."""
+    named = Annotated[str, Parameter(completer=COMPLETERS[noun])]
+    places = (
+        Place(words.argument, Place.POSITIONAL_OR_KEYWORD, default="", annotation=named),
+        Place("options", Place.KEYWORD_ONLY, default=LAB_DEFAULTS, annotation=LabOptions),
+    )
 
-    keystead explain check
-    keystead explain check needs_no_kms
-    """
-    explain_named("check", check_name, options)
+    def command(name: str = "", *, options: LabOptions = LAB_DEFAULTS) -> None:
+        explain_named(noun, name, options)
 
-
-def selector(
-    form: Annotated[str, Parameter(completer=COMPLETERS["selector"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain the selectors of nodes and VMs, in files and on the command line.
-
-    keystead explain selector
-    keystead explain selector "25% of role:esxi"
-    """
-    explain_named("selector", form, options)
-
-
-def guard(
-    guard_name: Annotated[str, Parameter(completer=COMPLETERS["guard"])] = "",
-    *,
-    options: LabOptions = LAB_DEFAULTS,
-) -> None:
-    """Explain a guard, which limits a run; without a name, list all guards.
-
-    keystead explain guard
-    keystead explain guard blast_radius
-    """
-    explain_named("guard", guard_name, options)
+    line = f"keystead explain {noun}"
+    command.__name__ = noun
+    command.__doc__ = f"{words.help}\n\n{line}\n{line} {words.example}\n"
+    command.__annotations__ = {place.name: place.annotation for place in places}
+    command.__signature__ = Signature(places)  # type: ignore[attr-defined]
+    return command
 
 
 def explain_named(noun: str, name: str, options: LabOptions) -> None:
@@ -205,10 +173,6 @@ def explain_named(noun: str, name: str, options: LabOptions) -> None:
         plain("")
         table((field("name", "FIELD"), field("values"), field("default"), needed), entry.fields)
     plain(f"\n  {entry.example}")
-
-
-REFERENCES = (fault, action, entry, probe, op, check, selector, guard)
-"""The commands that ``explain`` has for them."""
 
 
 def schema(
@@ -334,5 +298,5 @@ def rules(*, options: LabOptions = LAB_DEFAULTS) -> None:
 
 explaining = App(name="explain", help_format="plaintext")
 explaining.default(explain)
-for _command in (knob, rules, *REFERENCES):
+for _command in (knob, rules, *starmap(_command_for, REFERENCES.items())):
     explaining.command(_command)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.arguments import duration
+from lab.cli.arguments import check_range, duration
 from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, PRINTED, LabOptions, Printed
 from lab.cli.output import document, is_document, plain, say, show, show_one, table
@@ -373,8 +373,8 @@ class ReplayOptions:
         from lab.kmip.replay.running import PHASES, ReplayPlan, split
         from lab.kmip.replay.trust_flows import parts
 
-        _between("--keys", self.keys, 0, MOST_KEYS)
-        _between("--hosts", self.hosts, 1, MOST_HOSTS)
+        check_range("--keys", self.keys, 0, MOST_KEYS)
+        check_range("--hosts", self.hosts, 1, MOST_HOSTS)
         if not self.expiry_days >= 0:
             raise KeysteadError("KS-USE-003", f"--expiry-days {self.expiry_days:g}: 0 or more")
         if bool(self.outage) is not bool(self.recovery):
@@ -497,11 +497,6 @@ def trust_flows(
     answer = TrustFlowList(items=tuple(TrustFlowPart(**part._asdict()) for part in parts))
     columns = (field("flow"), field("ready"), field("give"), field("then", "THEN"))
     show(answer, options.output, columns, key="flow")
-
-
-def _between(option: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise KeysteadError("KS-USE-003", f"{option} {value}: {least} to {most}")
 
 
 def _show(report: ReplayReport, options: Printed) -> None:

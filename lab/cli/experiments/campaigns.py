@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.arguments import ExperimentName, duration
+from lab.cli.arguments import ExperimentName, check_range, duration
 from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, plain, say, show
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 MOST_SEEDS = 10_000_000
+MOST_RUNS = 100_000
+MOST_JOBS = 64
 
 Mode = Literal["async", "forward"]
 KeyKind = Literal["rawKey", "wrappedKey"]
@@ -75,7 +77,14 @@ def fuzz(
     options continues where it stopped. Exit codes: 0 no finding, 1 findings, 5 a seed gave
     different runs.
     """
-    _in_range(seeds, first, budget, enough)
+    for option, value, least, most in (
+        ("--seeds", seeds, 1, MOST_SEEDS),
+        ("--budget", budget, 1, MOST_RUNS),
+        ("--enough", enough, 0, MOST_SEEDS),
+        ("--from", first, 0, 1 << 62),
+        ("--jobs", 1 if jobs is None else jobs, 1, MOST_JOBS),
+    ):
+        check_range(option, value, least, most)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
     from lab.fuzz.world import CampaignWorld
@@ -90,7 +99,7 @@ def fuzz(
     size = "drawn" if world.drawn else f"{world.hosts}x{world.vms}"
     name = campaign or f"{tpm}-{size}-{_digest(world)}"
     with telling(progress, "random schedules") as tell:
-        fuzzing = Fuzzing(name, world, _jobs(jobs), budget, enough, say, tell)
+        fuzzing = Fuzzing(name, world, jobs or os.cpu_count() or 1, budget, enough, say, tell)
         with suppress(ValueError):  # only the main thread of a program has signals
             signal.signal(signal.SIGINT, lambda *_: fuzzing.stop.set())
         report = fuzzing.run(range(first, first + seeds), seconds, shrink=shrink)
@@ -101,24 +110,6 @@ def fuzz(
 def _exit_code(report: FuzzReport) -> int:
     broken = any(item.failure.startswith("replay") for item in report.items)
     return 5 if broken else 1 if report.items else 0
-
-
-def _in_range(seeds: int, first: int, budget: int, enough: int) -> None:
-    for name, value, least, most in (
-        ("seeds", seeds, 1, MOST_SEEDS),
-        ("budget", budget, 1, 100_000),
-        ("enough", enough, 0, MOST_SEEDS),
-        ("from", first, 0, 1 << 62),
-    ):
-        if not least <= value <= most:
-            raise KeysteadError("KS-USE-003", f"--{name} {value}: {least} to {most}")
-
-
-def _jobs(jobs: int | None) -> int:
-    cores = os.cpu_count() or 1
-    if jobs is not None and not 1 <= jobs <= 64:
-        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 1 to 64")
-    return jobs or cores
 
 
 def _check_kinds(kinds: tuple[str, ...]) -> None:
@@ -203,8 +194,7 @@ def shrink(
 
     The new file has fewer faults, operations, targets and hosts, and shorter, round times.
     """
-    if not 1 <= budget <= 100_000:
-        raise KeysteadError("KS-USE-003", f"--budget {budget}: 1 to 100000")
+    check_range("--budget", budget, 1, MOST_RUNS)
     if not to.is_dir():
         raise KeysteadError("KS-USE-003", f"--to {to}: there is no such folder")
     from lab.local.experiment_files import prepare_experiment
@@ -221,7 +211,6 @@ def shrink(
 
 
 Store = Literal["keystore", "vcenter", "kms", "first-boot", "all"]
-MOST_JOBS = 64
 
 
 def sweep(
@@ -248,8 +237,7 @@ def sweep(
     or after the interrupted step, the state after it if the step was acknowledged. Removed data
     must be gone, and the story must run to its end. Exit codes: 0 no rule was broken, 1 one was.
     """
-    if not 0 <= jobs <= MOST_JOBS:
-        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
+    check_range("--jobs", jobs, 0, MOST_JOBS)
     from lab.state.checkout import load_module
 
     command = load_module("tests.sweep.command", "keystead chaos sweep")

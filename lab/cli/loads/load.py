@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from lab.cli.arguments import duration
+from lab.cli.arguments import check_range, duration
 from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, plain, say, show
@@ -195,7 +195,7 @@ class Target:
         from lab.load.offering import LoadedServer
         from services.runtime.streams import TlsIdentity
 
-        _between("--vcenters", self.vcenters, 1, MOST_VCENTERS)
+        check_range("--vcenters", self.vcenters, 1, MOST_VCENTERS)
         within_s = duration("--timeout", self.timeout)
         if not within_s:
             raise KeysteadError("KS-USE-003", f"--timeout {self.timeout}: above 0")
@@ -240,7 +240,7 @@ class LoadOptions:
         from chaos.load.planned import read_threshold
         from lab.load.report import LoadTerms
 
-        _between("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
+        check_range("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
         check_seed(self.seed)
         warmup = duration("--warmup", self.warmup)
         profile = read("--rate", lambda: read_profile(self.rate, self.duration, warmup))
@@ -367,12 +367,7 @@ def read(option: str, read: Callable[[], T], id: str = "KS-USE-003") -> T:
 
 def check_seed(seed: int) -> None:
     """KS-USE-003 for what is no seed."""
-    _between("--seed", seed, 0, SEEDS - 1)
-
-
-def _between(what: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise KeysteadError("KS-USE-003", f"{what} {value}: {least} to {most}")
+    check_range("--seed", seed, 0, SEEDS - 1)
 
 
 def rate(rate: str, run: str = "", *, options: LabOptions = LAB_DEFAULTS) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.arguments import duration
+from lab.cli.arguments import check_range, duration
 from lab.cli.experiments.chaos import Given, Seed, show_progress, stopping
 from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
@@ -45,12 +45,8 @@ def calibrate(
     from lab.local.calibration import calibrate as measure
     from lab.local.calibration import write_profile
 
-    for name, value, most in (
-        ("--hosts", hosts, MOST_HOSTS),
-        ("--operations", operations, MOST_OPERATIONS),
-    ):
-        if not 1 <= value <= most:
-            raise KeysteadError("KS-USE-003", f"{name} {value}: 1 to {most}")
+    check_range("--hosts", hosts, 1, MOST_HOSTS)
+    check_range("--operations", operations, 1, MOST_OPERATIONS)
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise KeysteadError("KS-USE-003", f"{file}: no file can be written there")
     profile = asyncio.run(measure(hosts, operations, say))
@@ -91,10 +87,8 @@ def validate(
         wanted = []
     if not wanted or not all(0 < rate <= 5000 for rate in wanted):
         raise KeysteadError("KS-USE-003", f"--rates {rates}: numbers above 0, at most 5000")
-    if not 1 <= hosts <= 50:
-        raise KeysteadError("KS-USE-003", f"--hosts {hosts}: 1 to 50")
-    if not 1 <= repeat <= 20:
-        raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to 20")
+    check_range("--hosts", hosts, 1, MOST_HOSTS)
+    check_range("--repeat", repeat, 1, 20)
     check_seed(seed)
     seconds = duration("--duration", duration_)
     if not 1 <= seconds <= 600:
@@ -136,8 +130,8 @@ def predict(
     from lab.play.play import play_sim
 
     place_for("--html", html)
-    if clusters is not None and not 1 <= clusters <= MOST_CLUSTERS:
-        raise KeysteadError("KS-USE-003", f"--clusters {clusters}: 1 to {MOST_CLUSTERS}")
+    if clusters is not None:
+        check_range("--clusters", clusters, 1, MOST_CLUSTERS)
     with show_progress(quiet=options.quiet) as show:
         found = play(
             file,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from lab.cli.arguments import check_range
 from lab.cli.invocation import Format
 from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain, say
@@ -89,9 +90,8 @@ def serve(
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise KeysteadError("KS-USE-003", f"--listen {listen}: write HOST:PORT")
-    if page is not None and not 0 <= page <= 65535:
-        raise KeysteadError("KS-USE-003", f"--page {page}: 0 to 65535")
-
+    if page is not None:
+        check_range("--page", page, 0, 65535)
     file = str(Path(sim).absolute()) if sim and os.path.exists(sim) else sim
     work = vsphere.serve(
         options.name,
