@@ -122,7 +122,7 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Block
 
 
 async def _lease_over(page: SharedOffset) -> bytes:
-    """Return when the lease of this machine is over: its agent may stand still, and end nobody."""
+    """Return when the lease of this machine is over: its agent may stand still."""
     while not machine_clock() > page.lease_end:  # it may not be known yet
         await asyncio.sleep(LEASE_LOOK_S)
     return b""

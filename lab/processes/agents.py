@@ -200,8 +200,8 @@ class Part(NamedTuple):
 
 
 class Revival:
-    """Starts parts again; ``warn`` and ``on_lost`` are those of the lab, and ``notice`` hears of
-    what has ended and may be had again."""
+    """Starts parts again. ``warn`` and ``on_lost`` are those of the lab; ``notice`` gets a sentence
+    for each part that has ended and may start again."""
 
     def __init__(
         self,

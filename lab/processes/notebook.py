@@ -40,7 +40,7 @@ class _Ids(msgspec.Struct, frozen=True):
 
 
 class Notebook:
-    """``elapsed_s`` gives the lab seconds that the lab has lived; ``warn`` hears of trouble."""
+    """``elapsed_s`` gives the age of the lab in lab seconds; ``warn`` gets problems of the file."""
 
     def __init__(
         self,

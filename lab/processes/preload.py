@@ -42,8 +42,8 @@ from services.runtime.tpm.device import MemoryNv
 
 
 def real_tpms() -> None:
-    """Load what real TPMs need, for labs whose hosts have them, and use one that is nobody's: the
-    binding makes each of its many types when it is first used."""
+    """Load what real TPMs need, for labs whose hosts have them, and use one of no host: the
+    binding makes each of its many types at first use."""
     if missing_for_libtpms():
         return
     from services.runtime.tpm.libtpms import LibtpmsDevice

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Reply)
 
-AGAIN_S: Final = 1.0  # real seconds until rules are told again
+AGAIN_S: Final = 1.0  # real seconds until rules are sent again
 CONTROL_FLOOR_S: Final = 10.0  # real seconds that an agent gets at least
 
 
@@ -56,8 +56,8 @@ class LabStrikes(LabCore):
     async def _tell(self, process: AgentProcess, message: Request[R], within_s: float) -> R: ...
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
-        """A paused agent is left out: it gets the rules when it goes on, and so does one on another
-        machine that does not answer: it is told them until it does."""
+        """A paused agent is left out: it gets the rules when it goes on. To an agent on another
+        machine that does not answer, the rules are sent again until it answers."""
         alive = [process for process in self._processes if process.listens]
 
         async def one(process: AgentProcess) -> R | None:
@@ -168,8 +168,8 @@ class LabStrikes(LabCore):
 
 @contextmanager
 def _convert_errors() -> Iterator[None]:
-    """A server that does not start, or whose folder cannot be written, is told as what a command of
-    the lab came to: the fault stays listed, and others are healed all the same."""
+    """Turn the failure of a server to start, or to write its folder, into an error of the command:
+    the fault stays listed, and other faults are healed."""
     try:
         yield
     except (KeysteadError, OSError) as error:

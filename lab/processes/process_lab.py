@@ -160,9 +160,9 @@ def _to_stderr(text: str) -> None:
 class ProcessLab(LabFiles, LabGrowth):
     """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it.
 
-    ``warn`` hears, in a sentence, of each part that ended by itself or did not come back;
-    ``notice`` of what is worth telling and takes nothing from the lab;
-    ``on_lost`` is called once, when one cannot be had again: the lab is of no use any more.
+    ``warn`` gets a sentence for each part that ended by itself or did not come back, ``notice`` for
+    other news. ``on_lost`` is called once, when a part cannot start again: the lab is unusable
+    then.
     ``listen`` is where machines of the topology join, which only a lab with a supervisor of its own
     has: KS-AGENT-007 for one with machines and without.
     """
@@ -320,7 +320,7 @@ class ProcessLab(LabFiles, LabGrowth):
         await for_each((self.control.reload, self.data.admit), lambda reload: reload())
 
     def _brokers(self) -> dict[str, str]:
-        """What lies behind the TLS proxy: servers of somebody else do not."""
+        """The brokers behind the TLS proxy; external servers are not behind it."""
         data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
         return {BrokerKind.CONTROL.value: self.control.url, **data}
 

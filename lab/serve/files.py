@@ -45,7 +45,7 @@ class CommandFiles:
         return first_line(path, self.content(path).reveal())
 
     def write(self, path: str, data: KeyMaterial) -> None:
-        """Whoever gave the command writes this, and makes it durable, once the lab has answered."""
+        """The client writes this file and syncs it when it has the lab's answer."""
         self.written[path] = data
 
 

@@ -79,7 +79,7 @@ from services.runtime.real.watchdog import STOOD, STOOD_MS
 
 
 async def peers_text(session: LabSession, server: NodeName) -> str:
-    """Empty for a server that replicates with nobody. It runs."""
+    """How a running server replicates; empty when it does not."""
     entries = session.lab.directory().nodes
     if any(entry.node == server and entry.replication for entry in entries):
         return group_text(await session.lab.ask(server, QueryGroup()))
@@ -123,7 +123,7 @@ async def vms(session: LabSession, command: commands.GetVms) -> VmList:
 
 
 async def list_connected_hosts(session: LabSession, vcenter: NodeName) -> frozenset[NodeName]:
-    """The hosts that this vCenter hears now: it says so, and their machines run."""
+    """The hosts that this vCenter shows as connected and whose machines run."""
     listed = await all_hosts(session, vcenter)
     up = {n.node for n in await all_seen(session) if n.state is MachineState.RUNNING}
     connected = HostConnectionState.CONNECTED

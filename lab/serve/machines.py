@@ -121,7 +121,7 @@ def cure_of(session: LabSession, node: NodeName, state: MachineState) -> str:
 
 
 async def fetch_node(session: LabSession, node: NodeName) -> Node:
-    """A node as its agent tells, or as it told last; ``NotFound`` for one that is not there."""
+    """A node by its agent's last report; ``NotFound`` for a node that does not exist."""
     lab = session.lab
     paused = await lab.paused(node)
     if not paused:

@@ -58,10 +58,10 @@ def _not_noted(node: NodeName, banks: BootBanks) -> None:
 
 @dataclass
 class LabSession:
-    """A lab, its faults, and who hears of both.
+    """A lab and its faults, as one command sees them.
 
-    ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
-    administrator).
+    ``chosen`` is the vCenter that one command names, ``user`` the principal that gives it there
+    (empty: its administrator).
     ``host_added`` is called for each host that a command is about to add, ``host_dropped`` when it
     was not, and ``installed`` for the releases that one leaves on a host, so that a lab which
     outlives its processes knows of it the next time.
@@ -92,7 +92,7 @@ class LabSession:
         return self if files is None else replace(self, files=files)
 
     def by(self, user: str) -> LabSession:
-        """This session for one command that ``user`` gives; itself when it names nobody."""
+        """This session for one command that ``user`` gives; itself without a user."""
         if not user:
             return self
         if fault := names.PRINCIPAL.fault(user):

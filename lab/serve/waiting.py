@@ -1,5 +1,5 @@
-"""Reading vCenter's event log to its end, and on, and waiting until a lab is as somebody wants it:
-``vm.running=all``, ``fault.active=none``.
+"""Read and follow vCenter's event log, and wait until a lab has a state: ``vm.running=all``,
+``fault.active=none``.
 """
 
 from __future__ import annotations

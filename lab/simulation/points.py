@@ -76,7 +76,7 @@ Decide = Callable[[Passage, When], Happening | None]
 class Points(StorageGate):
     """Stands where the storage calls of ``nodes`` take effect, until it is left.
 
-    ``hear`` hears of every passage. ``decide`` is asked before what was armed is looked for.
+    ``hear`` is called with every passage, ``decide`` before the armed strikes are looked up.
     """
 
     def __init__(

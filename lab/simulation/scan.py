@@ -23,7 +23,7 @@ from services.runtime.seeded import derive
 
 
 class Scan:
-    """Hears the bus of ``lab`` from now on, beside whoever hears it already."""
+    """Records the bus of ``lab`` from now on, beside other taps."""
 
     def __init__(self, lab: SimLab) -> None:
         self._lab = lab

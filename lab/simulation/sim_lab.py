@@ -110,8 +110,7 @@ class SimLab(LabCore):
         raise RuntimeError("a look that waits for a step of the world")
 
     def defects(self) -> list[str]:
-        """What makes a run worthless: reaching out of the simulation, exceptions that
-        nobody took."""
+        """What makes a run worthless: calls that left the simulation, and unhandled exceptions."""
         return [*self.loop.escapes, *(f"unhandled: {text}" for text in self.loop.unhandled)]
 
     def check(self) -> None:

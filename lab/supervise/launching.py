@@ -365,8 +365,8 @@ def stop(folder: LabFolder) -> bool:
 
 
 def stay(folder: LabFolder) -> str:
-    """Wait for the end of a lab that runs; SIGINT, SIGTERM and SIGHUP take it down in order. Why it
-    ended, when nobody asked it to."""
+    """Wait for the end of a lab that runs; SIGINT, SIGTERM and SIGHUP stop it in order. Returns why
+    it ended; empty when it was stopped."""
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: asked.append(number))
@@ -381,7 +381,7 @@ def stay(folder: LabFolder) -> str:
 
 
 def _alive(pid: int) -> bool:
-    """Whether it still runs; one that nobody has waited for yet does not."""
+    """Whether it still runs; a zombie does not."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except OSError:
@@ -389,7 +389,7 @@ def _alive(pid: int) -> bool:
 
 
 def _signal(folder: LabFolder, number: signal.Signals) -> None:
-    """To the lab's supervisor, and to nobody who has its pid meanwhile."""
+    """Send it to the lab's supervisor, never to a later process with its pid."""
     pid = folder.supervisor()
     if not pid:
         return

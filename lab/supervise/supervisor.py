@@ -72,7 +72,7 @@ _LAST_LINES = 3
 class ApiServerProcess:
     """Serves the APIs of a running lab beside its supervisor, and is started again when it ends.
 
-    ``notice`` is told where it listens, ``warn`` why it ended.
+    ``notice`` gets the address where it listens, ``warn`` the reason why it ended.
     """
 
     def __init__(
@@ -201,8 +201,8 @@ class Supervisor:
             )
 
     def warn(self, text: str) -> None:
-        """Tell of something that is wrong and that the lab goes on with: in the log, in
-        ``status``, and to whoever follows a command now."""
+        """Report a problem that does not end the lab: in the log, in ``status``, and to clients
+        that follow a command now."""
         _to_log(text)
         self.session.warnings.append(text)
         self._report(text, 0, 0)
@@ -321,7 +321,7 @@ class Supervisor:
     async def _resume(self, report: Any) -> None:
         """Power everything on again and take back what can be taken back.
 
-        What does not come up is told, and the lab is there all the same.
+        What does not come up is reported; the lab starts without it.
         """
         try:
             self.keeper.load(self.notes.faults())
@@ -364,9 +364,8 @@ class Supervisor:
             raise self.lost
 
     async def _leases(self) -> None:
-        """What goes wrong with one fault's lease is told, and is no reason to leave the others.
-
-        It may go wrong at every look: the same is told once, and the looks keep their pace.
+        """Renew the leases of faults. An error with one fault is reported, and the others are
+        renewed. The same error is reported once, however often it repeats.
         """
         told = ""
         while True:

@@ -113,7 +113,7 @@ async def provider_in_vcenter(session: LabSession, provider: str) -> ProviderInf
 
 
 async def fetch_host_summary(session: LabSession, host: NodeName) -> HostSummary | None:
-    """The host's own view, or None when there is nobody to ask."""
+    """The host's own view; None when the host does not answer."""
     try:
         return (await session.lab.ask(host, QueryHost())).summary
     except ProductError:
@@ -126,7 +126,7 @@ def is_cut(session: LabSession, a: NodeName, b: NodeName) -> bool:
 
 
 async def host_facts(session: LabSession, host: NodeName, own: HostSummary | None) -> HostStatus:
-    """What is seen of a host; ``own`` is its own view, None where nobody can be asked."""
+    """What is seen of a host; ``own`` is its own view, None when it does not answer."""
     machine = await fetch_node(session, host)
     connected: bool | None = None
     listed: HostInfo | None = None
@@ -276,8 +276,8 @@ async def _is_not_served(session: LabSession, key: CryptoKeyId, of: VmInfo | Non
 
 
 def _kind(session: LabSession, provider: ProviderId, own: HostSummary | None) -> ManagementType:
-    """Of a provider that vCenter does not list, or cannot be asked of: as its host was told of it,
-    else as the lab was planned; a standard one where neither knows the name."""
+    """The kind of a provider that vCenter does not list, or when vCenter does not answer: as its
+    host has it, else as the lab's plan has it, else standard."""
     for ref in own.providers if own else ():
         if ref.provider_id == provider:
             return ref.management_type

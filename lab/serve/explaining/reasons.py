@@ -26,7 +26,7 @@ def of_keys(keys: tuple[KeyFacts, ...], vcenter_up: bool, host: HostStatus) -> l
 
 
 def of_key(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> list[Reason]:
-    """Why nobody has brought this key."""
+    """Why vCenter has not sent this key to the host."""
     if key.native:
         return [_why_not_derived(key, host)]
     if key.trusted:

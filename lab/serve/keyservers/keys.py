@@ -162,7 +162,7 @@ async def provider_set(session: LabSession, command: commands.ProviderSet) -> Pr
 
 @contextmanager
 def _suggest_fix(fix: str) -> Iterator[None]:
-    """An argument that vCenter refuses is told with what helps."""
+    """Add the fix to the error for an argument that vCenter refuses."""
     try:
         yield
     except InvalidArgument as error:
@@ -192,8 +192,8 @@ async def update(session: LabSession, command: commands.ProviderUpdate) -> Provi
 
 @executes
 async def export(session: LabSession, command: commands.ProviderExport) -> ProviderBackup:
-    """See ``ProviderExport``. Whoever gives the command has made the file, with room for the
-    backup, before: a download counts as a backup."""
+    """See ``ProviderExport``. The client has made the file before, with room for the backup,
+    because vCenter counts a download as a backup."""
     password = _password(session, command.password_file)
     provider = ProviderId(command.provider)
     backup = await take_backup(session.lab, session.vcenter, provider, password)
