@@ -16,8 +16,9 @@ import msgspec
 from chaos.history import History
 from protocol.codec import decode_envelope, decode_reply
 from protocol.errors import Malformed
-from protocol.messages import host as messages
-from protocol.messages.host import Command, OpenSession
+from protocol.messages.base import messages_of
+from protocol.messages.host import crypto, session, vms
+from protocol.messages.host.session import Command, OpenSession
 from protocol.subjects import parse_link
 
 OPENED: Final = "session"
@@ -26,8 +27,9 @@ OBEYED: Final = "stale_command"
 """Of the ``state`` records: a host did a ``command`` of a session that was over."""
 _COMMANDS: Final = frozenset(
     name
-    for name, found in vars(messages).items()
-    if isinstance(found, type) and issubclass(found, Command)
+    for module in (crypto, session, vms)
+    for name, found in messages_of(module.__name__).items()
+    if issubclass(found, Command)
 )
 
 

@@ -1,6 +1,7 @@
 """An ESXi host: measured boot, encrypted configuration, key cache, key persistence, VMs.
 
-- ``service``             one handler for each message
+- ``service``             one handler for each message; those for copies and vTPMs are in
+  ``vm_handlers``
 - ``config``              what a host is installed with
 - ``knobs``               what the product's documents leave open about it
 - ``host``                the state of one life of the host, which all of these share

@@ -13,11 +13,9 @@ from protocol.errors import (
     InvalidPowerState,
     InvalidState,
     NotAvailable,
-    NotFound,
     ProductError,
     ResponseTooLarge,
 )
-from protocol.guest_tpm import secret_of
 from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
@@ -36,11 +34,10 @@ from services.esxi.keys.key_status import list_fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import vmotion
 from services.esxi.providers import native
-from services.esxi.vms import clone, ownership, power, reconfigure, registration, snapshots
-from services.esxi.vms.files import read_config
+from services.esxi.vm_handlers import NONCE_LIMIT, EsxiVmHandlers, vm_turn
+from services.esxi.vms import ownership, power, reconfigure, registration
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm, queue_of, summarize_disks
-from services.esxi.vms.vtpm import Vtpm
 from services.esxi.vsan.handlers import EsxiVsanHandlers
 from services.runtime.ports import Ports, Tpm
 from services.runtime.service import Peer, Service, serves
@@ -69,141 +66,6 @@ class IntruderHandlers(Service):
         return m.HostClaims(vms=self.host.claims)
 
 
-# ---- virtual TPMs --------------------------------------------------------------------------------
-# Handlers of messages about virtual TPMs; the flows are in ``vms``.
-
-NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
-
-
-def _vm(message: Any) -> str:
-    return queue_of(message.vm)
-
-
-class EsxiVtpmHandlers(Service):
-    """Handlers of ``protocol.messages.host.vms``. A subclass sets ``host``."""
-
-    host: EsxiHost
-
-    @serves(m.HostAddVtpm, turn=_vm)
-    async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
-        """See ``reconfigure.add_vtpm``."""
-        vm = await reconfigure.add_vtpm(self.host, message.vm, message.key, message.provider)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.HostSetVtpmCertificate, turn=_vm)
-    async def set_vtpm_certificate(self, message: m.HostSetVtpmCertificate, peer: Peer) -> m.Done:
-        """See ``reconfigure.store_vtpm_certificate``."""
-        await reconfigure.store_vtpm_certificate(self.host, message.vm, message.certificate)
-        return m.Done()
-
-    @serves(m.HostRemoveVtpm, turn=_vm)
-    async def remove_vtpm(self, message: m.HostRemoveVtpm, peer: Peer) -> m.VmState:
-        """See ``reconfigure.remove_vtpm``."""
-        vm = await reconfigure.remove_vtpm(self.host, message.vm)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.QueryVmConfig)
-    async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
-        """The content of the VM's configuration files."""
-        self.host.require_vm(message.vm)
-        config = await read_config(self.host.datastore, message.vm)
-        vtpm = config.vtpm
-        return m.VmConfigState(
-            firmware=config.firmware,
-            hardware=config.hardware,
-            home_encrypted=config.home is not None,
-            disks=summarize_disks(config),
-            vtpm=vtpm is not None,
-            ek=b"" if vtpm is None else vtpm.ek,
-            certificate=b"" if vtpm is None else vtpm.certificate,
-        )
-
-    @serves(m.GuestTpmSeal, turn=_vm)
-    async def guest_tpm_seal(self, message: m.GuestTpmSeal, peer: Peer) -> m.GuestTpmSealed:
-        """The guest seals in its vTPM, in place of what it had sealed before."""
-        vtpm = self._vtpm(message.vm)
-        ak, counter = await vtpm.seal(secret_of(message.marker))
-        device = vtpm.device
-        return m.GuestTpmSealed(
-            ak=ak.raw, ek=device.ek, certificate=device.certificate, counter=counter
-        )
-
-    @serves(m.GuestTpmChallenge, turn=_vm)
-    async def guest_tpm_challenge(
-        self, message: m.GuestTpmChallenge, peer: Peer
-    ) -> m.GuestTpmAnswered:
-        """The guest proves that its vTPM works and is the same as before."""
-        if not 0 < len(message.nonce) <= NONCE_LIMIT:
-            raise InvalidArgument(f"nonce: 1 to {NONCE_LIMIT} bytes")
-        return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
-
-    def _vtpm(self, name: VmName) -> Vtpm:
-        vm = self.host.require_vm(name)
-        if vm.guest is None:
-            raise InvalidPowerState(f"{name} is not running")
-        if vm.guest.vtpm is None:
-            raise NotFound(f"{name} has no virtual TPM")
-        return vm.guest.vtpm
-
-
-# ---- copies --------------------------------------------------------------------------------------
-# Handlers for clones, templates and snapshots, and for VMs that may move to this host. The flows
-# are in ``vms`` and ``migration``.
-
-
-def _clones(message: Any) -> str:
-    return "clones"
-
-
-class EsxiCopyHandlers(Service):
-    """Handlers of ``protocol.messages.host.vms``. A subclass sets ``host``."""
-
-    host: EsxiHost
-
-    @serves(m.HostCloneVm, turn=_clones)
-    async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
-        """See ``clone.clone``, which waits for the source's turn itself. Clones are made one after
-        another, because each waits for the turns of two VMs."""
-        if message.source == message.vm:
-            raise InvalidArgument("vm: a clone has another name than its source")
-        async with self.node.turn(queue_of(message.vm)):
-            vm = await clone.clone(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.HostMarkTemplate, turn=_vm)
-    async def mark_template(self, message: m.HostMarkTemplate, peer: Peer) -> m.VmState:
-        """See ``clone.mark_template``."""
-        vm = await clone.mark_template(self.host, message.vm, template=message.template)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.HostCreateSnapshot, turn=_vm)
-    async def create_snapshot(self, message: m.HostCreateSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.create_snapshot``."""
-        vm = await snapshots.create_snapshot(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.HostRemoveSnapshot, turn=_vm)
-    async def remove_snapshot(self, message: m.HostRemoveSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.remove_snapshot``."""
-        vm = await snapshots.remove_snapshot(self.host, message.vm, message.snapshot)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.HostRevertToSnapshot, turn=_vm)
-    async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.revert_vm``."""
-        vm = await snapshots.revert_vm(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
-
-    @serves(m.CheckRelocate)
-    async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
-        """See ``vmotion.check_relocation`` and ``vmotion.check_source``."""
-        if message.datastore:
-            await vmotion.check_relocation(self.host, message)
-        else:
-            await vmotion.check_source(self.host, message.vm)
-        return m.RelocateChecked(datastore=self.host.config.datastore)
-
-
 def _keystore(_: Any) -> str:
     return "keystore"
 
@@ -221,9 +83,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(
-    EsxiVsanHandlers, HaHandlers, EsxiVtpmHandlers, EsxiCopyHandlers, IntruderHandlers
-):
+class EsxiService(EsxiVsanHandlers, HaHandlers, EsxiVmHandlers, IntruderHandlers):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
@@ -387,55 +247,55 @@ class EsxiService(
 
     # ---- virtual machines -------------------------------------------------------------------
 
-    @serves(m.HostCreateVm, turn=_vm)
+    @serves(m.HostCreateVm, turn=vm_turn)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
         """See ``registration.create_vm``."""
         vm = await registration.create_from_message(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostRegisterVm, turn=_vm)
+    @serves(m.HostRegisterVm, turn=vm_turn)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
         """See ``vm_lifecycle.register_vm``."""
         vm = await registration.register_vm(self.host, message.vm)
         await ownership.claim_registered_vm(self.host, vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostUnregisterVm, turn=_vm)
+    @serves(m.HostUnregisterVm, turn=vm_turn)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
         """See ``vm_lifecycle.unregister_vm``."""
         await registration.unregister_vm(self.host, message.vm)
         return m.Done()
 
-    @serves(m.HostDestroyVm, turn=_vm)
+    @serves(m.HostDestroyVm, turn=vm_turn)
     async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
         """See ``vm_lifecycle.destroy_vm``."""
         await registration.destroy_vm(self.host, message.vm)
         return m.Done()
 
-    @serves(m.ReconfigureVm, turn=_vm)
+    @serves(m.ReconfigureVm, turn=vm_turn)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
         """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
         vm = await reconfigure.encrypt_vm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostRecryptVm, turn=_vm)
+    @serves(m.HostRecryptVm, turn=vm_turn)
     async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
         """See ``reconfigure.recrypt_vm``."""
         vm = await reconfigure.recrypt_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostDecryptVm, turn=_vm)
+    @serves(m.HostDecryptVm, turn=vm_turn)
     async def decrypt_vm(self, message: m.HostDecryptVm, peer: Peer) -> m.VmState:
         """See ``reconfigure.decrypt_vm``."""
         vm = await reconfigure.decrypt_vm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostAddDisk, turn=_vm)
+    @serves(m.HostAddDisk, turn=vm_turn)
     async def add_disk(self, message: m.HostAddDisk, peer: Peer) -> m.DisksOfVm:
         """See ``reconfigure.add_disk``."""
         return self._disks(await reconfigure.add_disk(self.host, message))
 
-    @serves(m.HostRemoveDisk, turn=_vm)
+    @serves(m.HostRemoveDisk, turn=vm_turn)
     async def remove_disk(self, message: m.HostRemoveDisk, peer: Peer) -> m.DisksOfVm:
         """See ``reconfigure.remove_disk``."""
         return self._disks(await reconfigure.remove_disk(self.host, message.vm, message.disk))
@@ -444,25 +304,25 @@ class EsxiService(
         there = () if vm.config is None else summarize_disks(vm.config)
         return m.DisksOfVm(summary=self.host.vm_summary(vm), disks=there)
 
-    @serves(m.HostPowerOnVm, turn=_vm)
+    @serves(m.HostPowerOnVm, turn=vm_turn)
     async def power_on_vm(self, message: m.HostPowerOnVm, peer: Peer) -> m.VmState:
         """vCenter brings missing keys itself; for the local administrator the host asks it."""
         vm = await power.power_on(self.host, message.vm, ask=peer.local)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostPowerOffVm, turn=_vm)
+    @serves(m.HostPowerOffVm, turn=vm_turn)
     async def power_off_vm(self, message: m.HostPowerOffVm, peer: Peer) -> m.VmState:
         """See ``power.power_off``."""
         vm = await power.power_off(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.GuestWrite, turn=_vm)
+    @serves(m.GuestWrite, turn=vm_turn)
     async def guest_write(self, message: m.GuestWrite, peer: Peer) -> m.GuestAnswer:
         """Write all blocks; the digest is over all blocks as read back, with an empty nonce."""
         guest = self._guest(message.vm)
         return await guest.fill(message.marker)
 
-    @serves(m.GuestChallenge, turn=_vm)
+    @serves(m.GuestChallenge, turn=vm_turn)
     async def guest_challenge(self, message: m.GuestChallenge, peer: Peer) -> m.GuestAnswer:
         """The guest proves that it works: it reads from the datastore, and rewrites a block."""
         guest = self._guest(message.vm)
@@ -476,7 +336,7 @@ class EsxiService(
 
     # ---- migration --------------------------------------------------------------------------
 
-    @serves(m.HostPrepareMigration, turn=_vm)
+    @serves(m.HostPrepareMigration, turn=vm_turn)
     async def prepare_migration(
         self, message: m.HostPrepareMigration, peer: Peer
     ) -> m.MigrationPrepared:
@@ -484,25 +344,25 @@ class EsxiService(
         vm = await vmotion.prepare_migration(self.host, message)
         return m.MigrationPrepared(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostMigrateVm, turn=_vm)
+    @serves(m.HostMigrateVm, turn=vm_turn)
     async def migrate_vm(self, message: m.HostMigrateVm, peer: Peer) -> m.VmMigrated:
         """See ``vmotion.migrate_vm``."""
         return await vmotion.migrate_vm(self.host, message)
 
-    @serves(m.SendMemory, turn=_vm)
+    @serves(m.SendMemory, turn=vm_turn)
     async def take_memory(self, message: m.SendMemory, peer: Peer) -> m.MemoryTaken:
         """See ``vmotion.receive_memory``."""
         vmotion.receive_memory(self.host, message, peer.node)
         return m.MemoryTaken()
 
-    @serves(m.SwitchOver, turn=_vm)
+    @serves(m.SwitchOver, turn=vm_turn)
     async def switch_over(self, message: m.SwitchOver, peer: Peer) -> m.SwitchedOver:
         """See ``vmotion.switch_over``; the host rings vCenter, in case it does not ask."""
         await vmotion.switch_over(self.host, message, peer.node)
         self.node.background("migration.ring", self._ring())
         return m.SwitchedOver()
 
-    @serves(m.HostEndMigration, turn=_vm)
+    @serves(m.HostEndMigration, turn=vm_turn)
     async def end_migration(self, message: m.HostEndMigration, peer: Peer) -> m.MigrationEnded:
         """See ``vmotion.end_migration``."""
         vm = await vmotion.end_migration(self.host, message)

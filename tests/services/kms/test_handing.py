@@ -23,7 +23,7 @@ from protocol.kmip.objects import (
 )
 from protocol.messages import kms as m
 from protocol.messages.agent import SkewClock
-from protocol.messages.base import Sealed
+from protocol.messages.base import Sealed, messages_of
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from protocol.terms import ResultReason as ResultReasonName
@@ -348,7 +348,11 @@ def test_nor_over_the_bus(group: Rigs, operation: str) -> None:
 
 
 def test_every_message_that_is_handed_on_is_judged_before() -> None:
-    handed = {cls for cls in vars(m).values() if "on_behalf" in getattr(cls, "__annotations__", {})}
+    handed = {
+        message
+        for message in messages_of("protocol.messages.kms").values()
+        if "on_behalf" in message.__struct_fields__
+    }
     assert handed == {*OPERATIONS} and len(handed) == 8
 
 
