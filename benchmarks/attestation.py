@@ -17,13 +17,13 @@ from protocol.messages.attestation import (
     QueryAttestationService,
     SetAttestationConfiguration,
 )
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AttestHost,
     ExportBaseImage,
     ExportTpmEndorsement,
-    OpenSession,
     SetTrustedConfiguration,
 )
+from protocol.messages.host.session import OpenSession
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, Role
 from protocol.trust import (

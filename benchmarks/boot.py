@@ -11,7 +11,8 @@ from benchmarks.staging import Stage, need_tpm, stage
 from lab.building.provision import esxcli
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event, Sealed
-from protocol.messages.host import AddKeys, CryptoManagerHostPrepare, OpenSession
+from protocol.messages.host.crypto import AddKeys, CryptoManagerHostPrepare
+from protocol.messages.host.session import OpenSession
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 from services.runtime.session import SessionCommands

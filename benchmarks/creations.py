@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from benchmarks.benchmark import Bar, Benchmark, Figures, Report, Sense
 from benchmarks.staging import Stage, folder, stage
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from protocol.terms import NodeName
 
 IN_FLIGHT = 64

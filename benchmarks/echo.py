@@ -22,7 +22,7 @@ from lab.brokers.identities import Identities
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Request
-from protocol.messages.kms import Activate, KeyState
+from protocol.messages.kms.keys import Activate, KeyState
 from protocol.subjects import reply_prefix, request_subject
 from protocol.terms import KmipState, NodeName, Role
 from services.runtime.bus import BusPort, IncomingRequest

@@ -25,7 +25,7 @@ from benchmarks.staging import folder
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from protocol.codec import VERSION, Envelope, encode_envelope, encode_message
-from protocol.messages.kms import Activate
+from protocol.messages.kms.keys import Activate
 from protocol.terms import KeyId, NodeName
 from services.runtime.bus import BusPort
 

@@ -19,24 +19,8 @@ from protocol.crypto.certificates import key_digest
 from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import DiskAct, NodeRunState, NodeStatus, TpmAct
-from protocol.messages.kms import QueryIdentities, TrustIdentity
-from protocol.messages.vcenter import (
-    DownloadExport,
-    ExportProvider,
-    ImportProvider,
-    KmipPasswords,
-    KmipServer,
-    OpenTransfer,
-    ProviderImported,
-    RegisterKmsCluster,
-    UpdateNativeProvider,
-)
-from protocol.messages.vcenter.providers import (
-    LoseKmipPasswords,
-    RetrieveClientCert,
-    RetrieveKmipServerCert,
-    UploadKmipServerCert,
-)
+from protocol.messages.kms.administration import QueryIdentities, TrustIdentity
+from protocol.messages.vcenter import providers as provider_messages
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, ProviderId, Role
 
@@ -152,10 +136,10 @@ async def take_backup(
     """
     transfer, box = "", b""
     if password:
-        opened = await lab.ask(vcenter, OpenTransfer())
+        opened = await lab.ask(vcenter, provider_messages.OpenTransfer())
         transfer = opened.transfer
         box = seal_secret(opened.public_key, KeyMaterial(password.encode()), "password")
-    export = ExportProvider(
+    export = provider_messages.ExportProvider(
         provider=provider,
         transfer=transfer,
         password=box,
@@ -163,7 +147,9 @@ async def take_backup(
     )
     location = await lab.ask(vcenter, export)
     mine = OneTimeKey()
-    found = await lab.ask(vcenter, DownloadExport(token=location.token, recipient=mine.public))
+    found = await lab.ask(
+        vcenter, provider_messages.DownloadExport(token=location.token, recipient=mine.public)
+    )
     return mine.open_box(found.config, "backup")
 
 
@@ -175,12 +161,12 @@ async def import_backup(
     *,
     make_default: bool = False,
     dry_run: bool = False,
-) -> ProviderImported:
+) -> provider_messages.ProviderImported:
     """Make a provider of a backup. ``AlreadyExists`` for a name that is taken, ``InvalidArgument``
     for a wrong password or file."""
-    opened = await lab.ask(vcenter, OpenTransfer())
+    opened = await lab.ask(vcenter, provider_messages.OpenTransfer())
     secret = KeyMaterial(password.encode())
-    message = ImportProvider(
+    message = provider_messages.ImportProvider(
         transfer=opened.transfer,
         config=seal_secret(opened.public_key, backup, "backup"),
         password=seal_secret(opened.public_key, secret, "password") if password else b"",
@@ -190,20 +176,26 @@ async def import_backup(
     return await lab.ask(vcenter, message)
 
 
-def updating(provider: str, key_id: str, name: str) -> UpdateNativeProvider:
+def updating(provider: str, key_id: str, name: str) -> provider_messages.UpdateNativeProvider:
     """Give the KDK of a native provider another id (NKP-01), which its next backup is to have.
 
     ``key_id`` empty: one that is made of ``name``, a name that nothing else has.
     """
     fresh = str(uuid.uuid5(uuid.NAMESPACE_URL, f"keystead:{name}"))
-    return UpdateNativeProvider(provider=ProviderId(provider), key_id=key_id or fresh)
+    return provider_messages.UpdateNativeProvider(
+        provider=ProviderId(provider), key_id=key_id or fresh
+    )
 
 
-def as_asked(lab: LabUnderTest, servers: Iterable[NodeName]) -> tuple[KmipServer, ...]:
+def as_asked(
+    lab: LabUnderTest, servers: Iterable[NodeName]
+) -> tuple[provider_messages.KmipServer, ...]:
     """These key servers of the lab as a provider lists them, each as its clients come to it."""
     by_kmip = {entry.node for entry in lab.directory().nodes if entry.by_kmip}
     return tuple(
-        KmipServer(name=str(node), node=node, address=f"kmip://{node}" if node in by_kmip else "")
+        provider_messages.KmipServer(
+            name=str(node), node=node, address=f"kmip://{node}" if node in by_kmip else ""
+        )
         for node in servers
     )
 
@@ -214,11 +206,13 @@ async def register(
     """Register key servers of the lab as a standard provider, and have both ends trust each other
     where they are asked by KMIP."""
     listed = as_asked(lab, servers)
-    await lab.ask(vcenter, RegisterKmsCluster(provider=provider, servers=listed))
+    await lab.ask(vcenter, provider_messages.RegisterKmsCluster(provider=provider, servers=listed))
     await trust_each_other(lab, vcenter, provider, by_kmip(lab, listed))
 
 
-def by_kmip(lab: LabUnderTest, servers: Iterable[KmipServer]) -> tuple[NodeName, ...]:
+def by_kmip(
+    lab: LabUnderTest, servers: Iterable[provider_messages.KmipServer]
+) -> tuple[NodeName, ...]:
     """Those that are nodes of the lab and are asked by KMIP."""
     there = {entry.node for entry in lab.directory().nodes if entry.by_kmip}
     return tuple(one.node for one in servers if one.node in there and one.address)
@@ -241,7 +235,9 @@ async def trust_each_other(
     asked = tuple(servers)
     if not asked:
         return
-    shown = (await lab.ask(vcenter, RetrieveClientCert(provider=provider))).certificate
+    shown = (
+        await lab.ask(vcenter, provider_messages.RetrieveClientCert(provider=provider))
+    ).certificate
     if shown is None:
         raise NotFound(f"{vcenter} has no certificate for {provider}")
     digest = key_digest(shown.certificate).hex()
@@ -252,10 +248,14 @@ async def trust_each_other(
         message = TrustIdentity(certificate=shown.certificate, scope=scope, like=like)
         await lab.ask(server, message)
         entry = (names or {}).get(server, server)
-        found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=entry))
+        found = await lab.ask(
+            vcenter, provider_messages.RetrieveKmipServerCert(provider=provider, server=entry)
+        )
         await lab.ask(
             vcenter,
-            UploadKmipServerCert(provider=provider, certificate=found.certificate.certificate),
+            provider_messages.UploadKmipServerCert(
+                provider=provider, certificate=found.certificate.certificate
+            ),
         )
 
 
@@ -275,18 +275,18 @@ async def enter_password(
         msgspec.structs.replace(one, user_name=user) if one.node in asked else one
         for one in listed[0].servers
     )
-    opened = await lab.ask(vcenter, OpenTransfer())
+    opened = await lab.ask(vcenter, provider_messages.OpenTransfer())
     secret = KeyMaterial(f"{user}'s secret".encode())  # no message has these words
     sealed = {
         one.name: seal_secret(opened.public_key, secret, "password")
         for one in servers
         if one.node in asked
     }
-    message = RegisterKmsCluster(
+    message = provider_messages.RegisterKmsCluster(
         provider=provider,
         management_type=listed[0].management_type,
         servers=servers,
-        passwords=KmipPasswords(transfer=opened.transfer, passwords=sealed),
+        passwords=provider_messages.KmipPasswords(transfer=opened.transfer, passwords=sealed),
     )
     await lab.ask(vcenter, message)
 
@@ -298,7 +298,7 @@ async def lose_passwords(lab: LabUnderTest, vcenter: NodeName) -> tuple[Provider
         one.provider for one in listed if any(server.user_name for server in one.servers)
     )
     for provider in having:
-        await lab.ask(vcenter, LoseKmipPasswords(provider=provider))
+        await lab.ask(vcenter, provider_messages.LoseKmipPasswords(provider=provider))
     return having
 
 

@@ -22,8 +22,8 @@ from chaos.observe.look import all_hosts
 from lab.play.play import simulate_plan
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.plan import Topology
-from protocol.messages.host import AddKeys
-from protocol.messages.vcenter import EncryptVm
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.vcenter.vms import EncryptVm
 from protocol.subjects import request_subject
 from protocol.terms import NodeName, VmName
 

@@ -17,8 +17,9 @@ from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState, NodeStatus
-from protocol.messages.host import DecryptDump, Esxcli, WriteDump
-from protocol.messages.vcenter import (
+from protocol.messages.host.crypto import DecryptDump, WriteDump
+from protocol.messages.host.session import Esxcli
+from protocol.messages.vcenter.inventory import (
     AddHost,
     ClearTpmRecord,
     ConfigureCryptoKey,

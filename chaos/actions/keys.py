@@ -17,8 +17,8 @@ from chaos.observe.look import all_key_status, all_providers, all_vms, leaders, 
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import InvalidState, NotFound
-from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
-from protocol.messages.vcenter import AddKey, GenerateKey, ProviderKeys, RemoveKey
+from protocol.messages.kms.keys import Activate, Destroy, KeyAttributes, Revoke
+from protocol.messages.vcenter.providers import AddKey, GenerateKey, ProviderKeys, RemoveKey
 from protocol.terms import (
     CryptoKeyId,
     KeyId,

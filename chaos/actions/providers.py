@@ -23,13 +23,12 @@ from chaos.fields import name_validator
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import NotFound, ProductError
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import CryptoModePolicy, SetCryptoMode
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
-    CryptoModePolicy,
     GenerateKey,
     MarkDefault,
     RegisterKmsCluster,
-    SetCryptoMode,
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )

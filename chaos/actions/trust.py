@@ -15,8 +15,8 @@ from chaos.observe.look import leaders, nodes_of
 from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import AlreadyExists, NotFound
-from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
-from protocol.messages.vcenter import (
+from protocol.messages.host.crypto import ExportBaseImage, ExportTpmEndorsement
+from protocol.messages.vcenter.trust import (
     ExportPrincipal,
     ExportServicesInformation,
     ImportServicesInformation,

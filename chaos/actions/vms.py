@@ -18,27 +18,8 @@ from chaos.workload import OperationOutcome
 from chaos.workload.operations import fetch_vm, hosts_of_vcenter, migration_outcome, other_hosts
 from protocol import names
 from protocol.errors import NotFound, ProductError
-from protocol.messages.host import HostAddDisk
-from protocol.messages.vcenter import (
-    AddDisk,
-    CloneVm,
-    CreateSnapshot,
-    CreateVm,
-    CryptoUnlock,
-    DestroyVm,
-    EncryptVm,
-    MigrateVm,
-    PowerOffVm,
-    PowerOnVm,
-    RecryptVm,
-    RegisterVm,
-    RelocateVm,
-    RemoveDisk,
-    RevertToSnapshot,
-    ServiceLocator,
-    UnregisterVm,
-    VmInfo,
-)
+from protocol.messages.host.vms import HostAddDisk
+from protocol.messages.vcenter import vms as vm_messages
 from protocol.terms import ClusterName, CryptoKeyId, KeyId, NodeName, ProviderId, VmName
 
 
@@ -85,7 +66,7 @@ def _provider(name: str | None) -> ProviderId | None:
     return ProviderId(name) if name else None
 
 
-def _build_outcome(vm: VmInfo, key: CryptoKeyId | None) -> OperationOutcome:
+def _build_outcome(vm: vm_messages.VmInfo, key: CryptoKeyId | None) -> OperationOutcome:
     about = {} if key is None else {"key": str(key.key_id), "provider": str(key.provider_id)}
     return OperationOutcome("ok", {"vm": str(vm.vm), **about})
 
@@ -94,7 +75,7 @@ async def _create(acting: Acting, target: str, params: Any) -> OperationOutcome:
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
     if not clusters:
         raise NotFound("the lab has no cluster")
-    message = CreateVm(
+    message = vm_messages.CreateVm(
         operation_id=acting.name,
         vm=VmName(params.name or acting.name),
         cluster=ClusterName(params.cluster or clusters[0]),
@@ -107,7 +88,7 @@ async def _create(acting: Acting, target: str, params: Any) -> OperationOutcome:
 
 async def _power_on(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """The outcome has its host, which DRS may have chosen."""
-    done = await acting.ask(await acting.vcenter(target), PowerOnVm(vm=VmName(target)))
+    done = await acting.ask(await acting.vcenter(target), vm_messages.PowerOnVm(vm=VmName(target)))
     return OperationOutcome("ok", {"host": str(done.vm.host)})
 
 
@@ -116,13 +97,13 @@ async def _register(acting: Acting, target: str, params: Any) -> OperationOutcom
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
     cluster = ClusterName(params.cluster or next(iter(clusters), ""))
     host = NodeName(params.host) if params.host else None
-    message = RegisterVm(vm=VmName(target), cluster=cluster, host=host)
+    message = vm_messages.RegisterVm(vm=VmName(target), cluster=cluster, host=host)
     await acting.ask(await acting.vcenter(cluster), message)
     return OperationOutcome("ok", {})
 
 
 async def _encrypt(acting: Acting, target: str, params: Any) -> OperationOutcome:
-    message = EncryptVm(
+    message = vm_messages.EncryptVm(
         operation_id=acting.name, vm=VmName(target), provider=_provider(params.provider)
     )
     done = await acting.ask(await acting.vcenter(target), message)
@@ -130,7 +111,7 @@ async def _encrypt(acting: Acting, target: str, params: Any) -> OperationOutcome
 
 
 async def _recrypt(acting: Acting, target: str, params: Any) -> OperationOutcome:
-    message = RecryptVm(
+    message = vm_messages.RecryptVm(
         operation_id=acting.name,
         vm=VmName(target),
         provider=_provider(params.provider),
@@ -147,7 +128,9 @@ async def _migrate(acting: Acting, target: str, params: Any) -> OperationOutcome
         other = NodeName(params.to_vcenter)
         said = NodeName(params.host) if params.host else None
         host = said or (await hosts_of_vcenter(acting.lab, other))[0]
-        message = RelocateVm(vm=vm, service=ServiceLocator(vcenter=other), host=host)
+        message = vm_messages.RelocateVm(
+            vm=vm, service=vm_messages.ServiceLocator(vcenter=other), host=host
+        )
         return migration_outcome(await acting.ask(await acting.vcenter(target), message))
     if params.host is not None:
         host = NodeName(params.host)
@@ -155,7 +138,7 @@ async def _migrate(acting: Acting, target: str, params: Any) -> OperationOutcome
         info = await fetch_vm(acting.lab, vm)
         hosts = await other_hosts(acting.lab, info)
         host = next((name for name in hosts if name > info.host), hosts[0])
-    done = await acting.ask(await acting.vcenter(target), MigrateVm(vm=vm, host=host))
+    done = await acting.ask(await acting.vcenter(target), vm_messages.MigrateVm(vm=vm, host=host))
     return migration_outcome(done)
 
 
@@ -170,7 +153,9 @@ VM_ACTIONS: Final = (
     ),
     on_vms("vm.encrypt", "encrypt powered-off VMs under new keys", _encrypt, EncryptParams),
     on_vms("vm.on", "power VMs on", _power_on),
-    on_vms("vm.off", "power VMs off", asks_vcenter(lambda vm, _: PowerOffVm(vm=VmName(vm)))),
+    on_vms(
+        "vm.off", "power VMs off", asks_vcenter(lambda vm, _: vm_messages.PowerOffVm(vm=VmName(vm)))
+    ),
     on_vms("vm.recrypt", "put encrypted VMs under new keys", _recrypt, RecryptParams),
     on_vms(
         "vm.migrate",
@@ -181,7 +166,7 @@ VM_ACTIONS: Final = (
     on_vms(
         "vm.unlock",
         "unlock VMs whose keys are available again",
-        asks_vcenter(lambda vm, _: CryptoUnlock(vm=VmName(vm))),
+        asks_vcenter(lambda vm, _: vm_messages.CryptoUnlock(vm=VmName(vm))),
     ),
     on_vms(
         "vm.register",
@@ -192,12 +177,12 @@ VM_ACTIONS: Final = (
     on_vms(
         "vm.unregister",
         "take powered-off VMs out of the inventory; their files stay",
-        asks_vcenter(lambda vm, _: UnregisterVm(vm=VmName(vm))),
+        asks_vcenter(lambda vm, _: vm_messages.UnregisterVm(vm=VmName(vm))),
     ),
     on_vms(
         "vm.destroy",
         "delete powered-off VMs with their files",
-        asks_vcenter(lambda vm, _: DestroyVm(vm=VmName(vm))),
+        asks_vcenter(lambda vm, _: vm_messages.DestroyVm(vm=VmName(vm))),
     ),
 )
 
@@ -236,7 +221,7 @@ async def _leave_alone(acting: Acting, vm: VmName) -> AsyncIterator[None]:
 
 async def _clone(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm, clone = VmName(target), VmName(params.name or acting.name)
-    message = CloneVm(
+    message = vm_messages.CloneVm(
         operation_id=acting.name,
         vm=clone,
         source=vm,
@@ -255,7 +240,7 @@ async def _clone(acting: Acting, target: str, params: Any) -> OperationOutcome:
 
 async def _snapshot(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm = VmName(target)
-    message = CreateSnapshot(vm=vm, snapshot=params.name, memory=params.memory)
+    message = vm_messages.CreateSnapshot(vm=vm, snapshot=params.name, memory=params.memory)
     async with _leave_alone(acting, vm):
         await acting.ask(await acting.vcenter(target), message)
         if acting.guests is not None:
@@ -265,7 +250,7 @@ async def _snapshot(acting: Acting, target: str, params: Any) -> OperationOutcom
 
 async def _revert(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm = VmName(target)
-    message = RevertToSnapshot(
+    message = vm_messages.RevertToSnapshot(
         vm=vm, snapshot=params.name, suppress_power_on=params.suppress_power_on
     )
     async with _leave_alone(acting, vm):
@@ -327,7 +312,7 @@ class RemoveDiskParams(On):
 
 async def _add(acting: Acting, target: str, params: Any) -> OperationOutcome:
     provider = ProviderId(params.provider) if params.provider else None
-    message = AddDisk(operation_id=acting.name, vm=VmName(target), provider=provider)
+    message = vm_messages.AddDisk(operation_id=acting.name, vm=VmName(target), provider=provider)
     done = await acting.ask(await acting.vcenter(target), message)
     return OperationOutcome("ok", {"disk": done.disk})
 
@@ -361,7 +346,7 @@ DISK_ACTIONS: Final = (
     on_vms(
         "vm.remove-disk",
         "delete a disk with its data from powered-off VMs",
-        asks_vcenter(lambda vm, params: RemoveDisk(vm=VmName(vm), disk=params.disk)),
+        asks_vcenter(lambda vm, params: vm_messages.RemoveDisk(vm=VmName(vm), disk=params.disk)),
         RemoveDiskParams,
         "on: vm-01, disk: 2",
     ),

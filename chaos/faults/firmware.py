@@ -25,7 +25,7 @@ from protocol.messages.agent import (
     TpmActed,
     TpmBackend,
 )
-from protocol.messages.host import Esxcli
+from protocol.messages.host.session import Esxcli
 from protocol.terms import NodeName, Role
 from protocol.tpm.structures import EventType
 

@@ -19,8 +19,8 @@ from chaos.lab import REFUSALS, LabUnderTest, NodeEntry
 from chaos.observe.look import INVENTED, all_clusters, all_vms, leaders
 from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import ClaimedVm, HostClaim, QueryHostClaims
-from protocol.messages.vcenter import UnregisterVm, VmInfo
+from protocol.messages.host.session import ClaimedVm, HostClaim, QueryHostClaims
+from protocol.messages.vcenter.vms import UnregisterVm, VmInfo
 from protocol.terms import CryptoKeyId, NodeName, Role, VmName
 
 MOST: Final = 64

@@ -33,18 +33,17 @@ from chaos.oracle.effects import NOTHING, FaultEffect, Takes
 from protocol import names as rules
 from protocol.errors import ProductError
 from protocol.messages.agent import Distribution, NodeRunState, ServiceTime, Slowdown
-from protocol.messages.kms import (
+from protocol.messages.kms.administration import (
     OF_MATERIAL,
     REJECTABLE,
     REJECTION_REASONS,
     EndRejection,
-    Locate,
-    MakeActive,
-    QueryGroup,
     QueryRejections,
     Rejected,
     RejectRequests,
 )
+from protocol.messages.kms.keys import Locate
+from protocol.messages.kms.replication import MakeActive, QueryGroup
 from protocol.terms import KeyId, NodeName, ResultReason, Role, VmName
 
 # Kms failover ---------------------------------------------------------------------------------

@@ -35,23 +35,23 @@ from chaos.providers import kind_of
 from protocol import names
 from protocol.crypto.certificates import key_digest
 from protocol.errors import ItemNotFound, ProductError
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     Destroy,
     GetAttributes,
     KeyAttributes,
     Locate,
-    QueryGroup,
     Revoke,
 )
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
+from protocol.messages.kms.replication import QueryGroup
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     MarkDefault,
     ProviderInfo,
     RegisterKmsCluster,
+    RetrieveClientCert,
     UnregisterKmsCluster,
 )
-from protocol.messages.vcenter.providers import RetrieveClientCert
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,

@@ -25,15 +25,15 @@ from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names as rules
 from protocol.crypto.certificates import key_digest, validity
 from protocol.errors import ProductError
-from protocol.messages.kms import (
+from protocol.messages.kms.administration import (
     QueryIdentities,
     RenewServerCertificate,
     RevokeIdentity,
     TrustIdentity,
 )
-from protocol.messages.vcenter import KmipServer
 from protocol.messages.vcenter.providers import (
     GenerateSelfSignedClientCert,
+    KmipServer,
     LoseClientKey,
     RetrieveClientCert,
     RetrieveKmipServerCert,

@@ -15,8 +15,8 @@ from chaos.observe.look import all_hosts
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
-from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
-from protocol.messages.vcenter import ClearTpmRecord
+from protocol.messages.host.session import Esxcli, QueryHost, SaveConfiguration
+from protocol.messages.vcenter.inventory import ClearTpmRecord
 from protocol.terms import NodeName, ProtectionMode, Role
 
 RECOVERY_KEY = re.compile(r"\b(?:\d{6}-){15}\d{6}\b")

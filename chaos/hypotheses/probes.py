@@ -24,7 +24,7 @@ from chaos.observe.look import WITHIN_S, LabLook
 from chaos.percentiles import value_at
 from chaos.workload.base import OperationCounts
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import DecryptDump, ListDumps
+from protocol.messages.host.crypto import DecryptDump, ListDumps
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,

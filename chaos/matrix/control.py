@@ -21,8 +21,9 @@ from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_go
 from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import Block, TableEvent
 from protocol.crypto.provider_backup import read_backup
-from protocol.messages.host import HostPowerOnVm
-from protocol.messages.vcenter import CreateNativeProvider, PowerOnVm
+from protocol.messages.host.vms import HostPowerOnVm
+from protocol.messages.vcenter.providers import CreateNativeProvider
+from protocol.messages.vcenter.vms import PowerOnVm
 from protocol.terms import CryptoKeyId, NodeName, ProviderId, VmName
 
 EVENTS: Final = (TableEvent.E1, TableEvent.E3, TableEvent.E5)

@@ -40,10 +40,11 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.base import Reply, Request
 from protocol.messages.fingerprints import FingerprintKeys
-from protocol.messages.host import GetCryptoKeyStatus, KeyStatus, QueryHost
-from protocol.messages.host import VmSummary as OwnVm
-from protocol.messages.host.crypto import DecryptDump
-from protocol.messages.vcenter import HostInfo, MigrateVm, VmInfo
+from protocol.messages.host.crypto import DecryptDump, GetCryptoKeyStatus, KeyStatus
+from protocol.messages.host.session import QueryHost
+from protocol.messages.host.session import VmSummary as OwnVm
+from protocol.messages.vcenter.inventory import HostInfo
+from protocol.messages.vcenter.vms import MigrateVm, VmInfo
 from protocol.terms import CryptoKeyId, KeyId, NodeName, VmName
 
 R = TypeVar("R", bound=Reply)

@@ -30,30 +30,26 @@ from protocol.errors import (
 )
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AttestHost,
     ExportBaseImage,
     ExportTpmEndorsement,
     GetCryptoKeyStatus,
-    QueryHost,
     QueryTrustedConfiguration,
     RemoveKeys,
     RemoveProvider,
     TrustedConfigurationState,
 )
+from protocol.messages.host.session import QueryHost
 from protocol.messages.keyprovider import DecryptWrappedKey, GenerateWrappedKey
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.trust import (
     ImportToTrustAuthority,
-    MigrateVm,
-    PowerOffVm,
-    PowerOnVm,
     QueryTrustedClusters,
-    RegisterVm,
     RemediateTrustedCluster,
     RemoveFromTrustAuthority,
     TrustedHost,
-    UnregisterVm,
 )
+from protocol.messages.vcenter.vms import MigrateVm, PowerOffVm, PowerOnVm, RegisterVm, UnregisterVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

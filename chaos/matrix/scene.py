@@ -26,7 +26,7 @@ from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.crypto.provider_backup import BackupContent
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Reply, Request
-from protocol.messages.vcenter import CreateVm
+from protocol.messages.vcenter.vms import CreateVm
 from protocol.subjects import parse_link
 from protocol.terms import (
     ClusterName,

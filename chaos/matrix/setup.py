@@ -14,8 +14,8 @@ from chaos.matrix.terms import VmKind
 from chaos.observe.look import LabLook, all_events, all_hosts, all_vms
 from chaos.oracle.terms import TableEvent
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
-from protocol.messages.vcenter import AddVtpm, CreateVm, DestroyVm, PowerOffVm, PowerOnVm
+from protocol.messages.host.crypto import GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.vcenter.vms import AddVtpm, CreateVm, DestroyVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.each import for_each
 

@@ -12,8 +12,9 @@ from chaos.matrix.looks import Looks
 from chaos.matrix.scene import DUMP, SERVERS_OF_P, StagingScene, vm_of
 from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import TableEvent
-from protocol.messages.host import Esxcli, HostPowerOnVm
 from protocol.messages.host.crypto import Dump, WriteDump
+from protocol.messages.host.session import Esxcli
+from protocol.messages.host.vms import HostPowerOnVm
 from protocol.terms import HostCryptoState, NodeName
 
 _PERSISTENCE: Final = ("system", "security", "keypersistence")

@@ -30,8 +30,8 @@ from chaos.matrix.setup import running_hosts
 from chaos.matrix.terms import Actor, VmKind
 from chaos.observe.look import all_hosts, all_vms
 from chaos.oracle.terms import TableEvent, TableFault
-from protocol.messages.host import QueryHost, SaveConfiguration
-from protocol.messages.vcenter import AddDisk, PowerOffVm, PowerOnVm, RemoveDisk
+from protocol.messages.host.session import QueryHost, SaveConfiguration
+from protocol.messages.vcenter.vms import AddDisk, PowerOffVm, PowerOnVm, RemoveDisk
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,

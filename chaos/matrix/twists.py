@@ -40,8 +40,8 @@ from chaos.matrix.vsan import kms_connection
 from chaos.observe.look import all_events, all_providers
 from chaos.oracle.terms import TableEvent
 from protocol.events import EventTypeId
-from protocol.messages.host import Esxcli
-from protocol.messages.vcenter import CreateNativeProvider, ProviderInfo
+from protocol.messages.host.session import Esxcli
+from protocol.messages.vcenter.providers import CreateNativeProvider, ProviderInfo
 from protocol.terms import NodeName, ProviderHealth, ProviderId
 from protocol.trust import TrustAttestationStatus as Status
 

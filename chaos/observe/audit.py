@@ -11,7 +11,7 @@ from typing import Final
 
 from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.look import WITHIN_S, nodes_of
-from protocol.messages.kms import AuditRow, AuditRows, QueryAudit
+from protocol.messages.kms.keys import AuditRow, AuditRows, QueryAudit
 from protocol.terms import NodeName, Role
 
 _BY_KMIP: Final = "kmip/"

@@ -16,7 +16,7 @@ from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.audit import GET, AuditTail, Calls
 from chaos.observe.look import OWN, WITHIN_S, LabLook
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct, TpmActed, TpmBackend
-from protocol.messages.host import HostState, QueryHost
+from protocol.messages.host.session import HostState, QueryHost
 from protocol.terms import NodeName, PowerState, ProtectionMode, Role, VmName
 from services.runtime.each import try_each
 

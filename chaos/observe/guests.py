@@ -16,7 +16,7 @@ from chaos.observe.look import LabLook
 from protocol.errors import NotConnected, NotFound, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.guest_tpm import SECRET_SIZE, flaw_of, secret_of
-from protocol.messages.host import (
+from protocol.messages.host.vms import (
     GuestAnswer,
     GuestChallenge,
     GuestTpmChallenge,

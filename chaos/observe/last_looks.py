@@ -15,8 +15,10 @@ from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.guests import Guests
 from chaos.observe.look import LabLook, all_vms, is_there, leaders
 from protocol.events import EventTypeId
-from protocol.messages.host import HostSummary, VmSummary
-from protocol.messages.vcenter import HostInfo, ProviderInfo, VcEvent, VmInfo
+from protocol.messages.host.session import HostSummary, VmSummary
+from protocol.messages.vcenter.inventory import HostInfo, VcEvent
+from protocol.messages.vcenter.providers import ProviderInfo
+from protocol.messages.vcenter.vms import VmInfo
 from protocol.terms import (
     AttestationStatus,
     CryptoKeyId,

@@ -16,25 +16,26 @@ from chaos.lab import REFUSALS, LabUnderTest
 from protocol.errors import GuestFault, NotFound
 from protocol.messages.agent import NodeStatus
 from protocol.messages.base import Reply, Request
-from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
+from protocol.messages.host.session import HostState, HostSummary, QueryHost, VmSummary
 from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, VsanObjectAnswer, VsanState
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import (
     ClusterInfo,
-    CryptoKeyStatus,
     HostInfo,
     ListClusters,
     ListEvents,
     ListHosts,
-    ListKeys,
-    ListKmsClusters,
     ListTasks,
-    ListVms,
-    ProviderInfo,
-    QueryCryptoKeyStatus,
     TaskInfo,
     VcEvent,
-    VmInfo,
 )
+from protocol.messages.vcenter.providers import (
+    CryptoKeyStatus,
+    ListKeys,
+    ListKmsClusters,
+    ProviderInfo,
+    QueryCryptoKeyStatus,
+)
+from protocol.messages.vcenter.vms import ListVms, VmInfo
 from protocol.pages import pages
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, PowerState, Role, VmName
 from protocol.vsan import ComponentKind

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chaos.history import History
 from chaos.lab import LabUnderTest, NodeEntry
-from protocol.messages.kms import (
+from protocol.messages.kms.replication import (
     GroupStatus,
     KeyDigests,
     PairStatus,

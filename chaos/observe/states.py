@@ -12,8 +12,9 @@ from chaos.history import History
 from chaos.lab import REFUSALS, Directory, LabUnderTest
 from chaos.observe.look import INVENTED, OWN, LabLook, all_providers, leaders, nodes_of
 from protocol.messages.agent import NodeRunState, NodeStatus
-from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
-from protocol.messages.vcenter import ListVms, ProviderInfo
+from protocol.messages.host.session import HostState, HostSummary, QueryHost, VmSummary
+from protocol.messages.vcenter.providers import ProviderInfo
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import NodeName, Role, VmName
 
 EVERY_S = 5.0

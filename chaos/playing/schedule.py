@@ -28,7 +28,7 @@ from chaos.observe.look import LabLook, all_events, nodes_of
 from chaos.points import Strike, Strikes
 from chaos.progress import PhaseProgress
 from protocol.messages.agent import NodeRunState
-from protocol.messages.vcenter import VcEvent
+from protocol.messages.vcenter.inventory import VcEvent
 from protocol.terms import HostConnectionState, NodeName, Role
 
 LOOK_S: Final = 1.0  # lab seconds from one look at vCenter's events, or at nodes, to the next

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chaos.observe.look import LabLook
 from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
-from protocol.messages.host import Esxcli, EsxcliResult
+from protocol.messages.host.session import Esxcli, EsxcliResult
 from protocol.terms import NodeName, PowerState, VmName
 
 _VMS: Final = ("vm", "process", "list")

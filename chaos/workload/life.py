@@ -29,8 +29,9 @@ from protocol.errors import (
 )
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
-from protocol.messages.host import QueryVmConfig, VmConfigState
-from protocol.messages.vcenter import VcEvent, VmInfo
+from protocol.messages.host.vms import QueryVmConfig, VmConfigState
+from protocol.messages.vcenter.inventory import VcEvent
+from protocol.messages.vcenter.vms import VmInfo
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, PowerState, VmName
 
 _OF_TASKS: Final = (

@@ -25,32 +25,8 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.events import EventTypeId
-from protocol.messages.host import TpmProvisionPolicy
-from protocol.messages.vcenter import (
-    AddDisk,
-    AddVtpm,
-    CloneVm,
-    CreateSnapshot,
-    CreateVm,
-    DecryptVm,
-    DestroyVm,
-    EncryptVm,
-    MarkAsTemplate,
-    MarkAsVirtualMachine,
-    MigrateVm,
-    PowerOffVm,
-    PowerOnVm,
-    ReconfigVm,
-    RecryptVm,
-    RegisterVm,
-    RelocateVm,
-    RemoveDisk,
-    RemoveSnapshot,
-    RemoveVtpm,
-    RevertToSnapshot,
-    ServiceLocator,
-    UnregisterVm,
-)
+from protocol.messages.host.vms import TpmProvisionPolicy
+from protocol.messages.vcenter import vms as vm_messages
 from protocol.terms import MigrateEncryption, NodeName, VmName
 
 STEPS: Final = 6
@@ -61,17 +37,17 @@ STEPS: Final = 6
 
 
 async def _power_on(life: VmLife) -> None:
-    await life.do(PowerOnVm(vm=life.vm), replace(life.shape, on=True))
+    await life.do(vm_messages.PowerOnVm(vm=life.vm), replace(life.shape, on=True))
 
 
 async def _power_off(life: VmLife) -> None:
-    await life.do(PowerOffVm(vm=life.vm), replace(life.shape, on=False))
+    await life.do(vm_messages.PowerOffVm(vm=life.vm), replace(life.shape, on=False))
 
 
 async def _add_disk(life: VmLife) -> None:
     own = life.shape.encrypted and life.draws.unit() < 0.5
     number = max(life.shape.disks) + 1
-    message = AddDisk(operation_id=life.next_id(), vm=life.vm, own_key=own)
+    message = vm_messages.AddDisk(operation_id=life.next_id(), vm=life.vm, own_key=own)
     shape = replace(life.shape, disks=(*life.shape.disks, number))
     done = await life.do(message, shape)
     keys = {disk.key for disk in done.disks} | {done.vm.key}
@@ -88,11 +64,13 @@ async def _remove_disk(life: VmLife) -> None:
     number = life.shape.disks[-1]
     rest = tuple(disk for disk in life.shape.disks if disk != number)
     for _ in range(2):  # the second one is no change
-        await life.do(RemoveDisk(vm=life.vm, disk=number), replace(life.shape, disks=rest))
+        await life.do(
+            vm_messages.RemoveDisk(vm=life.vm, disk=number), replace(life.shape, disks=rest)
+        )
 
 
 async def _add_vtpm(life: VmLife) -> None:
-    message = AddVtpm(operation_id=life.next_id(), vm=life.vm)
+    message = vm_messages.AddVtpm(operation_id=life.next_id(), vm=life.vm)
     clear = not life.shape.encrypted
     done = await life.do(message, replace(life.shape, vtpm=True))
     if clear:
@@ -101,24 +79,24 @@ async def _add_vtpm(life: VmLife) -> None:
 
 
 async def _remove_vtpm(life: VmLife) -> None:
-    await life.do(RemoveVtpm(vm=life.vm), replace(life.shape, vtpm=False))
+    await life.do(vm_messages.RemoveVtpm(vm=life.vm), replace(life.shape, vtpm=False))
     life.guests.vtpms.forget(life.vm)
     life.expect(EventTypeId.VM_RECONFIGURED)
 
 
 async def _encrypt(life: VmLife) -> None:
-    message = EncryptVm(operation_id=life.next_id(), vm=life.vm)
+    message = vm_messages.EncryptVm(operation_id=life.next_id(), vm=life.vm)
     done = await life.do(message, replace(life.shape, encrypted=True))
     life.expect(EventTypeId.CRYPTO_OPERATION, done.key)
 
 
 async def _decrypt(life: VmLife) -> None:
-    await life.do(DecryptVm(vm=life.vm), replace(life.shape, encrypted=False))
+    await life.do(vm_messages.DecryptVm(vm=life.vm), replace(life.shape, encrypted=False))
     life.expect(EventTypeId.CRYPTO_OPERATION)
 
 
 async def _recrypt(life: VmLife, *, deep: bool = False) -> None:
-    message = RecryptVm(operation_id=life.next_id(), vm=life.vm, deep=deep)
+    message = vm_messages.RecryptVm(operation_id=life.next_id(), vm=life.vm, deep=deep)
     done = await life.do(message, life.shape)
     life.expect(EventTypeId.CRYPTO_OPERATION, done.key)
     if done.key in done.old or not done.old:
@@ -135,7 +113,9 @@ async def _snapshot(life: VmLife) -> None:
     name = f"at-{life.next_id()}"
     before, life.kept = life.kept, {**life.kept, name: life.shape}
     try:
-        await life.do(CreateSnapshot(vm=life.vm, snapshot=name, memory=life.shape.on), life.shape)
+        await life.do(
+            vm_messages.CreateSnapshot(vm=life.vm, snapshot=name, memory=life.shape.on), life.shape
+        )
     except ProductError:
         life.kept = before
         raise
@@ -144,14 +124,14 @@ async def _snapshot(life: VmLife) -> None:
 
 async def _revert(life: VmLife) -> None:
     name = list(life.kept)[-1]
-    await life.do(RevertToSnapshot(vm=life.vm, snapshot=name), life.kept[name])
+    await life.do(vm_messages.RevertToSnapshot(vm=life.vm, snapshot=name), life.kept[name])
     life.guests.went_back(life.vm, name)
 
 
 async def _remove_snapshot(life: VmLife) -> None:
     name = next(iter(life.kept))
     left = {other: shape for other, shape in life.kept.items() if other != name}
-    answer = await life.ask(RemoveSnapshot(vm=life.vm, snapshot=name))
+    answer = await life.ask(vm_messages.RemoveSnapshot(vm=life.vm, snapshot=name))
     life.kept = left
     life.hold(answer.vm, "RemoveSnapshot")
 
@@ -162,7 +142,7 @@ async def _clone(life: VmLife) -> None:
     policies = (None, TpmProvisionPolicy.COPY, TpmProvisionPolicy.REPLACE)
     policy = policies[life.draws.below(3)] if life.shape.vtpm else None
     recrypt = life.shape.encrypted and life.draws.unit() < 0.5
-    message = CloneVm(
+    message = vm_messages.CloneVm(
         operation_id=life.next_id(), vm=name, source=life.vm, recrypt=recrypt, tpm=policy
     )
     shape = replace(life.shape, on=False)
@@ -182,19 +162,19 @@ async def _clone(life: VmLife) -> None:
     before = {disk.key for disk in source.disks}
     if recrypt and (before & {disk.key for disk in copy.disks} or made.key in before):
         raise Wrong("the clone is under a key of its source, and was to be recrypted")
-    await clone.do(PowerOnVm(vm=name), replace(shape, on=True))
+    await clone.do(vm_messages.PowerOnVm(vm=name), replace(shape, on=True))
     await clone.look("PowerOnVm of the clone")
-    await clone.do(PowerOffVm(vm=name), shape)
-    await life.ask(DestroyVm(vm=name))
+    await clone.do(vm_messages.PowerOffVm(vm=name), shape)
+    await life.ask(vm_messages.DestroyVm(vm=name))
     life.guests.forget(name)
 
 
 async def _template(life: VmLife) -> None:
-    marked = (await life.ask(MarkAsTemplate(vm=life.vm))).vm
+    marked = (await life.ask(vm_messages.MarkAsTemplate(vm=life.vm))).vm
     if marked.template is not True:
         raise Wrong("it was marked as a template, and is none")
-    await life.refused(PowerOnVm(vm=life.vm), InvalidState)
-    marked = (await life.ask(MarkAsVirtualMachine(vm=life.vm))).vm
+    await life.refused(vm_messages.PowerOnVm(vm=life.vm), InvalidState)
+    marked = (await life.ask(vm_messages.MarkAsVirtualMachine(vm=life.vm))).vm
     if marked.template is True:
         raise Wrong("it was marked as a virtual machine, and is a template")
 
@@ -205,7 +185,7 @@ async def _migrate(life: VmLife) -> None:
         raise NotFound(f"vCenter has no {life.vm}")
     hosts = await other_hosts(life.means.lab, info)
     host = hosts[life.draws.below(len(hosts))]
-    done = await life.do(MigrateVm(vm=life.vm, host=host), life.shape)
+    done = await life.do(vm_messages.MigrateVm(vm=life.vm, host=host), life.shape)
     if life.host != host:
         raise Wrong(f"it was migrated to {host}, and is on {life.host}")
     if life.shape.on and info.key is not None and done.encrypted is not True:
@@ -220,7 +200,9 @@ async def _relocate(life: VmLife) -> None:
     vcenter = others[life.draws.below(len(others))]
     hosts = await hosts_of_vcenter(life.means.lab, vcenter)
     host = hosts[life.draws.below(len(hosts))]
-    message = RelocateVm(vm=life.vm, service=ServiceLocator(vcenter=vcenter), host=host)
+    message = vm_messages.RelocateVm(
+        vm=life.vm, service=vm_messages.ServiceLocator(vcenter=vcenter), host=host
+    )
     life.hold((await life.ask(message)).vm, "RelocateVm")
     if life.host != host:
         raise Wrong(f"it was relocated to {host}, and is on {life.host}")
@@ -237,7 +219,7 @@ async def _set_stream_policy(life: VmLife) -> None:
     """Of an encrypted VM the memory always travels encrypted (MOB-02)."""
     policies = tuple(MigrateEncryption)
     policy = policies[life.draws.below(len(policies))]
-    message = ReconfigVm(vm=life.vm, migrate_encryption=policy)
+    message = vm_messages.ReconfigVm(vm=life.vm, migrate_encryption=policy)
     has_key = life.shape.encrypted or life.shape.vtpm
     if has_key and policy is not MigrateEncryption.REQUIRED:
         await life.refused(message, InvalidState)
@@ -248,10 +230,10 @@ async def _set_stream_policy(life: VmLife) -> None:
 async def _register(life: VmLife) -> None:
     host = life.host
     for _ in range(2):  # the second one is no change
-        await life.ask(UnregisterVm(vm=life.vm))
+        await life.ask(vm_messages.UnregisterVm(vm=life.vm))
     if await life.listed() is not None:
         raise Wrong("it was taken out of the inventory, and is listed")
-    answer = await life.ask(RegisterVm(vm=life.vm, cluster=life.cluster, host=host))
+    answer = await life.ask(vm_messages.RegisterVm(vm=life.vm, cluster=life.cluster, host=host))
     life.hold(answer.vm, "RegisterVm")
 
 
@@ -260,46 +242,57 @@ async def _refusals(life: VmLife) -> None:
     vm, shape = life.vm, life.shape
     nothing, nowhere = VmName(f"{vm}-none"), NodeName("none")
     for message, error in (
-        (CreateVm(operation_id=life.next_id(), vm=vm, cluster=life.cluster), AlreadyExists),
-        (CloneVm(operation_id=life.next_id(), vm=vm, source=vm), AlreadyExists),
-        (PowerOnVm(vm=nothing), NotFound),
-        (MigrateVm(vm=vm, host=nowhere), NotFound),
-        (RevertToSnapshot(vm=vm, snapshot="none"), NotFound),
+        (
+            vm_messages.CreateVm(operation_id=life.next_id(), vm=vm, cluster=life.cluster),
+            AlreadyExists,
+        ),
+        (vm_messages.CloneVm(operation_id=life.next_id(), vm=vm, source=vm), AlreadyExists),
+        (vm_messages.PowerOnVm(vm=nothing), NotFound),
+        (vm_messages.MigrateVm(vm=vm, host=nowhere), NotFound),
+        (vm_messages.RevertToSnapshot(vm=vm, snapshot="none"), NotFound),
     ):
         await life.refused(message, error)
     await (_refusals_on if shape.on else _refusals_off)(life)
     if not shape.encrypted and not shape.vtpm:
-        await life.refused(RecryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
-        message = CloneVm(operation_id=life.next_id(), vm=life.clone_name, source=vm, recrypt=True)
+        await life.refused(vm_messages.RecryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
+        message = vm_messages.CloneVm(
+            operation_id=life.next_id(), vm=life.clone_name, source=vm, recrypt=True
+        )
         await life.refused(message, InvalidState)
 
 
 async def _refusals_on(life: VmLife) -> None:
     vm = life.vm
-    for message in (DestroyVm(vm=vm), UnregisterVm(vm=vm), RemoveDisk(vm=vm, disk=1)):
+    for message in (
+        vm_messages.DestroyVm(vm=vm),
+        vm_messages.UnregisterVm(vm=vm),
+        vm_messages.RemoveDisk(vm=vm, disk=1),
+    ):
         await life.refused(message, InvalidPowerState)
     if not life.shape.vtpm:
-        await life.refused(AddVtpm(operation_id=life.next_id(), vm=vm), InvalidPowerState)
+        await life.refused(
+            vm_messages.AddVtpm(operation_id=life.next_id(), vm=vm), InvalidPowerState
+        )
 
 
 async def _refusals_off(life: VmLife) -> None:
     vm, shape = life.vm, life.shape
     if shape.disks == (1,):
-        await life.refused(RemoveDisk(vm=vm, disk=1), InvalidState)
+        await life.refused(vm_messages.RemoveDisk(vm=vm, disk=1), InvalidState)
     if shape.vtpm:
-        await life.refused(AddVtpm(operation_id=life.next_id(), vm=vm), AlreadyExists)
+        await life.refused(vm_messages.AddVtpm(operation_id=life.next_id(), vm=vm), AlreadyExists)
     if life.kept and shape.vtpm:
-        await life.refused(RemoveVtpm(vm=vm), InvalidState)
+        await life.refused(vm_messages.RemoveVtpm(vm=vm), InvalidState)
     if shape.encrypted:
-        await life.refused(EncryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
-        other = RecryptVm(operation_id=life.next_id(), vm=vm, disk=max(shape.disks) + 1)
+        await life.refused(vm_messages.EncryptVm(operation_id=life.next_id(), vm=vm), InvalidState)
+        other = vm_messages.RecryptVm(operation_id=life.next_id(), vm=vm, disk=max(shape.disks) + 1)
         await life.refused(other, NotFound)
     if life.kept and shape.encrypted:
-        deep = RecryptVm(operation_id=life.next_id(), vm=vm, deep=True)
+        deep = vm_messages.RecryptVm(operation_id=life.next_id(), vm=vm, deep=True)
         await life.refused(deep, InvalidState)
-        await life.refused(DecryptVm(vm=vm), InvalidState)
+        await life.refused(vm_messages.DecryptVm(vm=vm), InvalidState)
     if not shape.encrypted and not shape.vtpm:
-        own = AddDisk(operation_id=life.next_id(), vm=vm, own_key=True)
+        own = vm_messages.AddDisk(operation_id=life.next_id(), vm=vm, own_key=True)
         await life.refused(own, InvalidState)
 
 
@@ -381,7 +374,7 @@ async def _live(means: Means, arrival: Arrival) -> OperationOutcome:
 
 async def begin_life(life: VmLife, *, encrypted: bool) -> None:
     """The VM is made."""
-    message = CreateVm(
+    message = vm_messages.CreateVm(
         operation_id=life.next_id(), vm=life.vm, cluster=life.cluster, encrypted=encrypted
     )
     await life.begin_log()
@@ -396,7 +389,7 @@ async def end_life(life: VmLife) -> None:
     if life.shape.on:
         await _power_off(life)
     for _ in range(2):  # the second one is no change
-        await life.ask(DestroyVm(vm=life.vm))
+        await life.ask(vm_messages.DestroyVm(vm=life.vm))
     if await life.listed() is not None:
         raise Wrong("it was destroyed, and vCenter lists it")
     await life.read_log()

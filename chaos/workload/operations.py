@@ -16,27 +16,10 @@ from chaos.observe.look import LabLook, leaders, nodes_of
 from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
 from protocol.errors import DatastoreFault, InvalidState, NotFound, ProductError
 from protocol.messages.base import Request
-from protocol.messages.host import Esxcli
-from protocol.messages.vcenter import (
-    CreateVm,
-    CryptoUnlock,
-    DestroyVm,
-    DisconnectHost,
-    EncryptVm,
-    GenerateKey,
-    MigrateVm,
-    PowerOffVm,
-    PowerOnVm,
-    ReconnectHost,
-    RecryptVm,
-    RegisterVm,
-    RelocateVm,
-    ServiceLocator,
-    UnregisterVm,
-    VmInfo,
-    VmPowered,
-    VmRelocated,
-)
+from protocol.messages.host.session import Esxcli
+from protocol.messages.vcenter import vms as vm_messages
+from protocol.messages.vcenter.inventory import DisconnectHost, ReconnectHost
+from protocol.messages.vcenter.providers import GenerateKey
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role, VmName
 from services.runtime.each import try_each
 
@@ -47,9 +30,9 @@ PAIR_GAP_S: Final = 0.001
 async def _power_cycle(means: Means, arrival: Arrival) -> OperationOutcome:
     vm = VmName(arrival.target)
     vcenter = await means.vcenter(vm)
-    await means.lab.ask(vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
+    await means.lab.ask(vcenter, vm_messages.PowerOffVm(vm=vm), within_s=WITHIN_S)
     try:
-        await means.lab.ask(vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
+        await means.lab.ask(vcenter, vm_messages.PowerOnVm(vm=vm), within_s=WITHIN_S)
     except ProductError as error:
         # The first half had its effect, so this is no clean failure.
         return OperationOutcome("info", {"off": True, "error": type(error).__name__})
@@ -61,14 +44,14 @@ async def _off_on(means: Means, arrival: Arrival) -> OperationOutcome:
     vm = VmName(arrival.target)
     vcenter = await means.vcenter(vm)
 
-    async def give(place: int) -> VmPowered:
+    async def give(place: int) -> vm_messages.VmPowered:
         await means.lab.sleep(place * PAIR_GAP_S)
-        command = PowerOnVm(vm=vm) if place else PowerOffVm(vm=vm)
+        command = vm_messages.PowerOnVm(vm=vm) if place else vm_messages.PowerOffVm(vm=vm)
         return await means.lab.ask(vcenter, command, within_s=WITHIN_S)
 
     ends = await try_each(range(2), give, name="pair")
     errors = [end for end in ends if isinstance(end, ProductError)]
-    powered = [end for end in ends if isinstance(end, VmPowered)]
+    powered = [end for end in ends if isinstance(end, vm_messages.VmPowered)]
     if errors:
         neither = len(errors) == 2 and all(error.definite for error in errors)
         return OperationOutcome("fail" if neither else "info", {"error": type(errors[0]).__name__})
@@ -81,7 +64,7 @@ async def _off_on(means: Means, arrival: Arrival) -> OperationOutcome:
 async def _unlock(means: Means, arrival: Arrival) -> OperationOutcome:
     """CryptoUnlock_Task, whether the VM is locked or not (LOCK-05)."""
     vm = VmName(arrival.target)
-    await means.lab.ask(await means.vcenter(vm), CryptoUnlock(vm=vm), within_s=WITHIN_S)
+    await means.lab.ask(await means.vcenter(vm), vm_messages.CryptoUnlock(vm=vm), within_s=WITHIN_S)
     return OperationOutcome("ok", {})
 
 
@@ -104,7 +87,7 @@ async def _ask(means: Means, about: str, message: Request[Any]) -> Any:
     return await means.lab.ask(await means.vcenter(about), message, within_s=WITHIN_S)
 
 
-async def fetch_vm(lab: LabUnderTest, vm: VmName) -> VmInfo:
+async def fetch_vm(lab: LabUnderTest, vm: VmName) -> vm_messages.VmInfo:
     """What vCenter says of it; ``NotFound`` when it does not say."""
     found = (await LabLook(lab).vcenter_vms()).get(vm)
     if found is None:
@@ -112,7 +95,7 @@ async def fetch_vm(lab: LabUnderTest, vm: VmName) -> VmInfo:
     return found
 
 
-async def other_hosts(lab: LabUnderTest, info: VmInfo) -> tuple[NodeName, ...]:
+async def other_hosts(lab: LabUnderTest, info: vm_messages.VmInfo) -> tuple[NodeName, ...]:
     """Hosts of its cluster that are connected, and not its own, by name; ``NotFound``: none is."""
     of_cluster = {entry.node for entry in lab.directory().nodes if entry.cluster == info.cluster}
     hosts = [
@@ -138,12 +121,12 @@ async def hosts_of_vcenter(lab: LabUnderTest, vcenter: NodeName) -> tuple[NodeNa
     return tuple(hosts)
 
 
-async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
+async def _elsewhere(means: Means, info: vm_messages.VmInfo, arrival: Arrival) -> NodeName:
     hosts = await other_hosts(means.lab, info)
     return hosts[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
 
 
-def migration_outcome(done: VmRelocated) -> OperationOutcome:
+def migration_outcome(done: vm_messages.VmRelocated) -> OperationOutcome:
     """Where a VM is by the answer to a migration, and whether its guest went along."""
     return OperationOutcome(
         "ok", {"host": str(done.vm.host), "ran": done.vm.power is PowerState.ON}
@@ -159,13 +142,15 @@ async def _migrate(means: Means, arrival: Arrival) -> OperationOutcome:
     if others and draws.unit() < _RELOCATED:
         return await _relocate(means, vm, others[draws.below(len(others))], draws)
     host = await _elsewhere(means, await fetch_vm(means.lab, vm), arrival)
-    return migration_outcome(await _ask(means, host, MigrateVm(vm=vm, host=host)))
+    return migration_outcome(await _ask(means, host, vm_messages.MigrateVm(vm=vm, host=host)))
 
 
 async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -> OperationOutcome:
     hosts = await hosts_of_vcenter(means.lab, vcenter)
-    message = RelocateVm(
-        vm=vm, service=ServiceLocator(vcenter=vcenter), host=hosts[draws.below(len(hosts))]
+    message = vm_messages.RelocateVm(
+        vm=vm,
+        service=vm_messages.ServiceLocator(vcenter=vcenter),
+        host=hosts[draws.below(len(hosts))],
     )
     return migration_outcome(
         await means.lab.ask(await means.vcenter(vm), message, within_s=WITHIN_S)
@@ -177,10 +162,10 @@ async def _move(means: Means, arrival: Arrival) -> OperationOutcome:
     vm = VmName(arrival.target)
     info = await fetch_vm(means.lab, vm)
     host = await _elsewhere(means, info, arrival)
-    await _ask(means, host, PowerOffVm(vm=vm))
+    await _ask(means, host, vm_messages.PowerOffVm(vm=vm))
     try:
-        await _ask(means, host, UnregisterVm(vm=vm))
-        await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
+        await _ask(means, host, vm_messages.UnregisterVm(vm=vm))
+        await _ask(means, host, vm_messages.RegisterVm(vm=vm, cluster=info.cluster, host=host))
     except ProductError as error:
         return OperationOutcome("info", {"off": True, "error": type(error).__name__})
     return await _start_vm(means, vm, host)
@@ -195,7 +180,7 @@ async def _restart(means: Means, arrival: Arrival) -> OperationOutcome:
     if there is None or there.connection is HostConnectionState.CONNECTED:
         return OperationOutcome("fail", {"error": "its host is connected"})
     host = await _elsewhere(means, info, arrival)
-    await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
+    await _ask(means, host, vm_messages.RegisterVm(vm=vm, cluster=info.cluster, host=host))
     return await _start_vm(means, vm, host)
 
 
@@ -205,7 +190,7 @@ async def _start_vm(means: Means, vm: VmName, host: NodeName) -> OperationOutcom
     for attempt in range(2):
         idle = attempt and await _runs_nowhere(means, vm)
         try:
-            await _ask(means, host, PowerOnVm(vm=vm))
+            await _ask(means, host, vm_messages.PowerOnVm(vm=vm))
         except DatastoreFault as error:
             if attempt and idle and await _runs_nowhere(means, vm):
                 return OperationOutcome("info", {**about, "off": True, "kept": str(error)})
@@ -261,10 +246,10 @@ async def _vm_encrypt(means: Means, arrival: Arrival) -> OperationOutcome:
     cluster = await means.cluster_of(VmName(arrival.target))
     vcenter = await means.vcenter(cluster)
     operation_id = means.operation_id(arrival)
-    made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster)
+    made = vm_messages.CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster)
     await means.lab.ask(vcenter, made, within_s=WITHIN_S)
     try:
-        message = EncryptVm(operation_id=operation_id, vm=name)
+        message = vm_messages.EncryptVm(operation_id=operation_id, vm=name)
         done = await means.lab.ask(vcenter, message, within_s=WITHIN_S)
     except ProductError as error:
         return OperationOutcome("info", {"vm": str(name), "error": type(error).__name__})
@@ -280,12 +265,14 @@ async def _come_and_go(means: Means, arrival: Arrival) -> OperationOutcome:
     name = VmName(operation_id)
     cluster = await means.cluster_of(VmName(arrival.target))
     vcenter = await means.vcenter(cluster)
-    made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster, encrypted=True)
+    made = vm_messages.CreateVm(
+        operation_id=f"{operation_id}-vm", vm=name, cluster=cluster, encrypted=True
+    )
     created = False
     try:
         answer = await means.lab.ask(vcenter, made, within_s=WITHIN_S)
         created = True
-        await means.lab.ask(vcenter, DestroyVm(vm=name), within_s=WITHIN_S)
+        await means.lab.ask(vcenter, vm_messages.DestroyVm(vm=name), within_s=WITHIN_S)
     except ProductError as error:
         kind = "fail" if error.definite and not created else "info"
         return OperationOutcome(kind, {"made": str(name), "error": type(error).__name__})
@@ -302,10 +289,10 @@ async def _recrypt_deep(means: Means, arrival: Arrival) -> OperationOutcome:
     """Off, recrypted with new data keys, and on."""
     vm = VmName(arrival.target)
     vcenter = await means.vcenter(vm)
-    await means.lab.ask(vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
+    await means.lab.ask(vcenter, vm_messages.PowerOffVm(vm=vm), within_s=WITHIN_S)
     try:
         done = await _recrypt_vm(means, arrival, deep=True)
-        await means.lab.ask(vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
+        await means.lab.ask(vcenter, vm_messages.PowerOnVm(vm=vm), within_s=WITHIN_S)
     except ProductError as error:
         return OperationOutcome("info", {"off": True, "error": type(error).__name__})
     return done
@@ -315,7 +302,7 @@ async def _recrypt_vm(means: Means, arrival: Arrival, *, deep: bool) -> Operatio
     vcenter = await means.vcenter(arrival.target)
     seen = await LabLook(means.lab).providers()
     drawn = Draws(arrival.number, f"recrypt/{arrival.target}")
-    message = RecryptVm(
+    message = vm_messages.RecryptVm(
         operation_id=means.operation_id(arrival),
         vm=VmName(arrival.target),
         provider=seen[drawn.below(len(seen))].provider if seen else None,

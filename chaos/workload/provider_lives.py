@@ -35,27 +35,9 @@ from protocol.errors import (
     ProductError,
     ResourceInUse,
 )
-from protocol.messages.kms import Destroy, Revoke
-from protocol.messages.vcenter import (
-    AddKey,
-    CreateNativeProvider,
-    CreateVm,
-    CryptoKeyStatus,
-    CryptoUnlock,
-    DestroyVm,
-    ExportProvider,
-    GenerateKey,
-    GetDefaultKmsCluster,
-    MarkDefault,
-    PowerOffVm,
-    PowerOnVm,
-    ProviderInfo,
-    RegisterKmsCluster,
-    RemoveKey,
-    SetDefaultKmsCluster,
-    UnregisterKmsCluster,
-)
-from protocol.messages.vcenter.providers import LoseKmipPasswords
+from protocol.messages.kms.keys import Destroy, Revoke
+from protocol.messages.vcenter import providers as provider_messages
+from protocol.messages.vcenter.vms import CreateVm, CryptoUnlock, DestroyVm, PowerOffVm, PowerOnVm
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,
@@ -84,12 +66,12 @@ class ProviderTrial(Trial):
         """A VM under a key of the provider."""
         return VmName(f"{OWN}{self.id}")
 
-    async def listed(self) -> ProviderInfo | None:
+    async def listed(self) -> provider_messages.ProviderInfo | None:
         """What vCenter lists of it."""
         found = await all_providers(self.means.lab, self.vcenter, within_s=WITHIN_S)
         return next((one for one in found if one.provider == self.provider), None)
 
-    async def hold(self, task: str, **due: Any) -> ProviderInfo:
+    async def hold(self, task: str, **due: Any) -> provider_messages.ProviderInfo:
         """``Wrong`` when vCenter lists it otherwise."""
         info = await self.listed()
         if info is None:
@@ -102,7 +84,7 @@ class ProviderTrial(Trial):
 
     async def generate(self) -> CryptoKeyId:
         """A new key; asked for once more it is the same one."""
-        message = GenerateKey(operation_id=self.next_id(), provider=self.provider)
+        message = provider_messages.GenerateKey(operation_id=self.next_id(), provider=self.provider)
         first, again = await self.ask(message), await self.ask(message)
         if first.key is None:
             raise Drifted(f"no key was made: {first.reason}")
@@ -114,7 +96,7 @@ class ProviderTrial(Trial):
 
     async def refuses_keys(self, why: str) -> None:
         """``Wrong`` when it makes a key."""
-        message = GenerateKey(operation_id=self.next_id(), provider=self.provider)
+        message = provider_messages.GenerateKey(operation_id=self.next_id(), provider=self.provider)
         if (await self.ask(message)).success:
             raise Wrong(f"{self.provider} made a key {why}")
 
@@ -124,7 +106,7 @@ class ProviderTrial(Trial):
         if found is not listed:
             raise Wrong(f"{key} is {'' if found else 'not '}among the keys of vCenter")
 
-    async def status(self, key: CryptoKeyId) -> CryptoKeyStatus:
+    async def status(self, key: CryptoKeyId) -> provider_messages.CryptoKeyStatus:
         """What vCenter says of the key."""
         found = await all_key_status(self.means.lab, self.vcenter, (key,), within_s=WITHIN_S)
         if [one.key for one in found] != [key]:
@@ -174,15 +156,15 @@ class ProviderTrial(Trial):
     async def delete(self, keys: tuple[CryptoKeyId, ...]) -> None:
         """Deleted twice, which is no change; and what is refused then."""
         for _ in range(2):
-            left = await self.ask(UnregisterKmsCluster(provider=self.provider))
+            left = await self.ask(provider_messages.UnregisterKmsCluster(provider=self.provider))
             if left.hosts:
                 raise Drifted(f"{left.hosts} have not dropped {self.provider}")
         if await self.listed() is not None:
             raise Wrong(f"{self.provider} was deleted, and is listed")
-        await self.refused(MarkDefault(provider=self.provider), InvalidArgument)
+        await self.refused(provider_messages.MarkDefault(provider=self.provider), InvalidArgument)
         await self.refuses_keys("after it was deleted")
         for key in keys:
-            await self.ask(RemoveKey(key=key, force=True))
+            await self.ask(provider_messages.RemoveKey(key=key, force=True))
             await self.known(key, listed=False)
 
 
@@ -196,7 +178,7 @@ async def _standard(trial: ProviderTrial) -> None:
     info = await trial.hold("it was made", management_type=kind, servers=servers, default=False)
     if info.status != "green":
         raise Drifted(f"{name} is {info.status}")
-    await trial.refused(ExportProvider(provider=name), InvalidArgument)
+    await trial.refused(provider_messages.ExportProvider(provider=name), InvalidArgument)
     key, other = await trial.generate(), await trial.generate()
     if key == other:
         raise Wrong(f"two operations made {key}")
@@ -205,7 +187,7 @@ async def _standard(trial: ProviderTrial) -> None:
     await _of_defaults(trial)
     await _of_states(trial, key)
     await _of_users(trial)
-    await trial.ask(RegisterKmsCluster(provider=name, servers=servers[:1]))
+    await trial.ask(provider_messages.RegisterKmsCluster(provider=name, servers=servers[:1]))
     await trial.hold("its servers changed", servers=servers[:1], default=False)
     await trial.delete((key, other, used))
     await trial.expect(other, _Reason.CLUSTER_INVALID, "its provider was deleted")
@@ -213,14 +195,14 @@ async def _standard(trial: ProviderTrial) -> None:
 
 async def _of_a_list(trial: ProviderTrial, key: CryptoKeyId) -> None:
     """vCenter forgets a key that nothing uses, and knows it again."""
-    await trial.ask(RemoveKey(key=key))
+    await trial.ask(provider_messages.RemoveKey(key=key))
     await trial.known(key, listed=False)
-    await trial.refused(RemoveKey(key=key), InvalidArgument)
-    await trial.ask(AddKey(key=key))
+    await trial.refused(provider_messages.RemoveKey(key=key), InvalidArgument)
+    await trial.ask(provider_messages.AddKey(key=key))
     await trial.known(key, listed=True)
-    await trial.refused(AddKey(key=key), AlreadyExists)
+    await trial.refused(provider_messages.AddKey(key=key), AlreadyExists)
     nothing = CryptoKeyId(KeyId(f"{trial.id}-none"), trial.provider)
-    await trial.refused(AddKey(key=nothing), InvalidArgument)
+    await trial.refused(provider_messages.AddKey(key=nothing), InvalidArgument)
     await trial.expect(nothing, _Reason.MISSING_IN_KMS, "nobody made it")
 
 
@@ -228,13 +210,13 @@ async def _of_a_vm(trial: ProviderTrial) -> CryptoKeyId:
     """The key of a VM: used, taken away by force, and given back (SC-16)."""
     key, vm = await trial.make_vm(), trial.vm
     await trial.expect(key, None, "a VM came under it", vm)
-    await trial.refused(RemoveKey(key=key), ResourceInUse)
-    left = await trial.ask(RemoveKey(key=key, force=True))
+    await trial.refused(provider_messages.RemoveKey(key=key), ResourceInUse)
+    left = await trial.ask(provider_messages.RemoveKey(key=key, force=True))
     if left.hosts:
         raise Drifted(f"{left.hosts} have not dropped {key}")
     await trial.expect(key, _Reason.MISSING_IN_CACHE, "it was removed by force", vm)
     await trial.refused(PowerOnVm(vm=vm), EncryptionKeyRequired)
-    await trial.ask(AddKey(key=key))
+    await trial.ask(provider_messages.AddKey(key=key))
     await trial.expect(key, None, "it was added again", vm)
     await trial.ask(CryptoUnlock(vm=vm))
     await trial.ask(PowerOnVm(vm=vm))
@@ -246,22 +228,24 @@ async def _of_a_vm(trial: ProviderTrial) -> CryptoKeyId:
 
 async def _of_defaults(trial: ProviderTrial) -> None:
     """The default of a cluster (STD-02): at once taken back, for it is also that of others."""
-    cluster, before = trial.cluster, GetDefaultKmsCluster(entity=trial.cluster)
+    cluster, before = trial.cluster, provider_messages.GetDefaultKmsCluster(entity=trial.cluster)
     was = (await trial.ask(before)).provider
-    own = GetDefaultKmsCluster(entity=cluster, defaults_to_parent=False)
+    own = provider_messages.GetDefaultKmsCluster(entity=cluster, defaults_to_parent=False)
     had = (await trial.ask(own)).provider
-    await trial.ask(SetDefaultKmsCluster(entity=cluster, provider=trial.provider))
+    await trial.ask(provider_messages.SetDefaultKmsCluster(entity=cluster, provider=trial.provider))
     now = [(await trial.ask(one)).provider for one in (before, own)]
     shown = await trial.listed()
-    await trial.ask(SetDefaultKmsCluster(entity=cluster, provider=had))
+    await trial.ask(provider_messages.SetDefaultKmsCluster(entity=cluster, provider=had))
     then = [(await trial.ask(one)).provider for one in (before, own)]
     if (now, then) != ([trial.provider] * 2, [was, had]):
         raise Wrong(f"the default of {cluster} was {was}, then {now}, and then {then}")
     if shown is None or cluster not in shown.default_of:
         raise Wrong(f"{trial.provider} is the default of {cluster}, and vCenter does not show it")
     nothing = ProviderId(f"{trial.provider}-none")
-    await trial.refused(SetDefaultKmsCluster(entity=cluster, provider=nothing), InvalidArgument)
-    await trial.refused(MarkDefault(provider=nothing), InvalidArgument)
+    await trial.refused(
+        provider_messages.SetDefaultKmsCluster(entity=cluster, provider=nothing), InvalidArgument
+    )
+    await trial.refused(provider_messages.MarkDefault(provider=nothing), InvalidArgument)
 
 
 async def _of_states(trial: ProviderTrial, key: CryptoKeyId) -> None:
@@ -284,7 +268,7 @@ async def _of_states(trial: ProviderTrial, key: CryptoKeyId) -> None:
 async def _of_users(trial: ProviderTrial) -> None:
     """A user at servers that are asked by KMIP (STD-01): its password is lost, its name stays."""
     servers = as_asked(trial.means.lab, trial.servers)
-    lose = LoseKmipPasswords(provider=trial.provider)
+    lose = provider_messages.LoseKmipPasswords(provider=trial.provider)
     await trial.refused(lose, InvalidState)
     if not by_kmip(trial.means.lab, servers):
         return
@@ -302,10 +286,10 @@ async def _of_users(trial: ProviderTrial) -> None:
 async def _native(trial: ProviderTrial) -> None:
     name, required = trial.provider, trial.draws.unit() < 0.5
     lab, vcenter = trial.means.lab, trial.vcenter
-    await trial.ask(CreateNativeProvider(provider=name, tpm_required=required))
+    await trial.ask(provider_messages.CreateNativeProvider(provider=name, tpm_required=required))
     kind = ManagementType.NATIVE_PROVIDER
     info = await trial.hold("it was made", management_type=kind, tpm_required=required)
-    await trial.refused(CreateNativeProvider(provider=name), AlreadyExists)
+    await trial.refused(provider_messages.CreateNativeProvider(provider=name), AlreadyExists)
     await trial.refuses_keys("before it was backed up")
     first = await take_backup(lab, vcenter, name)
     await _refuse_import(trial, first, "", AlreadyExists)

@@ -26,19 +26,16 @@ from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan, VsanPlan
 from protocol.attributes import GRANTED_SCOPE
 from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import Esxcli
-from protocol.messages.kms import AddAttribute
-from protocol.messages.vcenter import (
-    AddHost,
-    AddVtpm,
+from protocol.messages.host.session import Esxcli
+from protocol.messages.kms.keys import AddAttribute
+from protocol.messages.vcenter.inventory import AddHost, ReconfigureComputeResource
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
-    CreateVm,
     KeySpec,
     KmipServer,
-    PowerOnVm,
-    ReconfigureComputeResource,
     RegisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import AddVtpm, CreateVm, PowerOnVm
 from protocol.messages.vcenter.vsan import (
     CreateVsanObject,
     DataEncryptionConfig,

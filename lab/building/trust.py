@@ -20,27 +20,13 @@ from protocol.authorization import ADMINISTRATOR
 from protocol.crypto.certificates import key_digest
 from protocol.errors import AlreadyExists, NotConnected, ProductError
 from protocol.messages.base import Request
-from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
+from protocol.messages.host.crypto import ExportBaseImage, ExportTpmEndorsement
 from protocol.messages.host.vsan import GenerateVsanClientCert
 from protocol.messages.keyprovider import GenerateServiceClientCert
-from protocol.messages.kms import CreateKey, QueryIdentities, TrustIdentity
-from protocol.messages.vcenter import (
-    CreateTrustedKeyProvider,
-    EnableTrustAuthority,
-    ExportPrincipal,
-    ExportServicesInformation,
-    ImportServicesInformation,
-    ImportToTrustAuthority,
-    QueryTrustedClusters,
-    RegisterKmsCluster,
-    RemediateTrustedCluster,
-    SetDefaultKmsCluster,
-    SetTpmSettings,
-    SetTrustedAdmin,
-    SetTrustedState,
-    TrustedHost,
-    TrustKeyServers,
-)
+from protocol.messages.kms.administration import QueryIdentities, TrustIdentity
+from protocol.messages.kms.keys import CreateKey
+from protocol.messages.vcenter import trust as trust_messages
+from protocol.messages.vcenter.providers import RegisterKmsCluster, SetDefaultKmsCluster
 from protocol.terms import (
     ClusterName,
     KeyId,
@@ -151,13 +137,13 @@ async def set_up(
     providers = [plan for plan in providers if plan.type == "trusted"]
     report("members of TrustedAdmins at both vCenters", 1, STEPS)
     for vcenter in (trust.vcenter, trust.workload):
-        await lab.ask(vcenter, SetTrustedAdmin(member=ADMINISTRATOR))
+        await lab.ask(vcenter, trust_messages.SetTrustedAdmin(member=ADMINISTRATOR))
     report(f"Trust Authority state of {trust.cluster}", 2, STEPS)
     await once(lab, trust.vcenter, enabling(trust))
     report("principal, endorsement keys and base images exported, and imported", 3, STEPS)
     hosts = [host for host in lab.hosts() if lab.spec(host).cluster in trust.clusters]
-    principal = (await lab.ask(trust.workload, ExportPrincipal())).principal
-    await once(lab, trust.vcenter, ImportToTrustAuthority(principal=principal))
+    principal = (await lab.ask(trust.workload, trust_messages.ExportPrincipal())).principal
+    await once(lab, trust.vcenter, trust_messages.ImportToTrustAuthority(principal=principal))
     await _settings(lab, trust)
     for host in hosts:
         for message in (*await identity_imports(lab, host, trust), await image_import(lab, host)):
@@ -165,12 +151,14 @@ async def set_up(
     for plan in providers:
         await _provider(lab, trust, plan, report)
     report("services information exported, and imported; Trusted state of clusters", 11, STEPS)
-    services = await lab.ask(trust.vcenter, ExportServicesInformation(), within_s=TASK_S)
-    importing = ImportServicesInformation(services=services)
+    services = await lab.ask(
+        trust.vcenter, trust_messages.ExportServicesInformation(), within_s=TASK_S
+    )
+    importing = trust_messages.ImportServicesInformation(services=services)
     await lab.ask(trust.workload, importing, within_s=TASK_S)
     there = {lab.spec(host).cluster for host in hosts}
     for cluster in (cluster for cluster in trust.clusters if cluster in there):
-        await once(lab, trust.workload, SetTrustedState(cluster=cluster))
+        await once(lab, trust.workload, trust_messages.SetTrustedState(cluster=cluster))
     for plan in providers:
         report(f"trusted key provider {plan.provider} registered", 13, STEPS)
         await lab.ask(
@@ -204,9 +192,9 @@ async def once(lab: LabCore, node: NodeName, message: Request[Any]) -> None:
         await lab.ask(node, message, within_s=TASK_S)
 
 
-def enabling(trust: TrustPlan) -> EnableTrustAuthority:
+def enabling(trust: TrustPlan) -> trust_messages.EnableTrustAuthority:
     """The second step."""
-    return EnableTrustAuthority(
+    return trust_messages.EnableTrustAuthority(
         cluster=trust.cluster,
         attestation_services=tuple(first for first, _ in trust.services),
         key_provider_services=tuple(second for _, second in trust.services),
@@ -218,21 +206,21 @@ async def _settings(lab: LabCore, trust: TrustPlan) -> None:
         require_endorsement_keys=trust.endorsement_keys,
         require_certificate_validation=not trust.endorsement_keys,
     )
-    await lab.ask(trust.vcenter, SetTpmSettings(settings=settings), within_s=TASK_S)
+    await lab.ask(trust.vcenter, trust_messages.SetTpmSettings(settings=settings), within_s=TASK_S)
 
 
 async def identity_imports(
     lab: LabCore, host: NodeName, trust: TrustPlan
-) -> list[ImportToTrustAuthority]:
+) -> list[trust_messages.ImportToTrustAuthority]:
     """The fourth and the seventh step for one host: its endorsement key, or the CA of its TPM."""
     found = await lab.ask(host, ExportTpmEndorsement())
     if trust.endorsement_keys:
         entry = TrustedEndorsementKey(name=host, public_area=found.public_area)
-        return [ImportToTrustAuthority(endorsement_key=entry)]
+        return [trust_messages.ImportToTrustAuthority(endorsement_key=entry)]
     if not found.ca_chain:
         return []
     chain = TpmCaCertificate(name=f"{host}-ca", chain=found.ca_chain)
-    return [ImportToTrustAuthority(ca_certificate=chain)]
+    return [trust_messages.ImportToTrustAuthority(ca_certificate=chain)]
 
 
 async def image_of(lab: LabCore, host: NodeName) -> BaseImage:
@@ -240,9 +228,9 @@ async def image_of(lab: LabCore, host: NodeName) -> BaseImage:
     return (await lab.ask(host, ExportBaseImage())).image
 
 
-async def image_import(lab: LabCore, host: NodeName) -> ImportToTrustAuthority:
+async def image_import(lab: LabCore, host: NodeName) -> trust_messages.ImportToTrustAuthority:
     """The eighth step."""
-    return ImportToTrustAuthority(base_image=await image_of(lab, host))
+    return trust_messages.ImportToTrustAuthority(base_image=await image_of(lab, host))
 
 
 async def operators_key(lab: LabCore, server: NodeName, operation_id: str) -> KeyId:
@@ -254,12 +242,14 @@ async def operators_key(lab: LabCore, server: NodeName, operation_id: str) -> Ke
 async def _provider(lab: LabCore, trust: TrustPlan, plan: ProviderPlan, report: Report) -> None:
     report(f"trusted key provider {plan.provider}, its key servers trusted", 9, STEPS)
     key = await operators_key(lab, plan.servers[0], f"topology/primary/{plan.provider}")
-    made = CreateTrustedKeyProvider(
+    made = trust_messages.CreateTrustedKeyProvider(
         provider=plan.provider, primary_key_id=key, servers=plan.servers, by_kmip=plan.kmip
     )
     await once(lab, trust.vcenter, made)
     await trust_nodes(lab, [service for _, service in trust.services], plan.kmip)
-    await lab.ask(trust.vcenter, TrustKeyServers(provider=plan.provider), within_s=TASK_S)
+    await lab.ask(
+        trust.vcenter, trust_messages.TrustKeyServers(provider=plan.provider), within_s=TASK_S
+    )
 
 
 _Failures = dict[NodeName, Exception]
@@ -291,7 +281,7 @@ class TrustedArrivals:
 
     async def _see_to(self, hosts: list[NodeName]) -> _Failures:
         """Those that are not trusted now, each with its reason."""
-        failed, imported = _Failures(), list[ImportToTrustAuthority]()
+        failed, imported = _Failures(), list[trust_messages.ImportToTrustAuthority]()
         for host, found in zip(hosts, await try_each(hosts, self._export_host), strict=True):
             if isinstance(found, Exception):
                 failed[host] = found
@@ -309,7 +299,7 @@ class TrustedArrivals:
             failed |= await self._configure_hosts(cluster, theirs)
         return failed
 
-    async def _export_host(self, host: NodeName) -> list[ImportToTrustAuthority]:
+    async def _export_host(self, host: NodeName) -> list[trust_messages.ImportToTrustAuthority]:
         """Steps 4 and 5 of one host, for steps 7 and 8."""
         identity = await identity_imports(self._lab, host, self._trust)
         return [*identity, await image_import(self._lab, host)]
@@ -319,24 +309,31 @@ class TrustedArrivals:
         matter of these."""
         vcenter, why = self._trust.workload, ""
         try:
-            if cluster in (await self._lab.ask(vcenter, QueryTrustedClusters())).clusters:
-                again = RemediateTrustedCluster(cluster=cluster)
+            if (
+                cluster
+                in (await self._lab.ask(vcenter, trust_messages.QueryTrustedClusters())).clusters
+            ):
+                again = trust_messages.RemediateTrustedCluster(cluster=cluster)
                 await self._lab.ask(vcenter, again, within_s=TASK_S)
             else:
                 providers = self._lab.topology.providers
                 await default_for(self._lab, self._trust, cluster, providers)
-                await self._lab.ask(vcenter, SetTrustedState(cluster=cluster), within_s=TASK_S)
+                await self._lab.ask(
+                    vcenter, trust_messages.SetTrustedState(cluster=cluster), within_s=TASK_S
+                )
         except ProductError as error:
             why = str(error)
-        state = await self._lab.ask(vcenter, QueryTrustedClusters())
+        state = await self._lab.ask(vcenter, trust_messages.QueryTrustedClusters())
         told = {one.host: one for one in state.hosts}
         return {host: _untold(host, told, why) for host in hosts if not _is_well(host, told)}
 
 
-def _is_well(host: NodeName, told: Mapping[NodeName, TrustedHost]) -> bool:
+def _is_well(host: NodeName, told: Mapping[NodeName, trust_messages.TrustedHost]) -> bool:
     return host in told and told[host].health is ProviderHealth.OK
 
 
-def _untold(host: NodeName, told: Mapping[NodeName, TrustedHost], why: str) -> KeysteadError:
+def _untold(
+    host: NodeName, told: Mapping[NodeName, trust_messages.TrustedHost], why: str
+) -> KeysteadError:
     details = "; ".join(told[host].details) if host in told else "vCenter does not reach it"
     return KeysteadError("KS-LAB-003", f"{host} is not trusted yet: {why or details}")

@@ -33,7 +33,7 @@ from protocol.messages.attestation import (
     FinishAttestation,
     QueryAttestationService,
 )
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ActivateTpmCredential,
     AttestHost,
     ExportTpmEndorsement,

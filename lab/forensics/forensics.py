@@ -13,7 +13,7 @@ import msgspec
 from lab.core import LabCore
 from lab.scan.search import SearchedPlace, search
 from protocol.errors import CryptographicFailure, ProductError
-from protocol.messages.host import Esxcli
+from protocol.messages.host.session import Esxcli
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, ProtectionMode, ProviderId
 from services.esxi.configuration.archive import (

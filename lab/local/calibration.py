@@ -43,7 +43,8 @@ from lab.topology.service_times import (
 )
 from protocol.messages.agent import COLD, WAKEUP, TpmBackend
 from protocol.messages.base import Request
-from protocol.messages.vcenter import GenerateKey, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter.providers import GenerateKey
+from protocol.messages.vcenter.vms import PowerOffVm, PowerOnVm
 from protocol.terms import Role
 from protocol.tpm.structures import PcrSelection
 from services.runtime.each import for_each

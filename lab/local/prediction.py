@@ -42,7 +42,8 @@ from lab.state.scratch import scratch
 from lab.topology.service_times import SHARED_PROCESSES, read_profile
 from protocol.errors import InvalidPowerState, ProductError
 from protocol.messages.base import Request
-from protocol.messages.vcenter import GenerateKey, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter.providers import GenerateKey
+from protocol.messages.vcenter.vms import PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, Role
 
 Play = Callable[[Prepared, RunFolder], Verdict]

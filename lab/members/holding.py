@@ -31,7 +31,7 @@ from lab.state.scratch import hold, no_room, state_home
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import HostUnreachable, InvalidState, NotAvailable, SaveFailed
 from protocol.messages.base import Request
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.messages.machines import (
     Beat,
     Beaten,

@@ -30,7 +30,7 @@ from protocol.crypto.disk import DEK_SIZE, DiskCipher
 from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.messages.base import Sealed, fields_with_keys, registry
-from protocol.messages.host import AddKeys
+from protocol.messages.host.crypto import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from protocol.tpm.quote import policy_pcr_digest

@@ -19,19 +19,16 @@ from lab.serve.machines import fetch_node
 from lab.serve.session import LabSession, executes
 from lab.serve.views import cluster_view, host_view, key_ref
 from protocol.messages.base import Request
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
-    AddKey,
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter.inventory import (
     ConfigureCryptoKey,
     CryptoModePolicy,
     DisableCrypto,
-    GenerateKey,
     PrepareCrypto,
     ReconfigureComputeResource,
-    RemoveKey,
     SetCryptoMode,
-    SetDefaultKmsCluster,
 )
+from protocol.messages.vcenter.providers import AddKey, GenerateKey, RemoveKey, SetDefaultKmsCluster
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

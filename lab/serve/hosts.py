@@ -36,19 +36,18 @@ from lab.serve.session import LabSession, executes
 from lab.serve.views import host_view, key_ref, power_view, view
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeStatus, TpmAct
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     DecryptDump,
-    Esxcli,
     GetCryptoKeyStatus,
     ListDumps,
-    QueryHost,
     RemoveDump,
     RemoveKeys,
     RemoveProvider,
     WriteDump,
 )
-from protocol.messages.host import Dump as DumpOnHost
-from protocol.messages.vcenter import ClearTpmRecord
+from protocol.messages.host.crypto import Dump as DumpOnHost
+from protocol.messages.host.session import Esxcli, QueryHost
+from protocol.messages.vcenter.inventory import ClearTpmRecord
 from protocol.printable import quote_if_needed
 from protocol.terms import HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.each import try_each

@@ -63,17 +63,10 @@ from lab.serve.views import (
 )
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, TpmAct, TpmBackend
-from protocol.messages.host import QueryHost
-from protocol.messages.kms import (
-    AuditRow,
-    GetAttributes,
-    Locate,
-    QueryAudit,
-    QueryCustody,
-    QueryGroup,
-    QueryPair,
-    QueryRejections,
-)
+from protocol.messages.host.session import QueryHost
+from protocol.messages.kms.administration import QueryCustody, QueryRejections
+from protocol.messages.kms.keys import AuditRow, GetAttributes, Locate, QueryAudit
+from protocol.messages.kms.replication import QueryGroup, QueryPair
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
 from services.runtime.real.watchdog import STOOD, STOOD_MS
 

@@ -33,9 +33,10 @@ from lab.serve.session import LabSession, executes
 from lab.serve.views import provider_view, view
 from lab.topology.plan import TrustPlan
 from protocol.errors import ProductError
-from protocol.messages import vcenter as m
 from protocol.messages.base import Request
-from protocol.messages.host import ExportTpmEndorsement
+from protocol.messages.host.crypto import ExportTpmEndorsement
+from protocol.messages.vcenter import providers as provider_messages
+from protocol.messages.vcenter import trust as trust_messages
 from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
@@ -57,7 +58,7 @@ class TrustItemFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     endorsement_key: TrustedEndorsementKey | None = None
     ca_certificate: TpmCaCertificate | None = None
     base_image: BaseImage | None = None
-    services: m.ServicesInformation | None = None
+    services: trust_messages.ServicesInformation | None = None
 
 
 def _plan(session: LabSession) -> TrustPlan:
@@ -76,7 +77,7 @@ def _workload(session: LabSession) -> NodeName:
 
 
 async def _ask_authority(
-    session: LabSession, message: Request[m.TrustAuthorityState]
+    session: LabSession, message: Request[trust_messages.TrustAuthorityState]
 ) -> TrustAuthority:
     state = await session.ask(_authority(session), message, within_s=TASK_S)
     return view(
@@ -88,7 +89,7 @@ async def _ask_authority(
 
 
 async def _ask_workload(
-    session: LabSession, message: Request[m.TrustedClusters]
+    session: LabSession, message: Request[trust_messages.TrustedClusters]
 ) -> TrustedHostList:
     state = await session.ask(_workload(session), message, within_s=TASK_S)
     return view(
@@ -101,7 +102,7 @@ async def _ask_workload(
     )
 
 
-def _attestation(host: m.TrustedHost) -> str:
+def _attestation(host: trust_messages.TrustedHost) -> str:
     """Passed when one service attested it, failed when none did and one refused (TA-11)."""
     there = {report.status for report in host.reports}
     for status in (TrustAttestationStatus.ATTESTED, TrustAttestationStatus.NOT_ATTESTED):
@@ -120,7 +121,7 @@ async def admin(session: LabSession, command: commands.TrustAdmin) -> TrustAdmin
     vcenters = (session.chosen,) if session.chosen else (plan.vcenter, plan.workload)
     items = []
     for vcenter in vcenters:
-        message = m.SetTrustedAdmin(member=command.member, remove=command.remove)
+        message = trust_messages.SetTrustedAdmin(member=command.member, remove=command.remove)
         members = (await session.ask(vcenter, message)).members
         items.append(TrustAdmins(vcenter=vcenter, members=members))
     return TrustAdminList(items=tuple(items))
@@ -147,11 +148,11 @@ async def _export_item(
     match command.item:
         case "principal":
             vcenter = _workload(session)
-            told = await session.ask(vcenter, m.ExportPrincipal())
+            told = await session.ask(vcenter, trust_messages.ExportPrincipal())
             return TrustItemFile(principal=told.principal), vcenter
         case "services-information":
             vcenter = _authority(session)
-            message = m.ExportServicesInformation()
+            message = trust_messages.ExportServicesInformation()
             services = await session.ask(vcenter, message, within_s=TASK_S)
             return TrustItemFile(services=services), vcenter
         case "base-image":
@@ -183,12 +184,12 @@ async def import_(session: LabSession, command: commands.TrustImport) -> TrustFi
     """See ``TrustImport``."""
     found = _read(command.file, session.files.content(command.file).reveal())
     if found.services is not None:
-        message = m.ImportServicesInformation(services=found.services)
+        message = trust_messages.ImportServicesInformation(services=found.services)
         await session.ask(_workload(session), message, within_s=TASK_S)
         return TrustFile(item="services", of=_workload(session), file=command.file)
     (field,) = [name for name in found.__struct_fields__ if getattr(found, name) is not None]
     item: Any = getattr(found, field)
-    importing = m.ImportToTrustAuthority(**{field: item})
+    importing = trust_messages.ImportToTrustAuthority(**{field: item})
     await session.ask(_authority(session), importing, within_s=TASK_S)
     name = getattr(item, "version", "") or item.name
     return TrustFile(item=field.replace("_", "-"), of=str(name), file=command.file)
@@ -211,14 +212,14 @@ async def settings(session: LabSession, command: commands.TrustSettings) -> Trus
         require_endorsement_keys=command.require_endorsement_keys,
         require_certificate_validation=command.require_certificate_validation,
     )
-    return await _ask_authority(session, m.SetTpmSettings(settings=wanted))
+    return await _ask_authority(session, trust_messages.SetTpmSettings(settings=wanted))
 
 
 @executes
 async def key_provider(session: LabSession, command: commands.TrustKeyProvider) -> TrustAuthority:
     """See ``TrustKeyProvider``."""
     servers = tuple(session.node(server) for server in command.servers)
-    message = m.CreateTrustedKeyProvider(
+    message = trust_messages.CreateTrustedKeyProvider(
         provider=ProviderId(command.provider),
         primary_key_id=KeyId(command.primary_key),
         servers=servers,
@@ -234,13 +235,15 @@ async def key_provider(session: LabSession, command: commands.TrustKeyProvider) 
 async def key_servers(session: LabSession, command: commands.TrustServers) -> TrustAuthority:
     """See ``TrustServers``."""
     provider = ProviderId(command.provider)
-    return await _ask_authority(session, m.TrustKeyServers(provider=provider))
+    return await _ask_authority(session, trust_messages.TrustKeyServers(provider=provider))
 
 
 @executes
 async def cluster(session: LabSession, command: commands.TrustCluster) -> TrustedHostList:
     """See ``TrustCluster``."""
-    message = m.SetTrustedState(cluster=ClusterName(command.cluster), trusted=not command.off)
+    message = trust_messages.SetTrustedState(
+        cluster=ClusterName(command.cluster), trusted=not command.off
+    )
     return await _ask_workload(session, message)
 
 
@@ -248,7 +251,7 @@ async def cluster(session: LabSession, command: commands.TrustCluster) -> Truste
 async def register(session: LabSession, command: commands.TrustRegister) -> Provider:
     """See ``TrustRegister``."""
     await _check_made(session, command.provider)
-    message = m.RegisterKmsCluster(
+    message = provider_messages.RegisterKmsCluster(
         provider=ProviderId(command.provider),
         management_type=ManagementType.TRUST_AUTHORITY,
         servers=(),
@@ -263,7 +266,9 @@ async def _check_made(session: LabSession, provider: str) -> None:
     each other: nothing is checked while the Trust Authority's does not answer, or answers this
     user nothing."""
     try:
-        state = await session.ask(_plan(session).vcenter, m.QueryTrustAuthority(), within_s=TASK_S)
+        state = await session.ask(
+            _plan(session).vcenter, trust_messages.QueryTrustAuthority(), within_s=TASK_S
+        )
     except ProductError:
         return
     made = [item.name for item in state.items if item.kind == TrustItem.PROVIDER]
@@ -280,7 +285,7 @@ async def setup(session: LabSession, command: commands.TrustSetup) -> TrustedHos
     """See ``TrustSetup``."""
     topology = session.lab.topology
     await set_up(session.lab, _plan(session), topology.providers, session.report)
-    return await _ask_workload(session, m.QueryTrustedClusters())
+    return await _ask_workload(session, trust_messages.QueryTrustedClusters())
 
 
 # ---- afterwards --------------------------------------------------------------------------
@@ -289,23 +294,25 @@ async def setup(session: LabSession, command: commands.TrustSetup) -> TrustedHos
 @executes
 async def remove(session: LabSession, command: commands.TrustRemove) -> TrustAuthority:
     """See ``TrustRemove``."""
-    message = m.RemoveFromTrustAuthority(kind=command.kind, name=command.item)
+    message = trust_messages.RemoveFromTrustAuthority(kind=command.kind, name=command.item)
     return await _ask_authority(session, message)
 
 
 @executes
 async def remediate(session: LabSession, command: commands.TrustRemediate) -> TrustedHostList:
     """See ``TrustRemediate``."""
-    message = m.RemediateTrustedCluster(cluster=ClusterName(command.cluster), delete=command.delete)
+    message = trust_messages.RemediateTrustedCluster(
+        cluster=ClusterName(command.cluster), delete=command.delete
+    )
     return await _ask_workload(session, message)
 
 
 @executes
 async def renew(session: LabSession, command: commands.TrustRenewCertificate) -> TrustedHostList:
     """See ``TrustRenewCertificate``."""
-    message = m.RenewStsCertificate()
+    message = trust_messages.RenewStsCertificate()
     await session.ask(_workload(session), message, within_s=TASK_S)
-    return await _ask_workload(session, m.QueryTrustedClusters())
+    return await _ask_workload(session, trust_messages.QueryTrustedClusters())
 
 
 @executes
@@ -314,13 +321,13 @@ async def renew_services(
 ) -> TrustAuthority:
     """See ``TrustRenewServices``."""
     await administration.renew_services(session.lab, session.nodes(command.services))
-    return await _ask_authority(session, m.QueryTrustAuthority())
+    return await _ask_authority(session, trust_messages.QueryTrustAuthority())
 
 
 @executes
 async def authority(session: LabSession, command: commands.GetTrustAuthority) -> TrustAuthority:
     """See ``GetTrustAuthority``."""
-    return await _ask_authority(session, m.QueryTrustAuthority())
+    return await _ask_authority(session, trust_messages.QueryTrustAuthority())
 
 
 @executes
@@ -328,7 +335,7 @@ async def list_trusted_hosts(
     session: LabSession, command: commands.GetTrustedHosts
 ) -> TrustedHostList:
     """See ``GetTrustedHosts``."""
-    return await _ask_workload(session, m.QueryTrustedClusters())
+    return await _ask_workload(session, trust_messages.QueryTrustedClusters())
 
 
 @executes

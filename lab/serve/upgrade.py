@@ -15,7 +15,7 @@ from lab.serve.session import LabSession, executes
 from lab.serve.vms.vms import list_all_vms
 from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
-from protocol.messages.host import QueryHost
+from protocol.messages.host.session import QueryHost
 from protocol.releases import Release, format_release, release_of
 from protocol.terms import NodeName, Role
 

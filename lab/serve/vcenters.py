@@ -28,18 +28,18 @@ from lab.serve.machines import fetch_node
 from lab.serve.session import LabSession, executes
 from lab.serve.views import host_view, power_view
 from protocol.authorization import Privilege
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import (
     AcknowledgeAlarm,
     AddAuthorizationRole,
     AuthorizationState,
     HostInfo,
-    ProviderInfo,
     QueryAuthorization,
     RemoveAuthorizationRole,
     RemoveEntityPermission,
     SetEntityPermissions,
     UpdateAuthorizationRole,
 )
+from protocol.messages.vcenter.providers import ProviderInfo
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, ProviderId
 
 

@@ -32,19 +32,18 @@ from protocol.messages.agent import (
     LinkRule,
     NodeStatus,
 )
-from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
-from protocol.messages.kms import GroupStatus, PairStatus, Rejected, Rejections
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import HostSummary, VirtualDisk, VmSummary
+from protocol.messages.kms.administration import Rejected, Rejections
+from protocol.messages.kms.replication import GroupStatus, PairStatus
+from protocol.messages.vcenter.inventory import (
     ClusterInfo,
     CryptoModePolicy,
     HostInfo,
-    ProviderInfo,
-    ProviderKeys,
     TaskInfo,
     VcEvent,
-    VmInfo,
-    WrappingKeyInfo,
 )
+from protocol.messages.vcenter.providers import ProviderInfo, ProviderKeys, WrappingKeyInfo
+from protocol.messages.vcenter.vms import VmInfo
 from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, NodeName, Role
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -28,7 +28,7 @@ from lab.topology.service_times import ServiceTimesModel
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import NodeSpec, TpmBackend
-from protocol.messages.vcenter import ROTATION_DAYS
+from protocol.messages.vcenter.providers import ROTATION_DAYS
 from protocol.releases import LATEST, format_release, release_of
 from protocol.terms import DrsBehavior, NodeName, Role, RootKind
 

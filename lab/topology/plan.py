@@ -34,7 +34,7 @@ from lab.topology.references import Group, default_provider, groups
 from lab.topology.service_times import machine_of, service_of
 from protocol import scopes
 from protocol.messages.agent import Firmware, NodeSpec, SharedMachine, TpmBackend
-from protocol.messages.vcenter import KeySpec
+from protocol.messages.vcenter.providers import KeySpec
 from protocol.terms import (
     ClusterName,
     DrsBehavior,

@@ -14,7 +14,7 @@ import msgspec
 
 from protocol.errors import ErrorBody
 from protocol.messages.base import NIL, Event, Repeat, Reply, Request
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.terms import ClusterName, NodeName, Role
 from protocol.tpm.structures import TpmInfo
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from protocol.messages.base import Event, Repeat, Reply, Request
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 
 
 class HeldProcess(msgspec.Struct, frozen=True, kw_only=True):

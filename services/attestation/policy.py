@@ -30,7 +30,7 @@ import msgspec
 
 from protocol.crypto.tokens import TokenRefused, VoucherClaims, verify_token
 from protocol.messages.attestation import AttestationConfiguration
-from protocol.messages.host import LOG_LIMIT
+from protocol.messages.host.crypto import LOG_LIMIT
 from protocol.terms import NodeName
 from protocol.tpm.event_log import (
     EventLogError,

@@ -25,26 +25,25 @@ from functools import cache
 from typing import Any, Final
 
 from protocol.messages.base import Request
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ActivateTpmCredential,
-    CheckForUpdates,
-    CheckRelocate,
-    Command,
     ExportBaseImage,
     ExportTpmEndorsement,
     GetCryptoKeyStatus,
+    QueryTpmAttestationReport,
+    QueryTrustedConfiguration,
+    QueryTrustedServices,
+)
+from protocol.messages.host.session import (
+    CheckForUpdates,
+    Command,
     HaElect,
     HaHeartbeat,
     HaRestartVm,
     OpenSession,
     QueryHost,
-    QueryTpmAttestationReport,
-    QueryTrustedConfiguration,
-    QueryTrustedServices,
-    QueryVmConfig,
-    SendMemory,
-    SwitchOver,
 )
+from protocol.messages.host.vms import CheckRelocate, QueryVmConfig, SendMemory, SwitchOver
 from protocol.messages.host.vsan import (
     FetchVsanReplica,
     QueryVsan,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from protocol.errors import SaveFailed
-from protocol.messages.host import EsxcliResult
+from protocol.messages.host.session import EsxcliResult
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyKind, PowerState, ProtectionMode
 from protocol.tpm.errors import TpmError

@@ -16,7 +16,8 @@ from protocol.errors import (
     ResourceInUse,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import CryptoKeyResult, ProviderRef
+from protocol.messages.host.crypto import CryptoKeyResult
+from protocol.messages.host.session import ProviderRef
 from protocol.releases import Feature, check
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId

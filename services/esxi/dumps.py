@@ -30,7 +30,7 @@ from protocol.errors import (
     NotFound,
     ResourceInUse,
 )
-from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump, WriteDump
+from protocol.messages.host.crypto import DUMPS_LIMIT, MARKER_LIMIT, Dump, WriteDump
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.esxi.host import EsxiHost

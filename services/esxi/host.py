@@ -11,8 +11,8 @@ import msgspec
 
 from protocol.codec import size_on_wire
 from protocol.errors import InvalidPowerState, InvalidState, NotAvailable, NotFound
-from protocol.messages.host import (
-    LOG_LIMIT,
+from protocol.messages.host.crypto import LOG_LIMIT
+from protocol.messages.host.session import (
     ClaimedVm,
     HaConfiguration,
     HostSummary,

@@ -16,10 +16,12 @@ from protocol.errors import (
     ProductError,
     ResponseTooLarge,
 )
-from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
-from protocol.messages.host import TpmAttestationReport
+from protocol.messages.host import crypto as crypto_messages
+from protocol.messages.host import session as session_messages
+from protocol.messages.host import vms as vm_messages
+from protocol.messages.host.crypto import TpmAttestationReport
 from protocol.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from protocol.tpm.errors import TpmError
@@ -51,19 +53,23 @@ class IntruderHandlers(Service):
 
     host: EsxiHost
 
-    @serves(m.HostClaim)
-    async def claim(self, message: m.HostClaim, peer: Peer) -> m.HostClaims:
+    @serves(session_messages.HostClaim)
+    async def claim(
+        self, message: session_messages.HostClaim, peer: Peer
+    ) -> session_messages.HostClaims:
         """Claim these VMs from now on; vCenter gets them with its next heartbeat."""
         if message.again and not self.host.claims:
-            return m.HostClaims(vms=())
+            return session_messages.HostClaims(vms=())
         self.host.claims = message.vms
         self.node.record("intruder.claims", level="warning", vms=len(message.vms))
-        return m.HostClaims(vms=self.host.claims)
+        return session_messages.HostClaims(vms=self.host.claims)
 
-    @serves(m.QueryHostClaims)
-    async def query_claims(self, message: m.QueryHostClaims, peer: Peer) -> m.HostClaims:
+    @serves(session_messages.QueryHostClaims)
+    async def query_claims(
+        self, message: session_messages.QueryHostClaims, peer: Peer
+    ) -> session_messages.HostClaims:
         """The VMs that the host claims now."""
-        return m.HostClaims(vms=self.host.claims)
+        return session_messages.HostClaims(vms=self.host.claims)
 
 
 def _keystore(_: Any) -> str:
@@ -116,8 +122,10 @@ class EsxiService(EsxiVsanHandlers, HaHandlers, EsxiVmHandlers, IntruderHandlers
 
     # ---- session and view -------------------------------------------------------------------
 
-    @serves(m.OpenSession)
-    async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
+    @serves(session_messages.OpenSession)
+    async def open_session(
+        self, message: session_messages.OpenSession, peer: Peer
+    ) -> session_messages.SessionOpened:
         """Step B8: vCenter takes command, and gets the host's view with the answer.
 
         Other hosts may have changed the configuration of VMs that do not run here while vCenter did
@@ -128,25 +136,29 @@ class EsxiService(EsxiVsanHandlers, HaHandlers, EsxiVmHandlers, IntruderHandlers
         if self._was_opened:
             await registration.reread_configs(self.host)
         self._was_opened = True
-        return m.SessionOpened(summary=await self._view(peer))
+        return session_messages.SessionOpened(summary=await self._view(peer))
 
-    @serves(m.QueryHost)
-    async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
+    @serves(session_messages.QueryHost)
+    async def query_host(
+        self, message: session_messages.QueryHost, peer: Peer
+    ) -> session_messages.HostState:
         """The host's view, with the VMs after a cursor, or without any."""
         if not message.vms:
-            return m.HostState(summary=self.host.summary())
-        return m.HostState(summary=await self._view(peer, message.after))
+            return session_messages.HostState(summary=self.host.summary())
+        return session_messages.HostState(summary=await self._view(peer, message.after))
 
-    @serves(m.CheckForUpdates)
-    async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
+    @serves(session_messages.CheckForUpdates)
+    async def check_for_updates(
+        self, message: session_messages.CheckForUpdates, peer: Peer
+    ) -> session_messages.UpdateSet:
         """vCenter's heartbeat: the host's view, unless the version shows that vCenter has it."""
         await self.host.look_at_locks()
         view, version = self.host.view_for_vcenter(), self.host.version
         if message.version == version:
-            return m.UpdateSet(version=version)
-        return m.UpdateSet(version=version, summary=page(view))
+            return session_messages.UpdateSet(version=version)
+        return session_messages.UpdateSet(version=version, summary=page(view))
 
-    async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
+    async def _view(self, peer: Peer, after: VmName | None = None) -> session_messages.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host's own
         console."""
         await self.host.look_at_locks()
@@ -154,76 +166,92 @@ class EsxiService(EsxiVsanHandlers, HaHandlers, EsxiVmHandlers, IntruderHandlers
 
     # ---- TPM --------------------------------------------------------------------------------
 
-    @serves(m.QueryTpmAttestationReport)
+    @serves(crypto_messages.QueryTpmAttestationReport)
     async def attestation_report(
-        self, message: m.QueryTpmAttestationReport, peer: Peer
-    ) -> m.TpmAttestationReport:
+        self, message: crypto_messages.QueryTpmAttestationReport, peer: Peer
+    ) -> crypto_messages.TpmAttestationReport:
         """Which TPM this is and what was booted, signed by the TPM (ATT-09)."""
         return await report_attestation(self.host, message.nonce, message.selection)
 
-    @serves(m.ActivateTpmCredential)
+    @serves(crypto_messages.ActivateTpmCredential)
     async def activate_credential(
-        self, message: m.ActivateTpmCredential, peer: Peer
-    ) -> m.TpmCredentialActivated:
+        self, message: crypto_messages.ActivateTpmCredential, peer: Peer
+    ) -> crypto_messages.TpmCredentialActivated:
         """Proof that the attestation key is in the TPM with that endorsement key."""
         secret = await activate_tpm_credential(self.host, message.credential)
-        return m.TpmCredentialActivated(secret=secret)
+        return crypto_messages.TpmCredentialActivated(secret=secret)
 
     # ---- crypto manager ---------------------------------------------------------------------
 
-    @serves(m.CryptoManagerHostPrepare, turn=_keystore)
-    async def prepare(self, message: m.CryptoManagerHostPrepare, peer: Peer) -> m.Done:
+    @serves(crypto_messages.CryptoManagerHostPrepare, turn=_keystore)
+    async def prepare(
+        self, message: crypto_messages.CryptoManagerHostPrepare, peer: Peer
+    ) -> session_messages.Done:
         """See ``crypto_manager.prepare``."""
         await crypto_manager.prepare(self.host)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.CryptoManagerHostEnable, turn=_keystore)
-    async def enable(self, message: m.CryptoManagerHostEnable, peer: Peer) -> m.Done:
+    @serves(crypto_messages.CryptoManagerHostEnable, turn=_keystore)
+    async def enable(
+        self, message: crypto_messages.CryptoManagerHostEnable, peer: Peer
+    ) -> session_messages.Done:
         """See ``crypto_manager.enable``."""
         await crypto_manager.enable(self.host, message.key, message.material, message.check)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.ChangeHostKey, turn=_keystore)
-    async def change_host_key(self, message: m.ChangeHostKey, peer: Peer) -> m.Done:
+    @serves(crypto_messages.ChangeHostKey, turn=_keystore)
+    async def change_host_key(
+        self, message: crypto_messages.ChangeHostKey, peer: Peer
+    ) -> session_messages.Done:
         """See ``crypto_manager.change_host_key``."""
         await crypto_manager.change_host_key(
             self.host, message.key, message.material, message.check
         )
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.CryptoManagerHostDisable, turn=_keystore)
-    async def disable(self, message: m.CryptoManagerHostDisable, peer: Peer) -> m.Done:
+    @serves(crypto_messages.CryptoManagerHostDisable, turn=_keystore)
+    async def disable(
+        self, message: crypto_messages.CryptoManagerHostDisable, peer: Peer
+    ) -> session_messages.Done:
         """See ``crypto_manager.disable`` (HEM-03)."""
         await crypto_manager.disable(self.host)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.AddKeys, turn=_keystore)
-    async def add_keys(self, message: m.AddKeys, peer: Peer) -> m.KeysAdded:
+    @serves(crypto_messages.AddKeys, turn=_keystore)
+    async def add_keys(
+        self, message: crypto_messages.AddKeys, peer: Peer
+    ) -> crypto_messages.KeysAdded:
         """Keys that vCenter brings (STD-12), stored before the reply if persistence is on."""
-        _check_answer(message.keys, m.RESULT_BYTES, peer)
+        _check_answer(message.keys, crypto_messages.RESULT_BYTES, peer)
         results = await crypto_manager.add_keys(
             self.host, message.keys, message.material, message.kind
         )
-        return m.KeysAdded(results=results)
+        return crypto_messages.KeysAdded(results=results)
 
-    @serves(m.RemoveKeys, turn=_keystore)
-    async def remove_keys(self, message: m.RemoveKeys, peer: Peer) -> m.KeysRemoved:
+    @serves(crypto_messages.RemoveKeys, turn=_keystore)
+    async def remove_keys(
+        self, message: crypto_messages.RemoveKeys, peer: Peer
+    ) -> crypto_messages.KeysRemoved:
         """Keys leave the cache, in use or not (LOCK-04), and by the knob the store."""
-        _check_answer(message.keys, m.RESULT_BYTES, peer)
-        return m.KeysRemoved(
+        _check_answer(message.keys, crypto_messages.RESULT_BYTES, peer)
+        return crypto_messages.KeysRemoved(
             results=await crypto_manager.remove_keys(
                 self.host, message.keys, withhold=message.withhold
             )
         )
 
-    @serves(m.EvictKeys, turn=_keystore)
-    async def evict_keys(self, message: m.EvictKeys, peer: Peer) -> m.KeysEvicted:
+    @serves(crypto_messages.EvictKeys, turn=_keystore)
+    async def evict_keys(
+        self, message: crypto_messages.EvictKeys, peer: Peer
+    ) -> crypto_messages.KeysEvicted:
         """See ``crypto_manager.evict_provider`` (DEL-02)."""
         cached, stored = await crypto_manager.evict_provider(self.host, message.provider)
-        return m.KeysEvicted(cached=cached, stored=stored)
+        return crypto_messages.KeysEvicted(cached=cached, stored=stored)
 
-    @serves(m.GetCryptoKeyStatus)
-    async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
+    @serves(crypto_messages.GetCryptoKeyStatus)
+    async def key_status(
+        self, message: crypto_messages.GetCryptoKeyStatus, peer: Peer
+    ) -> crypto_messages.KeyStatusList:
         """The status of the named keys, or of all cached or stored ones, page by page."""
         if message.keys:
             _check_answer(message.keys, key_status.status_size(managed=message.managed), peer)
@@ -232,98 +260,124 @@ class EsxiService(EsxiVsanHandlers, HaHandlers, EsxiVmHandlers, IntruderHandlers
             self.host, message.after, managed=message.managed, in_pages=not peer.local
         )
 
-    @serves(m.SetProviders, turn=_keystore)
-    async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:
+    @serves(crypto_messages.SetProviders, turn=_keystore)
+    async def set_providers(
+        self, message: crypto_messages.SetProviders, peer: Peer
+    ) -> session_messages.Done:
         """The list of key providers that vCenter keeps equal on all hosts (STD-10)."""
         given = native.kdks_by_provider(message.kdks, message.material)
         await crypto_manager.set_providers(self.host, message.providers, given)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.RemoveProvider, turn=_keystore)
-    async def remove_provider(self, message: m.RemoveProvider, peer: Peer) -> m.Done:
+    @serves(crypto_messages.RemoveProvider, turn=_keystore)
+    async def remove_provider(
+        self, message: crypto_messages.RemoveProvider, peer: Peer
+    ) -> session_messages.Done:
         """See ``native.remove_provider``."""
         await native.remove_provider(self.host, message.provider)
-        return m.Done()
+        return session_messages.Done()
 
     # ---- virtual machines -------------------------------------------------------------------
 
-    @serves(m.HostCreateVm, turn=vm_turn)
-    async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostCreateVm, turn=vm_turn)
+    async def create_vm(self, message: vm_messages.HostCreateVm, peer: Peer) -> vm_messages.VmState:
         """See ``registration.create_vm``."""
         vm = await registration.create_from_message(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostRegisterVm, turn=vm_turn)
-    async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostRegisterVm, turn=vm_turn)
+    async def register_vm(
+        self, message: vm_messages.HostRegisterVm, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``vm_lifecycle.register_vm``."""
         vm = await registration.register_vm(self.host, message.vm)
         await ownership.claim_registered_vm(self.host, vm)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostUnregisterVm, turn=vm_turn)
-    async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
+    @serves(vm_messages.HostUnregisterVm, turn=vm_turn)
+    async def unregister_vm(
+        self, message: vm_messages.HostUnregisterVm, peer: Peer
+    ) -> session_messages.Done:
         """See ``vm_lifecycle.unregister_vm``."""
         await registration.unregister_vm(self.host, message.vm)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.HostDestroyVm, turn=vm_turn)
-    async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
+    @serves(vm_messages.HostDestroyVm, turn=vm_turn)
+    async def destroy_vm(
+        self, message: vm_messages.HostDestroyVm, peer: Peer
+    ) -> session_messages.Done:
         """See ``vm_lifecycle.destroy_vm``."""
         await registration.destroy_vm(self.host, message.vm)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.ReconfigureVm, turn=vm_turn)
-    async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.ReconfigureVm, turn=vm_turn)
+    async def reconfigure_vm(
+        self, message: vm_messages.ReconfigureVm, peer: Peer
+    ) -> vm_messages.VmState:
         """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
         vm = await reconfigure.encrypt_vm(self.host, message.vm, message.key, message.provider)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostRecryptVm, turn=vm_turn)
-    async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostRecryptVm, turn=vm_turn)
+    async def recrypt_vm(
+        self, message: vm_messages.HostRecryptVm, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``reconfigure.recrypt_vm``."""
         vm = await reconfigure.recrypt_vm(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostDecryptVm, turn=vm_turn)
-    async def decrypt_vm(self, message: m.HostDecryptVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostDecryptVm, turn=vm_turn)
+    async def decrypt_vm(
+        self, message: vm_messages.HostDecryptVm, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``reconfigure.decrypt_vm``."""
         vm = await reconfigure.decrypt_vm(self.host, message.vm)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostAddDisk, turn=vm_turn)
-    async def add_disk(self, message: m.HostAddDisk, peer: Peer) -> m.DisksOfVm:
+    @serves(vm_messages.HostAddDisk, turn=vm_turn)
+    async def add_disk(self, message: vm_messages.HostAddDisk, peer: Peer) -> vm_messages.DisksOfVm:
         """See ``reconfigure.add_disk``."""
         return self._disks(await reconfigure.add_disk(self.host, message))
 
-    @serves(m.HostRemoveDisk, turn=vm_turn)
-    async def remove_disk(self, message: m.HostRemoveDisk, peer: Peer) -> m.DisksOfVm:
+    @serves(vm_messages.HostRemoveDisk, turn=vm_turn)
+    async def remove_disk(
+        self, message: vm_messages.HostRemoveDisk, peer: Peer
+    ) -> vm_messages.DisksOfVm:
         """See ``reconfigure.remove_disk``."""
         return self._disks(await reconfigure.remove_disk(self.host, message.vm, message.disk))
 
-    def _disks(self, vm: RegisteredVm) -> m.DisksOfVm:
+    def _disks(self, vm: RegisteredVm) -> vm_messages.DisksOfVm:
         there = () if vm.config is None else summarize_disks(vm.config)
-        return m.DisksOfVm(summary=self.host.vm_summary(vm), disks=there)
+        return vm_messages.DisksOfVm(summary=self.host.vm_summary(vm), disks=there)
 
-    @serves(m.HostPowerOnVm, turn=vm_turn)
-    async def power_on_vm(self, message: m.HostPowerOnVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostPowerOnVm, turn=vm_turn)
+    async def power_on_vm(
+        self, message: vm_messages.HostPowerOnVm, peer: Peer
+    ) -> vm_messages.VmState:
         """vCenter brings missing keys itself; for the local administrator the host asks it."""
         vm = await power.power_on(self.host, message.vm, ask=peer.local)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostPowerOffVm, turn=vm_turn)
-    async def power_off_vm(self, message: m.HostPowerOffVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostPowerOffVm, turn=vm_turn)
+    async def power_off_vm(
+        self, message: vm_messages.HostPowerOffVm, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``power.power_off``."""
         vm = await power.power_off(self.host, message.vm)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.GuestWrite, turn=vm_turn)
-    async def guest_write(self, message: m.GuestWrite, peer: Peer) -> m.GuestAnswer:
+    @serves(vm_messages.GuestWrite, turn=vm_turn)
+    async def guest_write(
+        self, message: vm_messages.GuestWrite, peer: Peer
+    ) -> vm_messages.GuestAnswer:
         """Write all blocks; the digest is over all blocks as read back, with an empty nonce."""
         guest = self._guest(message.vm)
         return await guest.fill(message.marker)
 
-    @serves(m.GuestChallenge, turn=vm_turn)
-    async def guest_challenge(self, message: m.GuestChallenge, peer: Peer) -> m.GuestAnswer:
+    @serves(vm_messages.GuestChallenge, turn=vm_turn)
+    async def guest_challenge(
+        self, message: vm_messages.GuestChallenge, peer: Peer
+    ) -> vm_messages.GuestAnswer:
         """The guest proves that it works: it reads from the datastore, and rewrites a block."""
         guest = self._guest(message.vm)
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
@@ -336,93 +390,115 @@ class EsxiService(EsxiVsanHandlers, HaHandlers, EsxiVmHandlers, IntruderHandlers
 
     # ---- migration --------------------------------------------------------------------------
 
-    @serves(m.HostPrepareMigration, turn=vm_turn)
+    @serves(vm_messages.HostPrepareMigration, turn=vm_turn)
     async def prepare_migration(
-        self, message: m.HostPrepareMigration, peer: Peer
-    ) -> m.MigrationPrepared:
+        self, message: vm_messages.HostPrepareMigration, peer: Peer
+    ) -> vm_messages.MigrationPrepared:
         """See ``vmotion.prepare_migration``."""
         vm = await vmotion.prepare_migration(self.host, message)
-        return m.MigrationPrepared(summary=self.host.vm_summary(vm))
+        return vm_messages.MigrationPrepared(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostMigrateVm, turn=vm_turn)
-    async def migrate_vm(self, message: m.HostMigrateVm, peer: Peer) -> m.VmMigrated:
+    @serves(vm_messages.HostMigrateVm, turn=vm_turn)
+    async def migrate_vm(
+        self, message: vm_messages.HostMigrateVm, peer: Peer
+    ) -> vm_messages.VmMigrated:
         """See ``vmotion.migrate_vm``."""
         return await vmotion.migrate_vm(self.host, message)
 
-    @serves(m.SendMemory, turn=vm_turn)
-    async def take_memory(self, message: m.SendMemory, peer: Peer) -> m.MemoryTaken:
+    @serves(vm_messages.SendMemory, turn=vm_turn)
+    async def take_memory(
+        self, message: vm_messages.SendMemory, peer: Peer
+    ) -> vm_messages.MemoryTaken:
         """See ``vmotion.receive_memory``."""
         vmotion.receive_memory(self.host, message, peer.node)
-        return m.MemoryTaken()
+        return vm_messages.MemoryTaken()
 
-    @serves(m.SwitchOver, turn=vm_turn)
-    async def switch_over(self, message: m.SwitchOver, peer: Peer) -> m.SwitchedOver:
+    @serves(vm_messages.SwitchOver, turn=vm_turn)
+    async def switch_over(
+        self, message: vm_messages.SwitchOver, peer: Peer
+    ) -> vm_messages.SwitchedOver:
         """See ``vmotion.switch_over``; the host rings vCenter, in case it does not ask."""
         await vmotion.switch_over(self.host, message, peer.node)
         self.node.background("migration.ring", self._ring())
-        return m.SwitchedOver()
+        return vm_messages.SwitchedOver()
 
-    @serves(m.HostEndMigration, turn=vm_turn)
-    async def end_migration(self, message: m.HostEndMigration, peer: Peer) -> m.MigrationEnded:
+    @serves(vm_messages.HostEndMigration, turn=vm_turn)
+    async def end_migration(
+        self, message: vm_messages.HostEndMigration, peer: Peer
+    ) -> vm_messages.MigrationEnded:
         """See ``vmotion.end_migration``."""
         vm = await vmotion.end_migration(self.host, message)
-        return m.MigrationEnded(summary=None if vm is None else self.host.vm_summary(vm))
+        return vm_messages.MigrationEnded(summary=None if vm is None else self.host.vm_summary(vm))
 
     async def _ring(self) -> None:
         await self.host.uplink.ring()
 
     # ---- maintenance mode -------------------------------------------------------------------
 
-    @serves(m.HostEnterMaintenanceMode, turn=_maintenance)
+    @serves(session_messages.HostEnterMaintenanceMode, turn=_maintenance)
     async def enter_maintenance_mode(
-        self, message: m.HostEnterMaintenanceMode, peer: Peer
-    ) -> m.Done:
+        self, message: session_messages.HostEnterMaintenanceMode, peer: Peer
+    ) -> session_messages.Done:
         """See ``maintenance.enter``."""
         await enter_maintenance(self.host)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.HostExitMaintenanceMode, turn=_maintenance)
-    async def exit_maintenance_mode(self, message: m.HostExitMaintenanceMode, peer: Peer) -> m.Done:
+    @serves(session_messages.HostExitMaintenanceMode, turn=_maintenance)
+    async def exit_maintenance_mode(
+        self, message: session_messages.HostExitMaintenanceMode, peer: Peer
+    ) -> session_messages.Done:
         """See ``maintenance.leave``."""
         await leave_maintenance(self.host)
-        return m.Done()
+        return session_messages.Done()
 
     # ---- core dumps --------------------------------------------------------------------------
 
-    @serves(m.WriteDump, turn=_keystore)
-    async def write_dump(self, message: m.WriteDump, peer: Peer) -> m.DumpWritten:
+    @serves(crypto_messages.WriteDump, turn=_keystore)
+    async def write_dump(
+        self, message: crypto_messages.WriteDump, peer: Peer
+    ) -> crypto_messages.DumpWritten:
         """See ``dumps.write_dump``."""
-        return m.DumpWritten(dump=await dumps.write_dump(self.host, message))
+        return crypto_messages.DumpWritten(dump=await dumps.write_dump(self.host, message))
 
-    @serves(m.ListDumps)
-    async def list_dumps(self, message: m.ListDumps, peer: Peer) -> m.DumpList:
+    @serves(crypto_messages.ListDumps)
+    async def list_dumps(
+        self, message: crypto_messages.ListDumps, peer: Peer
+    ) -> crypto_messages.DumpList:
         """See ``dumps.list_dumps``."""
-        return m.DumpList(dumps=await dumps.list_dumps(self.host))
+        return crypto_messages.DumpList(dumps=await dumps.list_dumps(self.host))
 
-    @serves(m.DecryptDump)
-    async def decrypt_dump(self, message: m.DecryptDump, peer: Peer) -> m.DumpDecrypted:
+    @serves(crypto_messages.DecryptDump)
+    async def decrypt_dump(
+        self, message: crypto_messages.DecryptDump, peer: Peer
+    ) -> crypto_messages.DumpDecrypted:
         """See ``dumps.decrypt_dump``."""
         dump, content = await dumps.decrypt_dump(self.host, message.dump)
-        return m.DumpDecrypted(dump=dump, content=content)
+        return crypto_messages.DumpDecrypted(dump=dump, content=content)
 
-    @serves(m.RemoveDump, turn=_keystore)
-    async def remove_dump(self, message: m.RemoveDump, peer: Peer) -> m.Done:
+    @serves(crypto_messages.RemoveDump, turn=_keystore)
+    async def remove_dump(
+        self, message: crypto_messages.RemoveDump, peer: Peer
+    ) -> session_messages.Done:
         """See ``dumps.remove_dump``."""
         await dumps.remove_dump(self.host, message.dump)
-        return m.Done()
+        return session_messages.Done()
 
     # ---- console ----------------------------------------------------------------------------
 
-    @serves(m.Esxcli, turn=_keystore)
-    async def esxcli(self, message: m.Esxcli, peer: Peer) -> m.EsxcliResult:
+    @serves(session_messages.Esxcli, turn=_keystore)
+    async def esxcli(
+        self, message: session_messages.Esxcli, peer: Peer
+    ) -> session_messages.EsxcliResult:
         """One command line at the console; the exit code is 1 when it is refused."""
         return await console.run(self.host, message.arguments)
 
-    @serves(m.SaveConfiguration, turn=_keystore)
-    async def save_configuration(self, message: m.SaveConfiguration, peer: Peer) -> m.Done:
+    @serves(session_messages.SaveConfiguration, turn=_keystore)
+    async def save_configuration(
+        self, message: session_messages.SaveConfiguration, peer: Peer
+    ) -> session_messages.Done:
         """The auto-backup script: save all sections of the configuration now (DUR-01)."""
         await console.back_up(self.host)
-        return m.Done()
+        return session_messages.Done()
 
     @serves(FingerprintKeys)
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:

@@ -15,7 +15,7 @@ import msgspec
 from protocol.errors import NoPermission, ProductError
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
-from protocol.messages.host import (
+from protocol.messages.host.session import (
     ClaimedVm,
     Command,
     HostProblem,
@@ -23,7 +23,7 @@ from protocol.messages.host import (
     OpenSession,
     VmSummary,
 )
-from protocol.messages.vcenter import HostChanged
+from protocol.messages.vcenter.inventory import HostChanged
 from protocol.terms import (
     CryptoKeyId,
     NodeName,

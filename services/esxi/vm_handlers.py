@@ -9,7 +9,8 @@ from typing import Any
 
 from protocol.errors import InvalidArgument, InvalidPowerState, NotFound
 from protocol.guest_tpm import secret_of
-from protocol.messages import host as m
+from protocol.messages.host import session as session_messages
+from protocol.messages.host import vms as vm_messages
 from protocol.terms import VmName
 from services.esxi.host import EsxiHost
 from services.esxi.migration import vmotion
@@ -36,31 +37,37 @@ class EsxiVmHandlers(Service):
 
     host: EsxiHost
 
-    @serves(m.HostAddVtpm, turn=vm_turn)
-    async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostAddVtpm, turn=vm_turn)
+    async def add_vtpm(self, message: vm_messages.HostAddVtpm, peer: Peer) -> vm_messages.VmState:
         """See ``reconfigure.add_vtpm``."""
         vm = await reconfigure.add_vtpm(self.host, message.vm, message.key, message.provider)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostSetVtpmCertificate, turn=vm_turn)
-    async def set_vtpm_certificate(self, message: m.HostSetVtpmCertificate, peer: Peer) -> m.Done:
+    @serves(vm_messages.HostSetVtpmCertificate, turn=vm_turn)
+    async def set_vtpm_certificate(
+        self, message: vm_messages.HostSetVtpmCertificate, peer: Peer
+    ) -> session_messages.Done:
         """See ``reconfigure.store_vtpm_certificate``."""
         await reconfigure.store_vtpm_certificate(self.host, message.vm, message.certificate)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.HostRemoveVtpm, turn=vm_turn)
-    async def remove_vtpm(self, message: m.HostRemoveVtpm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostRemoveVtpm, turn=vm_turn)
+    async def remove_vtpm(
+        self, message: vm_messages.HostRemoveVtpm, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``reconfigure.remove_vtpm``."""
         vm = await reconfigure.remove_vtpm(self.host, message.vm)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.QueryVmConfig)
-    async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
+    @serves(vm_messages.QueryVmConfig)
+    async def query_vm_config(
+        self, message: vm_messages.QueryVmConfig, peer: Peer
+    ) -> vm_messages.VmConfigState:
         """The content of the VM's configuration files."""
         self.host.require_vm(message.vm)
         config = await read_config(self.host.datastore, message.vm)
         vtpm = config.vtpm
-        return m.VmConfigState(
+        return vm_messages.VmConfigState(
             firmware=config.firmware,
             hardware=config.hardware,
             home_encrypted=config.home is not None,
@@ -70,67 +77,81 @@ class EsxiVmHandlers(Service):
             certificate=b"" if vtpm is None else vtpm.certificate,
         )
 
-    @serves(m.GuestTpmSeal, turn=vm_turn)
-    async def guest_tpm_seal(self, message: m.GuestTpmSeal, peer: Peer) -> m.GuestTpmSealed:
+    @serves(vm_messages.GuestTpmSeal, turn=vm_turn)
+    async def guest_tpm_seal(
+        self, message: vm_messages.GuestTpmSeal, peer: Peer
+    ) -> vm_messages.GuestTpmSealed:
         """The guest seals in its vTPM, in place of what it had sealed before."""
         vtpm = self._vtpm(message.vm)
         ak, counter = await vtpm.seal(secret_of(message.marker))
         device = vtpm.device
-        return m.GuestTpmSealed(
+        return vm_messages.GuestTpmSealed(
             ak=ak.raw, ek=device.ek, certificate=device.certificate, counter=counter
         )
 
-    @serves(m.GuestTpmChallenge, turn=vm_turn)
+    @serves(vm_messages.GuestTpmChallenge, turn=vm_turn)
     async def guest_tpm_challenge(
-        self, message: m.GuestTpmChallenge, peer: Peer
-    ) -> m.GuestTpmAnswered:
+        self, message: vm_messages.GuestTpmChallenge, peer: Peer
+    ) -> vm_messages.GuestTpmAnswered:
         """The guest proves that its vTPM works and is the same as before."""
         if not 0 < len(message.nonce) <= NONCE_LIMIT:
             raise InvalidArgument(f"nonce: 1 to {NONCE_LIMIT} bytes")
-        return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
+        return vm_messages.GuestTpmAnswered(
+            answer=await self._vtpm(message.vm).challenge(message.nonce)
+        )
 
-    @serves(m.HostCloneVm, turn=_clones)
-    async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostCloneVm, turn=_clones)
+    async def clone_vm(self, message: vm_messages.HostCloneVm, peer: Peer) -> vm_messages.VmState:
         """See ``clone.clone``, which waits for the source's turn itself. Clones are made one after
         another, because each waits for the turns of two VMs."""
         if message.source == message.vm:
             raise InvalidArgument("vm: a clone has another name than its source")
         async with self.node.turn(queue_of(message.vm)):
             vm = await clone.clone(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostMarkTemplate, turn=vm_turn)
-    async def mark_template(self, message: m.HostMarkTemplate, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostMarkTemplate, turn=vm_turn)
+    async def mark_template(
+        self, message: vm_messages.HostMarkTemplate, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``clone.mark_template``."""
         vm = await clone.mark_template(self.host, message.vm, template=message.template)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostCreateSnapshot, turn=vm_turn)
-    async def create_snapshot(self, message: m.HostCreateSnapshot, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostCreateSnapshot, turn=vm_turn)
+    async def create_snapshot(
+        self, message: vm_messages.HostCreateSnapshot, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``snapshots.create_snapshot``."""
         vm = await snapshots.create_snapshot(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostRemoveSnapshot, turn=vm_turn)
-    async def remove_snapshot(self, message: m.HostRemoveSnapshot, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostRemoveSnapshot, turn=vm_turn)
+    async def remove_snapshot(
+        self, message: vm_messages.HostRemoveSnapshot, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``snapshots.remove_snapshot``."""
         vm = await snapshots.remove_snapshot(self.host, message.vm, message.snapshot)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.HostRevertToSnapshot, turn=vm_turn)
-    async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
+    @serves(vm_messages.HostRevertToSnapshot, turn=vm_turn)
+    async def revert_to_snapshot(
+        self, message: vm_messages.HostRevertToSnapshot, peer: Peer
+    ) -> vm_messages.VmState:
         """See ``snapshots.revert_vm``."""
         vm = await snapshots.revert_vm(self.host, message)
-        return m.VmState(summary=self.host.vm_summary(vm))
+        return vm_messages.VmState(summary=self.host.vm_summary(vm))
 
-    @serves(m.CheckRelocate)
-    async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
+    @serves(vm_messages.CheckRelocate)
+    async def check_relocate(
+        self, message: vm_messages.CheckRelocate, peer: Peer
+    ) -> vm_messages.RelocateChecked:
         """See ``vmotion.check_relocation`` and ``vmotion.check_source``."""
         if message.datastore:
             await vmotion.check_relocation(self.host, message)
         else:
             await vmotion.check_source(self.host, message.vm)
-        return m.RelocateChecked(datastore=self.host.config.datastore)
+        return vm_messages.RelocateChecked(datastore=self.host.config.datastore)
 
     def _vtpm(self, name: VmName) -> Vtpm:
         vm = self.host.require_vm(name)

@@ -26,7 +26,7 @@ from protocol.errors import (
     WrongKeyLifecycleState,
 )
 from protocol.messages.keyprovider import KeyServerStatus, PeerCertificate, TrustedKeyProviderHealth
-from protocol.messages.kms import GetKeys
+from protocol.messages.kms.keys import GetKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, ProviderHealth
 from protocol.trust import KeyServerRecord, TrustedKeyProvider

@@ -35,9 +35,9 @@ from protocol.errors import (
 from protocol.kmip import dialect
 from protocol.kmip.dialect import Login, OperationFailed
 from protocol.kmip.enums import ResultReason, State
-from protocol.messages import kms as m
 from protocol.messages.agent import KMS_BOUNDS_MS, kms_counter
 from protocol.messages.base import Request, Sealed
+from protocol.messages.kms import keys as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.keyservers.address import Address, BusAddress, Kmip

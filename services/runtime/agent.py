@@ -48,7 +48,7 @@ from protocol.messages.agent import (
     TpmAction,
 )
 from protocol.messages.base import Ping, Repeat, Reply, Request, fields_with_keys
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.pages import first_page
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from protocol.errors import NotConnected
-from protocol.messages.host import Command, OpenSession
+from protocol.messages.host.session import Command, OpenSession
 from protocol.terms import NodeName
 
 C = TypeVar("C", bound=Command[Any])

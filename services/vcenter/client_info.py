@@ -7,16 +7,15 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from protocol.messages.host import HostSummary
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import HostSummary
+from protocol.messages.vcenter.inventory import (
     ClusterInfo,
     CryptoModePolicy,
     HostInfo,
-    ProviderInfo,
-    ProviderKeys,
     TpmAttestation,
-    VmInfo,
 )
+from protocol.messages.vcenter.providers import ProviderInfo, ProviderKeys
+from protocol.messages.vcenter.vms import VmInfo
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

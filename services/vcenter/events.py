@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import HaIncident, HaIncidentKind, VcEvent
+from protocol.messages.vcenter.inventory import HaIncident, HaIncidentKind, VcEvent
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

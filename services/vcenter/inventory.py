@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from protocol.errors import SaveFailed
-from protocol.messages.vcenter import VcEvent
+from protocol.messages.vcenter.inventory import VcEvent
 from protocol.pages import first_page
 from protocol.terms import (
     ClusterName,

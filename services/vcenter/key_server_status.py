@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from protocol.crypto import certificates
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import KmipServer, KmipServerStatus
+from protocol.messages.vcenter.providers import KmipServer, KmipServerStatus
 from protocol.terms import (
     AttestationStatus,
     HostConnectionState,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protocol.errors import HostUnreachable, InvalidArgument, InvalidState, NotFound, ProductError
-from protocol.messages.host import HostRegisterVm, HostUnregisterVm
+from protocol.messages.host.vms import HostRegisterVm, HostUnregisterVm
 from protocol.terms import ClusterName, HostCryptoState, NodeName, VmName
 from services.runtime.ports import Clock
 from services.vcenter.hosts.session import HostSession

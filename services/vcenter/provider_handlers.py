@@ -12,38 +12,8 @@ from typing import Any, TypeVar
 from protocol.authorization import ADMINISTRATOR
 from protocol.errors import ProductError
 from protocol.messages.base import Request
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
-    AddKey,
-    CreateNativeProvider,
-    CryptoKeyStatusList,
-    DefaultKmsCluster,
-    DownloadExport,
-    ExportDownloaded,
-    ExportLocation,
-    ExportProvider,
-    GenerateKey,
-    GetDefaultKmsCluster,
-    ImportProvider,
-    KeyGenerated,
-    KeyIdList,
-    KeyRemoved,
-    KmsClusterUnregistered,
-    ListKeys,
-    ListKmsClusters,
-    MarkDefault,
-    OpenTransfer,
-    ProviderImported,
-    ProviderList,
-    ProviderState,
-    QueryCryptoKeyStatus,
-    RegisterKmsCluster,
-    RemoveKey,
-    SetDefaultKmsCluster,
-    TransferOpened,
-    UnregisterKmsCluster,
-    UpdateNativeProvider,
-)
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter import providers as provider_messages
 from protocol.pages import first_page
 from services.runtime.service import Peer, Service, serves
 from services.vcenter.authorization.privileges import (
@@ -127,97 +97,127 @@ class ProviderHandlers(Service):
 
     # ---- key providers ----------------------------------------------------------------------
 
-    @serves(RegisterKmsCluster, turn=_providers)
-    async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
+    @serves(provider_messages.RegisterKmsCluster, turn=_providers)
+    async def register(
+        self, message: provider_messages.RegisterKmsCluster, peer: Peer
+    ) -> provider_messages.ProviderState:
         work = providers.register(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
         return done
 
-    @serves(UnregisterKmsCluster, turn=_providers)
-    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> KmsClusterUnregistered:
+    @serves(provider_messages.UnregisterKmsCluster, turn=_providers)
+    async def unregister(
+        self, message: provider_messages.UnregisterKmsCluster, peer: Peer
+    ) -> provider_messages.KmsClusterUnregistered:
         work = providers.unregister(self.vcenter, message)
         done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
         return done
 
-    @serves(MarkDefault, turn=_providers)
-    async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
+    @serves(provider_messages.MarkDefault, turn=_providers)
+    async def mark_default(
+        self, message: provider_messages.MarkDefault, peer: Peer
+    ) -> provider_messages.ProviderState:
         work = providers.mark_default(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(SetDefaultKmsCluster, turn=_providers)
-    async def set_default(self, message: SetDefaultKmsCluster, peer: Peer) -> Done:
+    @serves(provider_messages.SetDefaultKmsCluster, turn=_providers)
+    async def set_default(
+        self, message: provider_messages.SetDefaultKmsCluster, peer: Peer
+    ) -> Done:
         work = providers.set_default(self.vcenter, message)
         return await self.task(peer, message.entity, message, work)
 
-    @serves(GetDefaultKmsCluster)
-    async def get_default(self, message: GetDefaultKmsCluster, peer: Peer) -> DefaultKmsCluster:
+    @serves(provider_messages.GetDefaultKmsCluster)
+    async def get_default(
+        self, message: provider_messages.GetDefaultKmsCluster, peer: Peer
+    ) -> provider_messages.DefaultKmsCluster:
         self.check(peer, message)
         return providers.get_default(self.vcenter, message)
 
-    @serves(ListKmsClusters)
-    async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
+    @serves(provider_messages.ListKmsClusters)
+    async def list_providers(
+        self, message: provider_messages.ListKmsClusters, peer: Peer
+    ) -> provider_messages.ProviderList:
         self.check(peer, message)
         left = self.vcenter.inventory.index.providers.after(message.after)
         page = first_page(self.vcenter.provider_info(name) for name in left)
-        return ProviderList(providers=page, more=len(page) < len(left))
+        return provider_messages.ProviderList(providers=page, more=len(page) < len(left))
 
-    @serves(GenerateKey, turn=_operation)
-    async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
+    @serves(provider_messages.GenerateKey, turn=_operation)
+    async def generate_key(
+        self, message: provider_messages.GenerateKey, peer: Peer
+    ) -> provider_messages.KeyGenerated:
         work = keys.generate_key(self.vcenter, message)
         return await self.task(peer, message.provider or "", message, work)
 
-    @serves(AddKey, turn=_key)
-    async def add_key(self, message: AddKey, peer: Peer) -> Done:
+    @serves(provider_messages.AddKey, turn=_key)
+    async def add_key(self, message: provider_messages.AddKey, peer: Peer) -> Done:
         work = keys.add_key(self.vcenter, message)
         return await self.task(peer, str(message.key), message, work)
 
-    @serves(RemoveKey, turn=_key)
-    async def remove_key(self, message: RemoveKey, peer: Peer) -> KeyRemoved:
+    @serves(provider_messages.RemoveKey, turn=_key)
+    async def remove_key(
+        self, message: provider_messages.RemoveKey, peer: Peer
+    ) -> provider_messages.KeyRemoved:
         work = keys.remove_key(self.vcenter, message)
         return await self.task(peer, str(message.key), message, work)
 
-    @serves(ListKeys)
-    async def list_keys(self, message: ListKeys, peer: Peer) -> KeyIdList:
+    @serves(provider_messages.ListKeys)
+    async def list_keys(
+        self, message: provider_messages.ListKeys, peer: Peer
+    ) -> provider_messages.KeyIdList:
         self.check(peer, message)
         return keys.list_keys(self.vcenter, message)
 
-    @serves(QueryCryptoKeyStatus)
+    @serves(provider_messages.QueryCryptoKeyStatus)
     async def query_key_status(
-        self, message: QueryCryptoKeyStatus, peer: Peer
-    ) -> CryptoKeyStatusList:
+        self, message: provider_messages.QueryCryptoKeyStatus, peer: Peer
+    ) -> provider_messages.CryptoKeyStatusList:
         self.check(peer, message)
         return await query_key_status(self.vcenter, message)
 
     # ---- native providers -------------------------------------------------------------------
 
-    @serves(OpenTransfer)
-    async def open_transfer(self, message: OpenTransfer, peer: Peer) -> TransferOpened:
+    @serves(provider_messages.OpenTransfer)
+    async def open_transfer(
+        self, message: provider_messages.OpenTransfer, peer: Peer
+    ) -> provider_messages.TransferOpened:
         self.check(peer, message)
         return providers.open_transfer(self.vcenter)
 
-    @serves(CreateNativeProvider, turn=_providers)
-    async def create_native(self, message: CreateNativeProvider, peer: Peer) -> ProviderState:
+    @serves(provider_messages.CreateNativeProvider, turn=_providers)
+    async def create_native(
+        self, message: provider_messages.CreateNativeProvider, peer: Peer
+    ) -> provider_messages.ProviderState:
         work = providers.create(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(UpdateNativeProvider, turn=_providers)
-    async def update_native(self, message: UpdateNativeProvider, peer: Peer) -> ProviderState:
+    @serves(provider_messages.UpdateNativeProvider, turn=_providers)
+    async def update_native(
+        self, message: provider_messages.UpdateNativeProvider, peer: Peer
+    ) -> provider_messages.ProviderState:
         work = providers.update(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(ExportProvider, turn=_providers)
-    async def export_provider(self, message: ExportProvider, peer: Peer) -> ExportLocation:
+    @serves(provider_messages.ExportProvider, turn=_providers)
+    async def export_provider(
+        self, message: provider_messages.ExportProvider, peer: Peer
+    ) -> provider_messages.ExportLocation:
         self.check(peer, message)
         return providers.export(self.vcenter, message)
 
-    @serves(DownloadExport, turn=_providers)
-    async def download_export(self, message: DownloadExport, peer: Peer) -> ExportDownloaded:
+    @serves(provider_messages.DownloadExport, turn=_providers)
+    async def download_export(
+        self, message: provider_messages.DownloadExport, peer: Peer
+    ) -> provider_messages.ExportDownloaded:
         work = providers.download(self.vcenter, message)
         return await self.task(peer, "", message, work)
 
-    @serves(ImportProvider, turn=_providers)
-    async def import_provider(self, message: ImportProvider, peer: Peer) -> ProviderImported:
+    @serves(provider_messages.ImportProvider, turn=_providers)
+    async def import_provider(
+        self, message: provider_messages.ImportProvider, peer: Peer
+    ) -> provider_messages.ProviderImported:
         work = providers.import_(self.vcenter, message)
         return await self.task(peer, "", message, work)

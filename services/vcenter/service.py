@@ -14,81 +14,11 @@ import msgspec
 
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.errors import NoPermission, NotFound, ProductError
-from protocol.messages import vcenter as m
 from protocol.messages.base import Request
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
-    AcknowledgeAlarm,
-    AddDisk,
-    AddHost,
-    AddVtpm,
-    ClearTpmRecord,
-    ClusterList,
-    ConfigureCryptoKey,
-    CreateVm,
-    CryptoUnlock,
-    DecryptVm,
-    DestroyVm,
-    DisableCrypto,
-    DisconnectHost,
-    EncryptVm,
-    EndRelocation,
-    EnterMaintenanceMode,
-    EventList,
-    ExitMaintenanceMode,
-    HaReport,
-    HostAdded,
-    HostChanged,
-    HostList,
-    HostReconnected,
-    ListClusters,
-    ListEvents,
-    ListHosts,
-    ListTasks,
-    ListVms,
-    MigrateVm,
-    PowerOffVm,
-    PowerOnVm,
-    PrepareCrypto,
-    PrepareRelocation,
-    QueryVmca,
-    ReconfigureComputeResource,
-    ReconnectHost,
-    RecryptVm,
-    RegisterVm,
-    RemoveDisk,
-    RemoveHost,
-    RemoveVtpm,
-    SetCryptoMode,
-    TaskList,
-    UnregisterVm,
-    VmcaState,
-    VmCreated,
-    VmDecrypted,
-    VmDisks,
-    VmEncrypted,
-    VmList,
-    VmPowered,
-    VmReconfigured,
-    VmRecrypted,
-    VmRegistered,
-    VmRelocated,
-)
-from protocol.messages.vcenter.providers import (
-    ClientCert,
-    ClientCsr,
-    GenerateClientCsr,
-    GenerateSelfSignedClientCert,
-    LoseClientKey,
-    LoseKmipPasswords,
-    RetrieveClientCert,
-    RetrieveClientCsr,
-    RetrieveKmipServerCert,
-    ServerCert,
-    UpdateKmsSignedCsrClientCert,
-    UploadClientCert,
-    UploadKmipServerCert,
-)
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter import inventory as inventory_messages
+from protocol.messages.vcenter import providers as provider_messages
+from protocol.messages.vcenter import vms as vm_messages
 from protocol.messages.vcenter.vsan import (
     ChangeVsanDisk,
     CreateVsanObject,
@@ -141,8 +71,10 @@ def _vm(message: Any) -> str:
 class VcenterVtpmHandlers(ProviderHandlers):
     """Virtual TPMs and their certificates."""
 
-    @serves(AddVtpm, turn=_vm)
-    async def add_vtpm(self, message: AddVtpm, peer: Peer) -> VmReconfigured:
+    @serves(vm_messages.AddVtpm, turn=_vm)
+    async def add_vtpm(
+        self, message: vm_messages.AddVtpm, peer: Peer
+    ) -> vm_messages.VmReconfigured:
         """See ``tasks.vtpm``."""
         return await self.task(
             peer,
@@ -151,8 +83,10 @@ class VcenterVtpmHandlers(ProviderHandlers):
             reconfigure.add_vtpm(self.vcenter, message, self.caller(peer)),
         )
 
-    @serves(RemoveVtpm, turn=_vm)
-    async def remove_vtpm(self, message: RemoveVtpm, peer: Peer) -> VmReconfigured:
+    @serves(vm_messages.RemoveVtpm, turn=_vm)
+    async def remove_vtpm(
+        self, message: vm_messages.RemoveVtpm, peer: Peer
+    ) -> vm_messages.VmReconfigured:
         """See ``tasks.vtpm``."""
         return await self.task(
             peer,
@@ -161,10 +95,10 @@ class VcenterVtpmHandlers(ProviderHandlers):
             reconfigure.remove_vtpm(self.vcenter, message, self.caller(peer)),
         )
 
-    @serves(QueryVmca)
-    async def query_vmca(self, message: QueryVmca, peer: Peer) -> VmcaState:
+    @serves(vm_messages.QueryVmca)
+    async def query_vmca(self, message: vm_messages.QueryVmca, peer: Peer) -> vm_messages.VmcaState:
         """VMCA's certificate, for verifying those of vTPMs."""
-        return VmcaState(certificate=await self.vcenter.vmca.certificate())
+        return vm_messages.VmcaState(certificate=await self.vcenter.vmca.certificate())
 
 
 # ---- vsan handlers -------------------------------------------------------------------------------
@@ -226,16 +160,18 @@ class VcenterVsanHandlers(ProviderHandlers):
 class RelocationHandlers(ProviderHandlers):
     """Moves between vCenters."""
 
-    @serves(m.RelocateVm, turn=_vm)
-    async def relocate_vm(self, message: m.RelocateVm, peer: Peer) -> m.VmRelocated:
+    @serves(vm_messages.RelocateVm, turn=_vm)
+    async def relocate_vm(
+        self, message: vm_messages.RelocateVm, peer: Peer
+    ) -> vm_messages.VmRelocated:
         """See ``tasks.relocate``."""
         work = relocate.relocate_vm(self.vcenter, message, peer.user or ADMINISTRATOR)
         return await self.task(peer, message.vm, message, work)
 
-    @serves(m.PrepareRelocation, turn=_vm)
+    @serves(vm_messages.PrepareRelocation, turn=_vm)
     async def prepare_relocation(
-        self, message: m.PrepareRelocation, peer: Peer
-    ) -> m.RelocationPrepared:
+        self, message: vm_messages.PrepareRelocation, peer: Peer
+    ) -> vm_messages.RelocationPrepared:
         """See ``tasks.arrive``. The other vCenter names the user; at the console it is the
         console's user."""
         if not peer.local:
@@ -243,8 +179,10 @@ class RelocationHandlers(ProviderHandlers):
         work = relocate.prepare(self.vcenter, message, self.caller(peer), peer.node)
         return await self.task(peer, message.vm, message, work)
 
-    @serves(m.EndRelocation, turn=_vm)
-    async def end_relocation(self, message: m.EndRelocation, peer: Peer) -> m.RelocationEnded:
+    @serves(vm_messages.EndRelocation, turn=_vm)
+    async def end_relocation(
+        self, message: vm_messages.EndRelocation, peer: Peer
+    ) -> vm_messages.RelocationEnded:
         """See ``tasks.arrive``."""
         return await relocate.end(self.vcenter, message, peer.node)
 
@@ -260,57 +198,73 @@ def _providers(message: Any) -> str:
 class KmipHandlers(ProviderHandlers):
     """Trust between vCenter and KMIP servers; what each does is in ``tasks.kmip_trust``."""
 
-    @serves(RetrieveClientCert)
-    async def retrieve_client_cert(self, message: RetrieveClientCert, peer: Peer) -> ClientCert:
+    @serves(provider_messages.RetrieveClientCert)
+    async def retrieve_client_cert(
+        self, message: provider_messages.RetrieveClientCert, peer: Peer
+    ) -> provider_messages.ClientCert:
         self.check(peer, message)
         return kmip_servers.retrieve_client(self.vcenter, message)
 
-    @serves(GenerateSelfSignedClientCert, turn=_providers)
+    @serves(provider_messages.GenerateSelfSignedClientCert, turn=_providers)
     async def generate_client_cert(
-        self, message: GenerateSelfSignedClientCert, peer: Peer
-    ) -> ClientCert:
+        self, message: provider_messages.GenerateSelfSignedClientCert, peer: Peer
+    ) -> provider_messages.ClientCert:
         work = kmip_servers.generate_client(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(UploadClientCert, turn=_providers)
-    async def upload_client_cert(self, message: UploadClientCert, peer: Peer) -> ClientCert:
+    @serves(provider_messages.UploadClientCert, turn=_providers)
+    async def upload_client_cert(
+        self, message: provider_messages.UploadClientCert, peer: Peer
+    ) -> provider_messages.ClientCert:
         work = kmip_servers.upload_client(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(GenerateClientCsr, turn=_providers)
-    async def generate_client_csr(self, message: GenerateClientCsr, peer: Peer) -> ClientCsr:
+    @serves(provider_messages.GenerateClientCsr, turn=_providers)
+    async def generate_client_csr(
+        self, message: provider_messages.GenerateClientCsr, peer: Peer
+    ) -> provider_messages.ClientCsr:
         work = kmip_servers.generate_request(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(RetrieveClientCsr)
-    async def retrieve_client_csr(self, message: RetrieveClientCsr, peer: Peer) -> ClientCsr:
+    @serves(provider_messages.RetrieveClientCsr)
+    async def retrieve_client_csr(
+        self, message: provider_messages.RetrieveClientCsr, peer: Peer
+    ) -> provider_messages.ClientCsr:
         self.check(peer, message)
         return kmip_servers.retrieve_request(self.vcenter, message)
 
-    @serves(UpdateKmsSignedCsrClientCert, turn=_providers)
+    @serves(provider_messages.UpdateKmsSignedCsrClientCert, turn=_providers)
     async def update_signed_client_cert(
-        self, message: UpdateKmsSignedCsrClientCert, peer: Peer
-    ) -> ClientCert:
+        self, message: provider_messages.UpdateKmsSignedCsrClientCert, peer: Peer
+    ) -> provider_messages.ClientCert:
         work = kmip_servers.update_signed(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(LoseClientKey, turn=_providers)
-    async def lose_client_key(self, message: LoseClientKey, peer: Peer) -> ClientCert:
+    @serves(provider_messages.LoseClientKey, turn=_providers)
+    async def lose_client_key(
+        self, message: provider_messages.LoseClientKey, peer: Peer
+    ) -> provider_messages.ClientCert:
         work = kmip_servers.lose_client_key(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(LoseKmipPasswords, turn=_providers)
-    async def lose_kmip_passwords(self, message: LoseKmipPasswords, peer: Peer) -> Done:
+    @serves(provider_messages.LoseKmipPasswords, turn=_providers)
+    async def lose_kmip_passwords(
+        self, message: provider_messages.LoseKmipPasswords, peer: Peer
+    ) -> Done:
         work = kmip_servers.lose_passwords(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
-    @serves(RetrieveKmipServerCert)
-    async def retrieve_server_cert(self, message: RetrieveKmipServerCert, peer: Peer) -> ServerCert:
+    @serves(provider_messages.RetrieveKmipServerCert)
+    async def retrieve_server_cert(
+        self, message: provider_messages.RetrieveKmipServerCert, peer: Peer
+    ) -> provider_messages.ServerCert:
         self.check(peer, message)
         return await kmip_servers.retrieve_server(self.vcenter, message)
 
-    @serves(UploadKmipServerCert, turn=_providers)
-    async def upload_server_cert(self, message: UploadKmipServerCert, peer: Peer) -> Done:
+    @serves(provider_messages.UploadKmipServerCert, turn=_providers)
+    async def upload_server_cert(
+        self, message: provider_messages.UploadKmipServerCert, peer: Peer
+    ) -> Done:
         work = kmip_servers.upload_server(self.vcenter, message)
         return await self.task(peer, message.provider, message, work)
 
@@ -322,43 +276,55 @@ class KmipHandlers(ProviderHandlers):
 class VcenterCopyHandlers(ProviderHandlers):
     """Clones, templates and snapshots."""
 
-    @serves(m.CloneVm, turn=_vm)
-    async def clone_vm(self, message: m.CloneVm, peer: Peer) -> m.VmCloned:
+    @serves(vm_messages.CloneVm, turn=_vm)
+    async def clone_vm(self, message: vm_messages.CloneVm, peer: Peer) -> vm_messages.VmCloned:
         """See ``tasks.clone``."""
         work = clone.clone_vm(self.vcenter, message, self.caller(peer))
         return await self.task(peer, message.vm, message, work)
 
-    @serves(m.ReconfigVm, turn=_vm)
-    async def reconfig_vm(self, message: m.ReconfigVm, peer: Peer) -> m.VmRelocated:
+    @serves(vm_messages.ReconfigVm, turn=_vm)
+    async def reconfig_vm(
+        self, message: vm_messages.ReconfigVm, peer: Peer
+    ) -> vm_messages.VmRelocated:
         """See ``tasks.migrate``."""
         return await self.task(
             peer, message.vm, message, migrate.reconfigure(self.vcenter, message)
         )
 
-    @serves(m.MarkAsTemplate, turn=_vm)
-    async def mark_as_template(self, message: m.MarkAsTemplate, peer: Peer) -> m.VmMarked:
+    @serves(vm_messages.MarkAsTemplate, turn=_vm)
+    async def mark_as_template(
+        self, message: vm_messages.MarkAsTemplate, peer: Peer
+    ) -> vm_messages.VmMarked:
         """See ``tasks.snapshots``."""
         return await self.task(peer, message.vm, message, snapshots.mark(self.vcenter, message))
 
-    @serves(m.MarkAsVirtualMachine, turn=_vm)
-    async def mark_as_vm(self, message: m.MarkAsVirtualMachine, peer: Peer) -> m.VmMarked:
+    @serves(vm_messages.MarkAsVirtualMachine, turn=_vm)
+    async def mark_as_vm(
+        self, message: vm_messages.MarkAsVirtualMachine, peer: Peer
+    ) -> vm_messages.VmMarked:
         """See ``tasks.snapshots``."""
         return await self.task(peer, message.vm, message, snapshots.mark(self.vcenter, message))
 
-    @serves(m.CreateSnapshot, turn=_vm)
-    async def create_snapshot(self, message: m.CreateSnapshot, peer: Peer) -> m.VmSnapshots:
+    @serves(vm_messages.CreateSnapshot, turn=_vm)
+    async def create_snapshot(
+        self, message: vm_messages.CreateSnapshot, peer: Peer
+    ) -> vm_messages.VmSnapshots:
         """See ``tasks.snapshots``."""
         work = snapshots.create_snapshot(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
 
-    @serves(m.RemoveSnapshot, turn=_vm)
-    async def remove_snapshot(self, message: m.RemoveSnapshot, peer: Peer) -> m.VmSnapshots:
+    @serves(vm_messages.RemoveSnapshot, turn=_vm)
+    async def remove_snapshot(
+        self, message: vm_messages.RemoveSnapshot, peer: Peer
+    ) -> vm_messages.VmSnapshots:
         """See ``tasks.snapshots``."""
         work = snapshots.remove_snapshot(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
 
-    @serves(m.RevertToSnapshot, turn=_vm)
-    async def revert_to_snapshot(self, message: m.RevertToSnapshot, peer: Peer) -> m.VmSnapshots:
+    @serves(vm_messages.RevertToSnapshot, turn=_vm)
+    async def revert_to_snapshot(
+        self, message: vm_messages.RevertToSnapshot, peer: Peer
+    ) -> vm_messages.VmSnapshots:
         """See ``tasks.snapshots``."""
         work = snapshots.revert_to_snapshot(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
@@ -402,11 +368,13 @@ class VcenterService(
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:
-            case HostChanged() | HaReport():
+            case inventory_messages.HostChanged() | inventory_messages.HaReport():
                 self._ringing(peer)
-            case EndRelocation() | PrepareRelocation() if peer.node in self._config.vcenters:
+            case vm_messages.EndRelocation() | vm_messages.PrepareRelocation() if (
+                peer.node in self._config.vcenters
+            ):
                 pass
-            case EndRelocation():
+            case vm_messages.EndRelocation():
                 raise NoPermission(f"{peer.node} is not a linked vCenter of this one")
             case _:
                 if not peer.local:
@@ -423,87 +391,103 @@ class VcenterService(
 
     # ---- from hosts -------------------------------------------------------------------------
 
-    @serves(HostChanged)
-    async def host_changed(self, message: HostChanged, peer: Peer) -> Done:
+    @serves(inventory_messages.HostChanged)
+    async def host_changed(self, message: inventory_messages.HostChanged, peer: Peer) -> Done:
         """Accepted at once; vCenter looks at the host afterwards."""
         self._ringing(peer).rang(message.boot)
         return Done()
 
-    @serves(HaReport)
-    async def ha_report(self, message: HaReport, peer: Peer) -> Done:
+    @serves(inventory_messages.HaReport)
+    async def ha_report(self, message: inventory_messages.HaReport, peer: Peer) -> Done:
         """The primary of a cluster reports what its agents did."""
         await self.vcenter.availability.record_incidents(peer.node, message.incidents)
         return Done()
 
     # ---- hosts and VMs ----------------------------------------------------------------------
 
-    @serves(AddHost, turn=_host)
-    async def add_host(self, message: AddHost, peer: Peer) -> HostAdded:
+    @serves(inventory_messages.AddHost, turn=_host)
+    async def add_host(
+        self, message: inventory_messages.AddHost, peer: Peer
+    ) -> inventory_messages.HostAdded:
         return await self.task(peer, message.host, message, host.add_host(self.vcenter, message))
 
-    @serves(RemoveHost, turn=_host)
-    async def remove_host(self, message: RemoveHost, peer: Peer) -> Done:
+    @serves(inventory_messages.RemoveHost, turn=_host)
+    async def remove_host(self, message: inventory_messages.RemoveHost, peer: Peer) -> Done:
         return await self.task(peer, message.host, message, host.remove_host(self.vcenter, message))
 
-    @serves(DisconnectHost, turn=_host)
-    async def disconnect_host(self, message: DisconnectHost, peer: Peer) -> Done:
+    @serves(inventory_messages.DisconnectHost, turn=_host)
+    async def disconnect_host(self, message: inventory_messages.DisconnectHost, peer: Peer) -> Done:
         return await self.task(
             peer, message.host, message, host.disconnect_host(self.vcenter, message)
         )
 
-    @serves(ReconnectHost, turn=_host)
-    async def reconnect_host(self, message: ReconnectHost, peer: Peer) -> HostReconnected:
+    @serves(inventory_messages.ReconnectHost, turn=_host)
+    async def reconnect_host(
+        self, message: inventory_messages.ReconnectHost, peer: Peer
+    ) -> inventory_messages.HostReconnected:
         return await self.task(
             peer, message.host, message, host.reconnect_host(self.vcenter, message)
         )
 
-    @serves(EnterMaintenanceMode, turn=_host)
-    async def enter_maintenance_mode(self, message: EnterMaintenanceMode, peer: Peer) -> Done:
+    @serves(inventory_messages.EnterMaintenanceMode, turn=_host)
+    async def enter_maintenance_mode(
+        self, message: inventory_messages.EnterMaintenanceMode, peer: Peer
+    ) -> Done:
         work = host.enter_maintenance_mode(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(ExitMaintenanceMode, turn=_host)
-    async def exit_maintenance_mode(self, message: ExitMaintenanceMode, peer: Peer) -> Done:
+    @serves(inventory_messages.ExitMaintenanceMode, turn=_host)
+    async def exit_maintenance_mode(
+        self, message: inventory_messages.ExitMaintenanceMode, peer: Peer
+    ) -> Done:
         work = host.exit_maintenance_mode(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(ConfigureCryptoKey, turn=_host)
-    async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
+    @serves(inventory_messages.ConfigureCryptoKey, turn=_host)
+    async def configure_crypto_key(
+        self, message: inventory_messages.ConfigureCryptoKey, peer: Peer
+    ) -> Done:
         work = host.configure_crypto_key(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(PrepareCrypto, turn=_host)
-    async def prepare_crypto(self, message: PrepareCrypto, peer: Peer) -> Done:
+    @serves(inventory_messages.PrepareCrypto, turn=_host)
+    async def prepare_crypto(self, message: inventory_messages.PrepareCrypto, peer: Peer) -> Done:
         work = host.prepare_crypto(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(DisableCrypto, turn=_host)
-    async def disable_crypto(self, message: DisableCrypto, peer: Peer) -> Done:
+    @serves(inventory_messages.DisableCrypto, turn=_host)
+    async def disable_crypto(self, message: inventory_messages.DisableCrypto, peer: Peer) -> Done:
         work = host.disable_crypto(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(SetCryptoMode, turn=_cluster)
-    async def set_crypto_mode(self, message: SetCryptoMode, peer: Peer) -> Done:
+    @serves(inventory_messages.SetCryptoMode, turn=_cluster)
+    async def set_crypto_mode(self, message: inventory_messages.SetCryptoMode, peer: Peer) -> Done:
         work = host.set_crypto_mode(self.vcenter, message)
         return await self.task(peer, message.cluster, message, work)
 
-    @serves(ReconfigureComputeResource, turn=_cluster)
-    async def reconfigure_cluster(self, message: ReconfigureComputeResource, peer: Peer) -> Done:
+    @serves(inventory_messages.ReconfigureComputeResource, turn=_cluster)
+    async def reconfigure_cluster(
+        self, message: inventory_messages.ReconfigureComputeResource, peer: Peer
+    ) -> Done:
         work = host.reconfigure(self.vcenter, message)
         return await self.task(peer, message.cluster, message, work)
 
-    @serves(ClearTpmRecord, turn=_host)
-    async def clear_tpm_record(self, message: ClearTpmRecord, peer: Peer) -> Done:
+    @serves(inventory_messages.ClearTpmRecord, turn=_host)
+    async def clear_tpm_record(
+        self, message: inventory_messages.ClearTpmRecord, peer: Peer
+    ) -> Done:
         work = host.clear_tpm_record(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(AcknowledgeAlarm, turn=_host)
-    async def acknowledge_alarm(self, message: AcknowledgeAlarm, peer: Peer) -> Done:
+    @serves(inventory_messages.AcknowledgeAlarm, turn=_host)
+    async def acknowledge_alarm(
+        self, message: inventory_messages.AcknowledgeAlarm, peer: Peer
+    ) -> Done:
         work = host.acknowledge_alarm(self.vcenter, message)
         return await self.task(peer, message.host, message, work)
 
-    @serves(CreateVm, turn=_vm)
-    async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
+    @serves(vm_messages.CreateVm, turn=_vm)
+    async def create_vm(self, message: vm_messages.CreateVm, peer: Peer) -> vm_messages.VmCreated:
         return await self.task(
             peer,
             message.vm,
@@ -511,29 +495,35 @@ class VcenterService(
             vm_lifecycle.create_vm(self.vcenter, message, self.caller(peer)),
         )
 
-    @serves(RegisterVm, turn=_vm)
-    async def register_vm(self, message: RegisterVm, peer: Peer) -> VmRegistered:
+    @serves(vm_messages.RegisterVm, turn=_vm)
+    async def register_vm(
+        self, message: vm_messages.RegisterVm, peer: Peer
+    ) -> vm_messages.VmRegistered:
         work = vm_lifecycle.register_vm(self.vcenter, message, self.caller(peer))
         return await self.task(peer, message.vm, message, work)
 
-    @serves(UnregisterVm, turn=_vm)
-    async def unregister_vm(self, message: UnregisterVm, peer: Peer) -> Done:
+    @serves(vm_messages.UnregisterVm, turn=_vm)
+    async def unregister_vm(self, message: vm_messages.UnregisterVm, peer: Peer) -> Done:
         work = vm_lifecycle.unregister_vm(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
 
-    @serves(DestroyVm, turn=_vm)
-    async def destroy_vm(self, message: DestroyVm, peer: Peer) -> Done:
+    @serves(vm_messages.DestroyVm, turn=_vm)
+    async def destroy_vm(self, message: vm_messages.DestroyVm, peer: Peer) -> Done:
         work = vm_lifecycle.destroy_vm(self.vcenter, message)
         return await self.task(peer, message.vm, message, work)
 
-    @serves(EncryptVm, turn=_vm)
-    async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:
+    @serves(vm_messages.EncryptVm, turn=_vm)
+    async def encrypt_vm(
+        self, message: vm_messages.EncryptVm, peer: Peer
+    ) -> vm_messages.VmEncrypted:
         return await self.task(
             peer, message.vm, message, encrypt.encrypt_vm(self.vcenter, message, self.caller(peer))
         )
 
-    @serves(RecryptVm, turn=_vm)
-    async def recrypt_vm(self, message: RecryptVm, peer: Peer) -> VmRecrypted:
+    @serves(vm_messages.RecryptVm, turn=_vm)
+    async def recrypt_vm(
+        self, message: vm_messages.RecryptVm, peer: Peer
+    ) -> vm_messages.VmRecrypted:
         return await self.task(
             peer,
             message.vm,
@@ -541,14 +531,16 @@ class VcenterService(
             reconfigure.recrypt_vm(self.vcenter, message, self.caller(peer)),
         )
 
-    @serves(DecryptVm, turn=_vm)
-    async def decrypt_vm(self, message: DecryptVm, peer: Peer) -> VmDecrypted:
+    @serves(vm_messages.DecryptVm, turn=_vm)
+    async def decrypt_vm(
+        self, message: vm_messages.DecryptVm, peer: Peer
+    ) -> vm_messages.VmDecrypted:
         return await self.task(
             peer, message.vm, message, reconfigure.decrypt_vm(self.vcenter, message)
         )
 
-    @serves(AddDisk, turn=_vm)
-    async def add_disk(self, message: AddDisk, peer: Peer) -> VmDisks:
+    @serves(vm_messages.AddDisk, turn=_vm)
+    async def add_disk(self, message: vm_messages.AddDisk, peer: Peer) -> vm_messages.VmDisks:
         return await self.task(
             peer,
             message.vm,
@@ -556,65 +548,77 @@ class VcenterService(
             reconfigure.add_disk(self.vcenter, message, self.caller(peer)),
         )
 
-    @serves(RemoveDisk, turn=_vm)
-    async def remove_disk(self, message: RemoveDisk, peer: Peer) -> VmDisks:
+    @serves(vm_messages.RemoveDisk, turn=_vm)
+    async def remove_disk(self, message: vm_messages.RemoveDisk, peer: Peer) -> vm_messages.VmDisks:
         return await self.task(
             peer, message.vm, message, reconfigure.remove_disk(self.vcenter, message)
         )
 
-    @serves(PowerOnVm, turn=_vm)
-    async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:
+    @serves(vm_messages.PowerOnVm, turn=_vm)
+    async def power_on(self, message: vm_messages.PowerOnVm, peer: Peer) -> vm_messages.VmPowered:
         return await self.task(peer, message.vm, message, power.power_on(self.vcenter, message))
 
-    @serves(PowerOffVm, turn=_vm)
-    async def power_off(self, message: PowerOffVm, peer: Peer) -> VmPowered:
+    @serves(vm_messages.PowerOffVm, turn=_vm)
+    async def power_off(self, message: vm_messages.PowerOffVm, peer: Peer) -> vm_messages.VmPowered:
         return await self.task(peer, message.vm, message, power.power_off(self.vcenter, message))
 
-    @serves(CryptoUnlock, turn=_vm)
-    async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
+    @serves(vm_messages.CryptoUnlock, turn=_vm)
+    async def crypto_unlock(
+        self, message: vm_messages.CryptoUnlock, peer: Peer
+    ) -> vm_messages.VmPowered:
         return await self.task(
             peer, message.vm, message, power.crypto_unlock(self.vcenter, message)
         )
 
-    @serves(MigrateVm, turn=_vm)
-    async def migrate_vm(self, message: MigrateVm, peer: Peer) -> VmRelocated:
+    @serves(vm_messages.MigrateVm, turn=_vm)
+    async def migrate_vm(
+        self, message: vm_messages.MigrateVm, peer: Peer
+    ) -> vm_messages.VmRelocated:
         return await self.task(
             peer, message.vm, message, migrate.migrate_vm(self.vcenter, message, self.caller(peer))
         )
 
-    @serves(ListClusters)
-    async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:
+    @serves(inventory_messages.ListClusters)
+    async def list_clusters(
+        self, message: inventory_messages.ListClusters, peer: Peer
+    ) -> inventory_messages.ClusterList:
         rows = self.vcenter.inventory.clusters
         left = self.vcenter.inventory.index.clusters.after(message.after)
         info = self.vcenter.cluster_info
         page = first_page(info(rows[name], self.vsan.problems(name)) for name in left)
-        return ClusterList(clusters=page, more=len(page) < len(left))
+        return inventory_messages.ClusterList(clusters=page, more=len(page) < len(left))
 
-    @serves(ListHosts)
-    async def list_hosts(self, message: ListHosts, peer: Peer) -> HostList:
+    @serves(inventory_messages.ListHosts)
+    async def list_hosts(
+        self, message: inventory_messages.ListHosts, peer: Peer
+    ) -> inventory_messages.HostList:
         rows = self.vcenter.inventory.hosts
         left = self.vcenter.inventory.index.hosts.after(message.after)
         page = first_page(self.vcenter.host_info(rows[name]) for name in left)
-        return HostList(hosts=page, more=len(page) < len(left))
+        return inventory_messages.HostList(hosts=page, more=len(page) < len(left))
 
-    @serves(ListVms)
-    async def list_vms(self, message: ListVms, peer: Peer) -> VmList:
+    @serves(vm_messages.ListVms)
+    async def list_vms(self, message: vm_messages.ListVms, peer: Peer) -> vm_messages.VmList:
         left = self.vcenter.inventory.index.vms.after(message.after)
         page = first_page(self.vcenter.vm_info(name) for name in left)
-        return VmList(vms=page, more=len(page) < len(left))
+        return vm_messages.VmList(vms=page, more=len(page) < len(left))
 
     # ---- events and tasks -------------------------------------------------------------------
 
-    @serves(ListEvents)
-    async def list_events(self, message: ListEvents, peer: Peer) -> EventList:
+    @serves(inventory_messages.ListEvents)
+    async def list_events(
+        self, message: inventory_messages.ListEvents, peer: Peer
+    ) -> inventory_messages.EventList:
         events, more = await self.vcenter.inventory.events_after(message.after, message.limit)
-        return EventList(events=events, more=more)
+        return inventory_messages.EventList(events=events, more=more)
 
-    @serves(ListTasks)
-    async def list_tasks(self, message: ListTasks, peer: Peer) -> TaskList:
+    @serves(inventory_messages.ListTasks)
+    async def list_tasks(
+        self, message: inventory_messages.ListTasks, peer: Peer
+    ) -> inventory_messages.TaskList:
         left = self.vcenter.tasks.after(message.after)
         page = first_page(left)
-        return TaskList(tasks=page, more=len(page) < len(left))
+        return inventory_messages.TaskList(tasks=page, more=len(page) < len(left))
 
 
 # ---- relocations ---------------------------------------------------------------------------------

@@ -12,13 +12,9 @@ import msgspec
 
 from protocol.authorization import Privilege
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import (
-    CryptoModePolicy,
-    KeySpec,
-    KmipServer,
-    ServicesInformation,
-    WrappingKeyInfo,
-)
+from protocol.messages.vcenter.inventory import CryptoModePolicy
+from protocol.messages.vcenter.providers import KeySpec, KmipServer, WrappingKeyInfo
+from protocol.messages.vcenter.trust import ServicesInformation
 from protocol.terms import (
     AttestationStatus,
     ClusterName,

@@ -14,14 +14,9 @@ import msgspec
 from protocol.crypto.ek_certificate import endorse
 from protocol.crypto.tokens import SERIAL_SIZE, Signer
 from protocol.errors import AlreadyExists, InvalidState, NotFound, ProductError, SaveFailed
-from protocol.messages.vcenter import (
-    ClusterInfo,
-    HostInfo,
-    ProviderInfo,
-    TaskInfo,
-    TaskInfoState,
-    VmInfo,
-)
+from protocol.messages.vcenter.inventory import ClusterInfo, HostInfo, TaskInfo, TaskInfoState
+from protocol.messages.vcenter.providers import ProviderInfo
+from protocol.messages.vcenter.vms import VmInfo
 from protocol.releases import Feature, check
 from protocol.terms import (
     ClusterName,

@@ -17,9 +17,9 @@ from chaos.faults.base import Fault
 from chaos.yaml_file import read_yaml
 from protocol.messages.agent import LinkRule, NodeRunState, NodeStatus, TpmAct, TpmActed
 from protocol.messages.base import Repeat, Request
-from protocol.messages.host import Esxcli, EsxcliResult
-from protocol.messages.kms import Destroy, Revoke
-from protocol.messages.vcenter import KmsClusterUnregistered, UnregisterKmsCluster
+from protocol.messages.host.session import Esxcli, EsxcliResult
+from protocol.messages.kms.keys import Destroy, Revoke
+from protocol.messages.vcenter.providers import KmsClusterUnregistered, UnregisterKmsCluster
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 

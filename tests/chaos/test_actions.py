@@ -18,7 +18,7 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
-from protocol.messages.vcenter import GenerateKey
+from protocol.messages.vcenter.providers import GenerateKey
 from protocol.terms import NodeName, ProviderId
 from tests.chaos.worlds import World
 

@@ -12,7 +12,7 @@ from chaos.actions.base import Acting
 from chaos.observe.look import all_providers
 from chaos.workload import OperationOutcome
 from protocol.errors import AlreadyExists, InvalidState, NotFound, ResourceInUse
-from protocol.messages.vcenter import ListKeys
+from protocol.messages.vcenter.providers import ListKeys
 from protocol.terms import NodeName, ProviderId, VmName
 from tests.chaos.worlds import World
 

@@ -13,8 +13,8 @@ from chaos.matrix.scene import Heard, Trails
 from chaos.observe.audit import AuditTail
 from chaos.observe.look import all_vms
 from protocol.errors import TimedOut
-from protocol.messages.host import RemoveKeys
-from protocol.messages.vcenter import PowerOffVm, PowerOnVm
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.vcenter.vms import PowerOffVm, PowerOnVm
 from protocol.terms import NodeName
 from tests.chaos.bad_labs import Bad
 from tests.chaos.worlds import World

@@ -18,8 +18,8 @@ from chaos.faults.base import Fault
 from chaos.keeper import FaultKeeper, HealOutcome
 from chaos.lab import LabUnderTest
 from protocol.messages.agent import NodeRunState
-from protocol.messages.kms import CreateKey
-from protocol.messages.vcenter import ListVms
+from protocol.messages.kms.keys import CreateKey
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import NodeName
 from tests.chaos.bad_labs import ACTS, LOOKS, PLAYED, Bad, How, Values
 from tests.chaos.worlds import World, exec_installed_only

@@ -12,7 +12,7 @@ from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.faults.base import Fault
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
-from protocol.messages.host import Esxcli, QueryHost
+from protocol.messages.host.session import Esxcli, QueryHost
 from protocol.terms import HostCryptoState, NodeName
 from services.runtime.tpm.backends import missing_for_libtpms
 from tests.chaos.worlds import World, exec_installed_only

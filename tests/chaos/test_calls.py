@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from chaos.observe.audit import GET, Calls, asker
-from protocol.messages.kms import AuditRow
+from protocol.messages.kms.keys import AuditRow
 
 WHO = ("vcenter-01", "esxi-001", "kmip/esxi-001", "kmip/esxi-002 0123456789abcdef", "esxi-002")
 

@@ -18,23 +18,21 @@ from chaos.observe.look import all_providers
 from protocol.crypto.certificates import key_digest
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
-from protocol.messages.kms import (
+from protocol.messages.kms.administration import (
     QueryIdentities,
     RenewServerCertificate,
     RevokeIdentity,
     ScopeIdentity,
     TrustIdentity,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.providers import (
     GenerateKey,
+    GenerateSelfSignedClientCert,
     KmipPasswords,
     KmipServer,
+    LoseClientKey,
     OpenTransfer,
     RegisterKmsCluster,
-)
-from protocol.messages.vcenter.providers import (
-    GenerateSelfSignedClientCert,
-    LoseClientKey,
     RetrieveClientCert,
     UploadKmipServerCert,
 )

@@ -14,7 +14,7 @@ from chaos.observe.guests import Guests
 from chaos.workload import Arrival, Means, perform
 from chaos.workload.base import OperationCounts
 from chaos.workload.consoles import REFUSED, differs
-from protocol.messages.host import Esxcli, EsxcliResult
+from protocol.messages.host.session import Esxcli, EsxcliResult
 from protocol.terms import NodeName
 from tests.chaos.bad_labs import Bad
 from tests.chaos.worlds import World

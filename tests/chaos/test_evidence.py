@@ -40,15 +40,15 @@ from protocol.errors import (
     ProductError,
     TimedOut,
 )
-from protocol.messages.host import Esxcli, GuestAnswer, GuestChallenge
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import Esxcli
+from protocol.messages.host.vms import GuestAnswer, GuestChallenge
+from protocol.messages.vcenter.inventory import DisconnectHost
+from protocol.messages.vcenter.providers import GenerateKey, ListKmsClusters
+from protocol.messages.vcenter.vms import (
     CreateVm,
     CryptoUnlock,
     DestroyVm,
-    DisconnectHost,
     EncryptVm,
-    GenerateKey,
-    ListKmsClusters,
     MigrateVm,
     PowerOffVm,
     PowerOnVm,

@@ -25,15 +25,12 @@ from protocol.messages.agent import (
     TpmAct,
     TpmActed,
 )
-from protocol.messages.host import QueryHost
-from protocol.messages.kms import GetAttributes, QueryRejections
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
-    CreateVm,
-    EncryptVm,
-    ListKmsClusters,
-    ListVms,
-)
+from protocol.messages.host.session import QueryHost
+from protocol.messages.kms.administration import QueryRejections
+from protocol.messages.kms.keys import GetAttributes
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import ListKmsClusters
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, ListVms
 from protocol.terms import KmipState, NodeName, VmName
 from tests.chaos.bad_labs import PLAYED
 from tests.chaos.worlds import World, limp

@@ -10,7 +10,7 @@ from chaos.draws import Draws
 from chaos.observe.guests import BLOCKS, OPEN_LIMIT, GuestReply, Guests
 from protocol.errors import InvalidPowerState, ProductError, TimedOut
 from protocol.guest import challenge_digest, guest_block, guest_seed
-from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
+from protocol.messages.host.vms import GuestAnswer, GuestChallenge, GuestWrite
 from protocol.terms import NodeName, VmName
 
 VM, HOST = VmName("vm-01"), NodeName("esxi-001")

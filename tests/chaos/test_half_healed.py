@@ -22,9 +22,9 @@ from protocol.messages.agent import (
     TpmActed,
 )
 from protocol.messages.base import Request
-from protocol.messages.host import Esxcli, EsxcliResult, SaveConfiguration
-from protocol.messages.kms import Destroy, Revoke
-from protocol.messages.vcenter import RegisterKmsCluster
+from protocol.messages.host.session import Esxcli, EsxcliResult, SaveConfiguration
+from protocol.messages.kms.keys import Destroy, Revoke
+from protocol.messages.vcenter.providers import RegisterKmsCluster
 from protocol.terms import NodeName, ProviderId
 from tests.chaos.bad_labs import PLAYED, Bad, How, Values
 from tests.chaos.worlds import World

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.errors import ChaosError
-from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import ListVms
+from protocol.messages.kms.keys import GetAttributes
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import KmipState, NodeName
 from tests.chaos.test_faults import fault_of
 from tests.chaos.worlds import World

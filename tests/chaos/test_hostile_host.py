@@ -19,9 +19,10 @@ from chaos.observe.look import INVENTED, all_clusters, all_vms
 from lab.fuzz.world import QUICK
 from lab.play.play import simulate_plan
 from protocol.messages.fingerprints import FingerprintKeys
-from protocol.messages.host import QueryHostClaims
-from protocol.messages.kms import Destroy, Revoke
-from protocol.messages.vcenter import DestroyVm, GenerateKey, PowerOffVm, RecryptVm, UnregisterVm
+from protocol.messages.host.session import QueryHostClaims
+from protocol.messages.kms.keys import Destroy, Revoke
+from protocol.messages.vcenter.providers import GenerateKey
+from protocol.messages.vcenter.vms import DestroyVm, PowerOffVm, RecryptVm, UnregisterVm
 from protocol.terms import KeyId, NodeName, VmCryptoState, VmName
 from tests.chaos.worlds import World
 

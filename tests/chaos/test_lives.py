@@ -20,21 +20,21 @@ from chaos.workload.life import Drifted, VmLife, Wrong
 from chaos.workload.lives import TASKS, begin_life, end_life
 from chaos.workload.operations import hosts_of_vcenter
 from protocol.errors import InvalidState, NotFound
-from protocol.messages.host import GuestChallenge, GuestTpmSeal, GuestWrite, QueryVmConfig
-from protocol.messages.vcenter import (
+from protocol.messages.host.vms import GuestChallenge, GuestTpmSeal, GuestWrite, QueryVmConfig
+from protocol.messages.vcenter.inventory import ListEvents
+from protocol.messages.vcenter.providers import QueryCryptoKeyStatus
+from protocol.messages.vcenter.vms import (
     AddDisk,
     AddVtpm,
     CloneVm,
     CreateSnapshot,
     CreateVm,
     DestroyVm,
-    ListEvents,
     ListVms,
     MarkAsTemplate,
     MarkAsVirtualMachine,
     MigrateVm,
     PowerOnVm,
-    QueryCryptoKeyStatus,
     RecryptVm,
     RegisterVm,
     RelocateVm,

@@ -11,7 +11,7 @@ import pytest
 
 from chaos.lab import Directory, NodeEntry
 from chaos.observe.look import LabLook
-from protocol.messages.vcenter import CryptoKeyStatus, CryptoKeyStatusList
+from protocol.messages.vcenter.providers import CryptoKeyStatus, CryptoKeyStatusList
 from protocol.terms import (
     CryptoKeyId,
     KeyId,

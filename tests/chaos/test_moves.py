@@ -16,7 +16,7 @@ from chaos.observe.look import LabLook
 from chaos.workload import Arrival, Means, perform
 from chaos.workload.base import OperationCounts
 from protocol.errors import DatastoreFault
-from protocol.messages.vcenter import PowerOffVm, PowerOnVm
+from protocol.messages.vcenter.vms import PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, PowerState, VmName
 from tests.chaos.bad_labs import Bad
 from tests.chaos.worlds import World

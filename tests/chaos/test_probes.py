@@ -24,8 +24,10 @@ from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import Firmware
-from protocol.messages.host import Esxcli, GuestWrite, WriteDump
-from protocol.messages.vcenter import CreateVm, PowerOffVm
+from protocol.messages.host.crypto import WriteDump
+from protocol.messages.host.session import Esxcli
+from protocol.messages.host.vms import GuestWrite
+from protocol.messages.vcenter.vms import CreateVm, PowerOffVm
 from protocol.terms import NodeName, VmName
 from tests.chaos.test_vsan_probes import OF_VSAN
 from tests.chaos.worlds import World

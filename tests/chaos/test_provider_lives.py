@@ -17,9 +17,8 @@ from chaos.workload import Arrival, Means, perform
 from chaos.workload.base import OperationCounts
 from chaos.workload.life import Drifted, Wrong
 from chaos.workload.provider_lives import ProviderTrial, _native, _standard
-from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import (
-    CreateVm,
+from protocol.messages.kms.keys import GetAttributes
+from protocol.messages.vcenter.providers import (
     GenerateKey,
     GetDefaultKmsCluster,
     ImportProvider,
@@ -28,11 +27,11 @@ from protocol.messages.vcenter import (
     KmsClusterUnregistered,
     ListKeys,
     ListKmsClusters,
-    PowerOnVm,
     QueryCryptoKeyStatus,
     RemoveKey,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import CreateVm, PowerOnVm
 from protocol.terms import (
     CryptoKeyId,
     KeyId,

@@ -11,7 +11,8 @@ from chaos.observe.sessions import OBEYED, OPENED, UnansweredRequests
 from protocol.codec import VERSION, Envelope, ReplyEnvelope, encode_envelope, encode_message
 from protocol.errors import ErrorBody
 from protocol.messages.base import Message
-from protocol.messages.host import Done, OpenSession, QueryHost, RemoveKeys
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import Done, OpenSession, QueryHost
 from protocol.subjects import reply_subject, request_subject
 from protocol.terms import NodeName
 

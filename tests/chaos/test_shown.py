@@ -11,9 +11,10 @@ from chaos.history import History
 from chaos.lab import Directory, NodeEntry
 from chaos.observe import last_looks
 from chaos.observe.last_looks import AGAIN_S, SETTLE_S, look_at_what_is_shown
-from protocol.messages.host import HostSummary, ProviderRef, VmSummary
-from protocol.messages.vcenter import HostInfo, KmipServerStatus, ProviderInfo, VmInfo
-from protocol.messages.vcenter.inventory import TpmAttestation
+from protocol.messages.host.session import HostSummary, ProviderRef, VmSummary
+from protocol.messages.vcenter.inventory import HostInfo, TpmAttestation
+from protocol.messages.vcenter.providers import KmipServerStatus, ProviderInfo
+from protocol.messages.vcenter.vms import VmInfo
 from protocol.terms import (
     AttestationStatus,
     ClusterName,

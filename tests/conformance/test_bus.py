@@ -22,7 +22,7 @@ from protocol.errors import (
 )
 from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
 from protocol.messages.base import Ping, Pong, Sealed
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     CreateKey,
     Destroy,

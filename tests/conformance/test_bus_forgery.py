@@ -11,8 +11,8 @@ from protocol.codec import VERSION, ReplyEnvelope, decode_envelope, encode_envel
 from protocol.errors import Malformed, TimedOut
 from protocol.messages.agent import CutRule
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys, KeysAdded
-from protocol.messages.kms import DiscoverVersions, ServerVersions
+from protocol.messages.host.crypto import AddKeys, KeysAdded
+from protocol.messages.kms.keys import DiscoverVersions, ServerVersions
 from protocol.secret import KeyMaterial
 from protocol.subjects import reply_subject
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.errors import Disconnected
 from protocol.messages.base import Request
-from protocol.messages.kms import DiscoverVersions, ServerVersions
+from protocol.messages.kms.keys import DiscoverVersions, ServerVersions
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, Service, ServiceNode, serves

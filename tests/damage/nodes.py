@@ -27,22 +27,15 @@ from protocol.messages.agent import (
     TpmBackend,
 )
 from protocol.messages.base import Reply, Request, Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
-    Esxcli,
     GetCryptoKeyStatus,
-    GuestChallenge,
-    HostCreateVm,
-    HostPowerOnVm,
-    QueryHost,
 )
-from protocol.messages.vcenter import (
-    KmipServer,
-    ListEvents,
-    ListKmsClusters,
-    RegisterKmsCluster,
-)
+from protocol.messages.host.session import Esxcli, QueryHost
+from protocol.messages.host.vms import GuestChallenge, HostCreateVm, HostPowerOnVm
+from protocol.messages.vcenter.inventory import ListEvents
+from protocol.messages.vcenter.providers import KmipServer, ListKmsClusters, RegisterKmsCluster
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, KeyId, NodeName, ProviderId, Role, VmName
 from services.catalog import recipe

@@ -18,22 +18,24 @@ from chaos.observe.guests import Guests
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, DelayRule, LinkRule, NodeRunState
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
-    AddDisk,
+from protocol.messages.vcenter.inventory import (
     AddHost,
-    AddVtpm,
-    CloneVm,
     ConfigureCryptoKey,
     DisableCrypto,
     EnterMaintenanceMode,
     ExitMaintenanceMode,
+    ReconfigureComputeResource,
+    RemoveHost,
+)
+from protocol.messages.vcenter.vms import (
+    AddDisk,
+    AddVtpm,
+    CloneVm,
     MigrateVm,
     PowerOffVm,
     PowerOnVm,
-    ReconfigureComputeResource,
     RegisterVm,
     RelocateVm,
-    RemoveHost,
     ServiceLocator,
     UnregisterVm,
 )

@@ -11,14 +11,14 @@ from chaos.faults import make_fault
 from chaos.faults.tpms import recover
 from chaos.observe.look import all_events, all_hosts, all_vms
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import (
     AddHost,
     ClearTpmRecord,
     HostInfo,
-    PowerOffVm,
     RemoveHost,
     VcEvent,
 )
+from protocol.messages.vcenter.vms import PowerOffVm
 from protocol.terms import AttestationStatus, HostCryptoState, NodeName
 from tests.chaos.worlds import World
 

@@ -9,8 +9,8 @@ import pytest
 
 from protocol.events import EventTypeId as Id
 from protocol.messages.keyprovider import GenerateServiceClientCert
-from protocol.messages.kms import QueryIdentities, RenewServerCertificate
-from protocol.messages.vcenter import ListEvents, VcEvent
+from protocol.messages.kms.administration import QueryIdentities, RenewServerCertificate
+from protocol.messages.vcenter.inventory import ListEvents, VcEvent
 from protocol.messages.vcenter.providers import (
     GenerateSelfSignedClientCert,
     RetrieveClientCert,

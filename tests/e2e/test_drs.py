@@ -8,14 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.lab import REFUSALS
-from protocol.messages.vcenter import (
-    CreateVm,
-    EnterMaintenanceMode,
-    ListVms,
-    PowerOffVm,
-    PowerOnVm,
-    ReconfigureComputeResource,
-)
+from protocol.messages.vcenter.inventory import EnterMaintenanceMode, ReconfigureComputeResource
+from protocol.messages.vcenter.vms import CreateVm, ListVms, PowerOffVm, PowerOnVm
 from protocol.terms import ClusterName, DrsBehavior, NodeName, VmName
 from tests.chaos.worlds import World
 

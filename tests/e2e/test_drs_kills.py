@@ -11,12 +11,8 @@ import pytest
 from chaos.draws import Draws
 from chaos.observe.guests import Guests
 from protocol.errors import ProductError
-from protocol.messages.vcenter import (
-    CreateVm,
-    EnterMaintenanceMode,
-    PowerOnVm,
-    ReconfigureComputeResource,
-)
+from protocol.messages.vcenter.inventory import EnterMaintenanceMode, ReconfigureComputeResource
+from protocol.messages.vcenter.vms import CreateVm, PowerOnVm
 from protocol.terms import ClusterName, DrsBehavior, NodeName, PowerState, VmName
 from services.esxi.service import EsxiService
 from services.vcenter.service import VcenterService

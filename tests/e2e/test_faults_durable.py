@@ -6,14 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocol.messages.kms import CreateKey, GetAttributes, Revoke
-from protocol.messages.vcenter import (
-    CreateVm,
-    EncryptVm,
-    ListKmsClusters,
-    ListVms,
-    UnregisterKmsCluster,
-)
+from protocol.messages.kms.keys import CreateKey, GetAttributes, Revoke
+from protocol.messages.vcenter.providers import ListKmsClusters, UnregisterKmsCluster
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, ListVms
 from protocol.terms import KmipState, NodeName, ProviderId, RevocationReason, VmName
 from tests.chaos.worlds import World
 

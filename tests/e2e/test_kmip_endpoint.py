@@ -10,7 +10,7 @@ from lab.client import Lab
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidArgument
-from protocol.messages.kms import GetAttributes
+from protocol.messages.kms.keys import GetAttributes
 from protocol.terms import ProviderId, VmCryptoState
 from services.keyservers.address import Kmip
 from services.kms.settings.config import kms_config

@@ -11,16 +11,14 @@ import pytest
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.base import Request
-from protocol.messages.host import CheckRelocate
-from protocol.messages.vcenter import (
-    AddHost,
-    EnterMaintenanceMode,
+from protocol.messages.host.vms import CheckRelocate
+from protocol.messages.vcenter.inventory import AddHost, EnterMaintenanceMode, RemoveHost
+from protocol.messages.vcenter.vms import (
     MigrateVm,
     PowerOffVm,
     PowerOnVm,
     RegisterVm,
     RelocateVm,
-    RemoveHost,
     ServiceLocator,
     UnregisterVm,
 )

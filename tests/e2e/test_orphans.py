@@ -13,7 +13,7 @@ from lab.serve.look import key_servers
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.messages.vcenter import GenerateKey
+from protocol.messages.vcenter.providers import GenerateKey
 from protocol.terms import KmipState
 
 pytestmark = pytest.mark.sim

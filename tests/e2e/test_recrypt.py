@@ -11,8 +11,9 @@ import pytest
 
 from chaos.observe.look import all_vms
 from protocol.errors import ProductError
-from protocol.messages.host import GuestChallenge, QueryHost
-from protocol.messages.vcenter import CreateVm, PowerOnVm, RecryptVm, VmRecrypted
+from protocol.messages.host.session import QueryHost
+from protocol.messages.host.vms import GuestChallenge
+from protocol.messages.vcenter.vms import CreateVm, PowerOnVm, RecryptVm, VmRecrypted
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
 from tests.chaos.worlds import World
 

@@ -11,7 +11,7 @@ import pytest
 from chaos.draws import Draws
 from chaos.observe.guests import Guests
 from protocol.errors import ProductError
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.vms import (
     AddDisk,
     AddVtpm,
     CreateVm,

@@ -16,9 +16,10 @@ from chaos.observe.look import all_events, all_hosts, all_vms
 from protocol.errors import InvalidState, ProductError, ResourceInUse
 from protocol.events import EventTypeId
 from protocol.messages.agent import DelayRule
-from protocol.messages.host import CryptoManagerHostDisable, QueryHost
-from protocol.messages.kms import Locate
-from protocol.messages.vcenter import CreateVm
+from protocol.messages.host.crypto import CryptoManagerHostDisable
+from protocol.messages.host.session import QueryHost
+from protocol.messages.kms.keys import Locate
+from protocol.messages.vcenter.vms import CreateVm
 from protocol.terms import HostCryptoState, NodeName, VmName
 from tests.chaos.worlds import World
 

@@ -13,7 +13,7 @@ from lab.schema.answers import Vm
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED
 from lab.topology.lab_file import load as read_lab
-from protocol.messages.host import HostPowerOnVm
+from protocol.messages.host.vms import HostPowerOnVm
 from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState, VmName
 from protocol.trust import TrustItem
 from services.runtime.each import for_each

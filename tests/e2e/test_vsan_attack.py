@@ -16,7 +16,7 @@ from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.agent import CutRule
 from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, WriteVsanObject
-from protocol.messages.vcenter import ListEvents
+from protocol.messages.vcenter.inventory import ListEvents
 from protocol.messages.vcenter.vsan import (
     ChangeVsanDisk,
     CreateVsanObject,

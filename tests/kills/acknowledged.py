@@ -15,7 +15,8 @@ from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError, TimedOut
 from protocol.messages.attestation import QueryAttestationConfiguration
 from protocol.messages.keyprovider import GenerateServiceClientCert, QueryKeyProviderService
-from protocol.messages.vcenter import CreateVm, DestroyVm, GenerateKey
+from protocol.messages.vcenter.providers import GenerateKey
+from protocol.messages.vcenter.vms import CreateVm, DestroyVm
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, Role, VmName
 from tests.kills.labs import REMEDIATION_S
 

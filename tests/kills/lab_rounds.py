@@ -21,8 +21,8 @@ from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Request
-from protocol.messages.kms import QueryGroup, QueryPair
-from protocol.messages.vcenter import GenerateKey, KeyGenerated
+from protocol.messages.kms.replication import QueryGroup, QueryPair
+from protocol.messages.vcenter.providers import GenerateKey, KeyGenerated
 from protocol.terms import NodeName, Role
 from tests.kills.acknowledged import WITHIN_S, Acknowledged
 from tests.kills.labs import BROKERS, DATA_BROKER, FORK_SERVER, SETTLE_S, Ended, Kind, Told

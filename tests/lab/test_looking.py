@@ -16,7 +16,7 @@ from protocol.codec import encode_message
 from protocol.errors import Internal, Malformed, NotConnected, TimedOut
 from protocol.messages.agent import AskEach, NodeRunState
 from protocol.messages.base import NIL
-from protocol.messages.host import Esxcli, HostState, QueryHost
+from protocol.messages.host.session import Esxcli, HostState, QueryHost
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 from chaos.history import History
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import ProductError
-from protocol.messages import kms as m
 from protocol.messages.base import Request, Sealed
-from protocol.messages.vcenter import GenerateKey, KeyGenerated
+from protocol.messages.kms import administration as admin_messages
+from protocol.messages.kms import keys as key_messages
+from protocol.messages.vcenter.providers import GenerateKey, KeyGenerated
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason
 from tests.linear import acts
@@ -34,7 +35,7 @@ class Clients:
         self, client: str, server: NodeName, operation: str, *, activate: bool = True
     ) -> str | None:
         """Create, Activate if asked, and Get; the key's id."""
-        message = m.CreateKey(operation_id=operation, activate=activate, get=True)
+        message = key_messages.CreateKey(operation_id=operation, activate=activate, get=True)
         asked = {"operation": operation, "activate": activate}
         return _uid(await self._do(acts.CREATE, client, server, message, asked))
 
@@ -50,7 +51,7 @@ class Clients:
         """Register a key of 32 bytes with a Name; the key's id."""
         secret = KeyMaterial(value)
         named = Attribute(name="Name", value=ObjectName(value=name))
-        message = m.RegisterKey(
+        message = key_messages.RegisterKey(
             operation_id=operation, material=Sealed.of(secret), attributes=(named,)
         )
         told = {"value": self._number(secret)}
@@ -58,18 +59,18 @@ class Clients:
 
     async def get(self, client: str, server: NodeName, uid: str) -> dict[str, Any] | None:
         """The state and the value of a key."""
-        message = m.GetKeys(key_ids=(KeyId(uid),))
+        message = key_messages.GetKeys(key_ids=(KeyId(uid),))
         return await self._do(acts.GET, client, server, message, {"uid": uid})
 
     async def attributes(self, client: str, server: NodeName, uid: str) -> dict[str, Any] | None:
         """The state of a key."""
-        message = m.GetAttributes(key_ids=(KeyId(uid),))
+        message = key_messages.GetAttributes(key_ids=(KeyId(uid),))
         return await self._do(acts.ATTRIBUTES, client, server, message, {"uid": uid})
 
     async def locate(self, client: str, server: NodeName, name: str) -> dict[str, Any] | None:
         """The keys that have a Name."""
         named = Attribute(name="Name", value=ObjectName(value=name))
-        message = m.Locate(attributes=(named,))
+        message = key_messages.Locate(attributes=(named,))
         return await self._do(acts.LOCATE, client, server, message, {"name": name})
 
     async def change(
@@ -80,24 +81,24 @@ class Clients:
         message: Request[Any]
         match op:
             case acts.ACTIVATE:
-                message = m.Activate(key_id=key)
+                message = key_messages.Activate(key_id=key)
             case acts.REVOKE:
-                message = m.Revoke(key_id=key)
+                message = key_messages.Revoke(key_id=key)
             case acts.COMPROMISE:
-                message = m.Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE)
+                message = key_messages.Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE)
             case _:
-                message = m.Destroy(key_id=key)
+                message = key_messages.Destroy(key_id=key)
         return await self._do(op, client, server, message, {"uid": uid})
 
     async def rotate(self, client: str, server: NodeName, after: int) -> dict[str, Any] | None:
         """Another KEK than number ``after``."""
         return await self._do(
-            acts.ROTATE, client, server, m.RotateKek(after=after), {"after": after}
+            acts.ROTATE, client, server, admin_messages.RotateKek(after=after), {"after": after}
         )
 
     async def custody(self, client: str, server: NodeName) -> dict[str, Any] | None:
         """The number of the KEK."""
-        return await self._do(acts.CUSTODY, client, server, m.QueryCustody(), {})
+        return await self._do(acts.CUSTODY, client, server, admin_messages.QueryCustody(), {})
 
     async def _do(
         self,
@@ -123,23 +124,23 @@ class Clients:
     def _answer_fields(self, answer: Any) -> dict[str, Any]:
         """What a client learns from an answer."""
         match answer:
-            case m.KeyCreated():
+            case key_messages.KeyCreated():
                 held = answer.material.keys if answer.material is not None else ()
                 value = {"value": self._number(held[0])} if held else {}
                 return {"uid": str(answer.key_id), "state": answer.state.value, **value}
             case KeyGenerated(key=CryptoKeyId(key_id=uid)):
                 return {"uid": str(uid), "state": KmipState.PRE_ACTIVE.value}
-            case m.KeyValues():
+            case key_messages.KeyValues():
                 [found] = answer.values
                 state = "" if found.state is None else found.state.value
                 if found.index is None:
                     return {"state": state}
                 return {"state": state, "value": self._number(answer.material.keys[found.index])}
-            case m.AttributeList():
+            case key_messages.AttributeList():
                 return {"state": answer.keys[0].state.value if answer.keys else ""}
-            case m.Located():
+            case key_messages.Located():
                 return {"uids": [str(uid) for uid in answer.key_ids]}
-            case m.KeyCustody():
+            case admin_messages.KeyCustody():
                 return {"kek": answer.kek}
             case _:
                 return {"state": answer.state.value}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocol.codec import SIZE_LIMIT, size_on_wire
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys
+from protocol.messages.host.crypto import AddKeys
 from protocol.pages import KEY_BYTES, PAGE_BUDGET, first_page, fits, pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProviderId

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys
+from protocol.messages.host.crypto import AddKeys
 from protocol.secret import KeyMaterial
 
 RAW = bytes(range(1, 33))

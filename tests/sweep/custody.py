@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from lab.schema.errors import KeysteadError
-from protocol.messages.kms import ChangeRoot, QueryCustody, RotateKek
+from protocol.messages.kms.administration import ChangeRoot, QueryCustody, RotateKek
 from protocol.terms import NodeName, RootKind
 from tests.sweep.kms import KeyServer
 from tests.sweep.scene import Scene

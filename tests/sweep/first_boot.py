@@ -10,8 +10,8 @@ import msgspec
 from lab.schema.commands import Esx
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import QueryHost
-from protocol.messages.kms import CreateKey, GetKeys, Locate
+from protocol.messages.host.session import QueryHost
+from protocol.messages.kms.keys import CreateKey, GetKeys, Locate
 from protocol.terms import NodeName, ProtectionMode
 from tests.sweep.scene import Scene
 from tests.sweep.story import State, Step, Story

@@ -11,13 +11,9 @@ from chaos.observe.guests import Guests
 from lab.schema.commands import Esx, HostRemoveKeys, VmCreate
 from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
-from protocol.messages.host import (
-    GetCryptoKeyStatus,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    QueryHost,
-    VmSummary,
-)
+from protocol.messages.host.crypto import GetCryptoKeyStatus
+from protocol.messages.host.session import QueryHost, VmSummary
+from protocol.messages.host.vms import HostPowerOffVm, HostPowerOnVm
 from protocol.terms import NodeName, PowerState
 from tests.sweep.forensics import lying
 from tests.sweep.scene import Scene

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     CreateKey,
     Destroy,

@@ -14,12 +14,12 @@ from chaos.observe.look import all_providers, all_vms
 from protocol.crypto.provider_backup import read_backup
 from protocol.errors import AlreadyExists
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
-    CreateVm,
     UnregisterKmsCluster,
     UpdateNativeProvider,
 )
+from protocol.messages.vcenter.vms import CreateVm
 from protocol.terms import ClusterName, NodeName, ProviderId, VmName
 from tests.sweep.scene import Scene
 from tests.sweep.story import State, Step, Story

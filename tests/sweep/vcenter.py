@@ -10,18 +10,15 @@ import msgspec
 from chaos.observe.look import all_hosts, all_known_keys, all_providers, all_vms
 from protocol.errors import NotFound
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
-    AddHost,
-    CreateVm,
-    DestroyVm,
-    EncryptVm,
+from protocol.messages.vcenter.inventory import AddHost, RemoveHost
+from protocol.messages.vcenter.providers import (
     GenerateKey,
     KmipServer,
     MarkDefault,
     RegisterKmsCluster,
-    RemoveHost,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import CreateVm, DestroyVm, EncryptVm
 from protocol.terms import ClusterName, NodeName, ProviderId, VmName
 from tests.sweep.scene import Scene
 from tests.sweep.story import State, Step, Story

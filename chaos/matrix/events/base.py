@@ -17,8 +17,8 @@ from chaos.matrix.scene import StagingScene, vm_of
 from chaos.matrix.terms import Actor, Knobs, VmKind, is_native
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.messages.base import Request
-from protocol.messages.host import HostPowerOnVm
-from protocol.messages.vcenter import PowerOnVm
+from protocol.messages.host.vms import HostPowerOnVm
+from protocol.messages.vcenter.vms import PowerOnVm
 from protocol.terms import CryptoKeyId, NodeName, VmName
 
 

@@ -27,7 +27,7 @@ from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, build_encrypted_vm
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.guests import BLOCKS
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
-from protocol.messages.host import (
+from protocol.messages.host.vms import (
     HostCreateVm,
     HostDestroyVm,
     HostPowerOffVm,
@@ -35,8 +35,9 @@ from protocol.messages.host import (
     HostRegisterVm,
     QueryVmConfig,
 )
-from protocol.messages.kms import Locate
-from protocol.messages.vcenter import AddVtpm, DestroyVm, HostChanged, PowerOffVm, PowerOnVm
+from protocol.messages.kms.keys import Locate
+from protocol.messages.vcenter.inventory import HostChanged
+from protocol.messages.vcenter.vms import AddVtpm, DestroyVm, PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, ProviderId, VmName
 
 CountKeys = Callable[[], Awaitable[int | None]]

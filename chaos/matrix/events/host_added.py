@@ -25,8 +25,10 @@ from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import Esxcli, GetCryptoKeyStatus, HostSummary, QueryHost
-from protocol.messages.vcenter import AddHost, PowerOnVm
+from protocol.messages.host.crypto import GetCryptoKeyStatus
+from protocol.messages.host.session import Esxcli, HostSummary, QueryHost
+from protocol.messages.vcenter.inventory import AddHost
+from protocol.messages.vcenter.vms import PowerOnVm
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, VmName
 from protocol.trust import TrustAttestationStatus as Status
 

@@ -22,8 +22,8 @@ from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.boots import LINE as POWERED
 from chaos.oracle.terms import Letter, TableEvent, TableFault
 from protocol.messages.agent import NodeRecord
-from protocol.messages.host import HostPowerOnVm, HostRegisterVm
-from protocol.messages.vcenter import PowerOffVm
+from protocol.messages.host.vms import HostPowerOnVm, HostRegisterVm
+from protocol.messages.vcenter.vms import PowerOffVm
 from protocol.terms import CryptoKeyId, KeyId, NodeName, PowerState, ProviderId, VmName
 
 

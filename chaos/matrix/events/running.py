@@ -23,8 +23,8 @@ from chaos.matrix.looks import Moving
 from chaos.matrix.scene import P, Q, StagingScene, Void, build_encrypted_vm
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
-from protocol.messages.host import RemoveKeys
-from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RecryptVm
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.vcenter.vms import PowerOffVm, PowerOnVm, RecryptVm
 from protocol.terms import VmName
 from protocol.trust import TrustAttestationStatus as Status
 

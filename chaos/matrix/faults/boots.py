@@ -22,7 +22,7 @@ from chaos.matrix.scene import StagingScene, Void
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import TableFault
 from protocol.messages.agent import NodeRunState, TpmBackend
-from protocol.messages.host import Esxcli
+from protocol.messages.host.session import Esxcli
 from protocol.terms import NodeName
 
 SET_OPTION: Final = ("system", "settings", "kernel", "set", "-s", EXEC_OPTION, "-v", "TRUE")

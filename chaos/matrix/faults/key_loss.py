@@ -21,9 +21,9 @@ from chaos.oracle.terms import TableFault
 from protocol.crypto.provider_backup import BackupContent, read_backup, write_backup
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
-from protocol.messages.kms import Locate
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
+from protocol.messages.kms.keys import Locate
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
     OpenTransfer,
     RegisterKmsCluster,

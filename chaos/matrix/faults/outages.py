@@ -18,13 +18,13 @@ from chaos.matrix.scene import BESIDE, SERVERS_OF_P, TA_VCENTER, StagingScene
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import TableFault
 from protocol.messages.agent import CutRule, LinkRule
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AddKeys,
     ChangeHostKey,
     CryptoManagerHostEnable,
     SetProviders,
 )
-from protocol.messages.vcenter import GenerateKey
+from protocol.messages.vcenter.providers import GenerateKey
 from protocol.terms import NodeName
 from services.runtime.each import for_each
 

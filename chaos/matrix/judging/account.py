@@ -12,7 +12,7 @@ import msgspec
 from chaos.conversation import Said
 from chaos.observe.audit import asker
 from protocol.messages.agent import NodeRecord
-from protocol.messages.kms import AuditRow
+from protocol.messages.kms.keys import AuditRow
 from protocol.terms import CryptoKeyId, NodeName
 
 

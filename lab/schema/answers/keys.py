@@ -10,7 +10,7 @@ import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
 from lab.schema.tables import ColumnTable, field, moment
-from protocol.messages.kms import AuditRow
+from protocol.messages.kms.keys import AuditRow
 from protocol.terms import (
     ClusterName,
     KeyId,

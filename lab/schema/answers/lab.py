@@ -13,7 +13,7 @@ from lab.schema.answers.base import Answer, KeyRef, MachineState
 from lab.schema.tables import Column, ColumnTable, field, moment
 from protocol.events import EventTypeId
 from protocol.messages.agent import RuleCount, ServiceTimes, Slowdown, TpmBackend
-from protocol.messages.vcenter import TaskInfoState
+from protocol.messages.vcenter.inventory import TaskInfoState
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
 

@@ -9,7 +9,7 @@ import msgspec
 from lab.schema.answers.base import Answer, MachineState
 from lab.schema.tables import ColumnTable, field
 from protocol.authorization import Privilege
-from protocol.messages.vcenter import TrustItemHealth
+from protocol.messages.vcenter.trust import TrustItemHealth
 from protocol.terms import ClusterName, NodeName, ProviderHealth, ProviderId
 from protocol.trust import HostTrustReport, TrustAttestationStatus
 

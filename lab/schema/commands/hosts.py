@@ -11,7 +11,7 @@ from lab.schema.commands.crypto import check_key
 from lab.schema.tables import ColumnTable, field
 from protocol import names
 from protocol.errors import InvalidArgument
-from protocol.messages.host import MARKER_LIMIT
+from protocol.messages.host.crypto import MARKER_LIMIT
 from protocol.releases import release_of
 
 if TYPE_CHECKING:

@@ -43,26 +43,19 @@ from lab.serve.vms.vms import at_vm
 from protocol.crypto.ek_certificate import certificate_flaw
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
-from protocol.messages.host import (
-    GetCryptoKeyStatus,
-    HostSummary,
-    QueryHost,
-    QueryVmConfig,
-    TrustView,
-    VmConfigState,
-    VmSummary,
-)
+from protocol.messages.host.crypto import GetCryptoKeyStatus
+from protocol.messages.host.session import HostSummary, QueryHost, TrustView, VmSummary
+from protocol.messages.host.vms import QueryVmConfig, VmConfigState
 from protocol.messages.host.vsan import QueryVsan
-from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import (
-    HostInfo,
+from protocol.messages.kms.keys import GetAttributes
+from protocol.messages.vcenter.inventory import HostInfo
+from protocol.messages.vcenter.providers import (
     KmipServer,
     KmipServerStatus,
     ProviderInfo,
     QueryCryptoKeyStatus,
-    QueryVmca,
-    VmInfo,
 )
+from protocol.messages.vcenter.vms import QueryVmca, VmInfo
 from protocol.releases import FEATURES, Feature, format_release, has, release_of
 from protocol.terms import (
     CryptoKeyId,

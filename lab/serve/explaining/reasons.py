@@ -9,7 +9,7 @@ from typing import Final
 from chaos.providers import kind_of
 from lab.schema.answers import Reason
 from lab.serve.explaining.facts import ADD_TPM, HostStatus, KeyFacts, VmStatus
-from protocol.messages.vcenter import ProviderInfo
+from protocol.messages.vcenter.providers import ProviderInfo
 from protocol.terms import ProviderHealth
 
 RESTORE = "keystead heal --all, or start what is down: keystead get nodes"

@@ -36,19 +36,21 @@ from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
 from protocol.crypto.provider_backup import read_backup
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import InvalidArgument, InvalidState
-from protocol.messages.kms import (
-    Activate,
-    AddAttribute,
+from protocol.messages.kms.administration import (
     ChangeRoot,
-    DeleteAttribute,
-    GetAttributes,
-    GetKeyAttributes,
-    KeyAttributes,
     OpenRootTransfer,
     QueryCustody,
     RotateKek,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.kms.keys import (
+    Activate,
+    AddAttribute,
+    DeleteAttribute,
+    GetAttributes,
+    GetKeyAttributes,
+    KeyAttributes,
+)
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
     KeySpec,
     KmipPasswords,

@@ -22,12 +22,13 @@ from lab.serve.views import view
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
-from protocol.messages import kms as m
-from protocol.messages.vcenter import KmipServer, OpenTransfer
+from protocol.messages.kms import administration as m
 from protocol.messages.vcenter.providers import (
     CertificateInfo,
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
+    KmipServer,
+    OpenTransfer,
     RetrieveClientCert,
     RetrieveClientCsr,
     RetrieveKmipServerCert,

@@ -27,18 +27,16 @@ from lab.serve.vms.vms import list_all_vms
 from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.messages.base import Request
-from protocol.messages.host import HostRegisterVm, HostUnregisterVm
-from protocol.messages.vcenter import (
+from protocol.messages.host.vms import HostRegisterVm, HostUnregisterVm
+from protocol.messages.vcenter.inventory import (
     AddHost,
-    DestroyVm,
     DisconnectHost,
     EnterMaintenanceMode,
     ExitMaintenanceMode,
     ReconnectHost,
-    RegisterVm,
     RemoveHost,
-    UnregisterVm,
 )
+from protocol.messages.vcenter.vms import DestroyVm, RegisterVm, UnregisterVm
 from protocol.terms import NodeName, VmName
 
 TASK_S = 60.0  # lab seconds for a task of vCenter

@@ -15,38 +15,14 @@ from lab.schema.refusal import refusal, row_of_refusal
 from lab.serve.session import LabSession, executes
 from lab.serve.views import disk_views, view, vm_view
 from protocol.errors import ProductError
-from protocol.messages.host import (
+from protocol.messages.host.vms import (
     GuestChallenge,
     GuestWrite,
     HostPowerOffVm,
     HostPowerOnVm,
     TpmProvisionPolicy,
 )
-from protocol.messages.vcenter import (
-    AddDisk,
-    AddVtpm,
-    CloneVm,
-    CreateSnapshot,
-    CreateVm,
-    CryptoUnlock,
-    DecryptVm,
-    EncryptVm,
-    MarkAsTemplate,
-    MarkAsVirtualMachine,
-    MigrateVm,
-    PowerOffVm,
-    PowerOnVm,
-    ReconfigVm,
-    RecryptVm,
-    RelocateVm,
-    RemoveDisk,
-    RemoveSnapshot,
-    RemoveVtpm,
-    RevertToSnapshot,
-    ServiceLocator,
-    VmInfo,
-    VmRelocated,
-)
+from protocol.messages.vcenter import vms as vm_messages
 from protocol.terms import NodeName, PowerState, ProviderId, VmName
 
 
@@ -66,7 +42,7 @@ async def at_vm(session: LabSession, vm: VmName) -> LabSession:
     return session
 
 
-async def list_all_vms(session: LabSession) -> list[tuple[NodeName, VmInfo]]:
+async def list_all_vms(session: LabSession) -> list[tuple[NodeName, vm_messages.VmInfo]]:
     """Every VM with the vCenter that has it, by name.
 
     The lab knows them from then on: some came by no command, as after ``HostRollback``.
@@ -143,7 +119,7 @@ async def _set_power(
     if on_host is not None:
         own = HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm)
         return (await session.ask(on_host, own, within_s=TASK_S)).summary.power, on_host
-    task = PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm)
+    task = vm_messages.PowerOnVm(vm=vm) if on else vm_messages.PowerOffVm(vm=vm)
     done = (await session.ask(session.vcenter, task, within_s=TASK_S)).vm
     return done.power, done.host
 
@@ -159,7 +135,7 @@ async def create(session: LabSession, command: commands.VmCreate) -> Vm:
     cluster = session.cluster(command.cluster, host)
     made = await session.ask(
         session.at_cluster(cluster).vcenter,
-        CreateVm(
+        vm_messages.CreateVm(
             operation_id=lab.operation_id(),
             vm=VmName(command.vm),
             cluster=cluster,
@@ -183,7 +159,7 @@ async def encrypt(session: LabSession, command: commands.VmEncrypt) -> Vm:
     vm = session.vm(command.vm)
     done = await session.ask(
         (await at_vm(session, vm)).vcenter,
-        EncryptVm(
+        vm_messages.EncryptVm(
             operation_id=lab.operation_id(),
             vm=vm,
             provider=provider,
@@ -199,7 +175,7 @@ async def recrypt(session: LabSession, command: commands.VmRecrypt) -> Vm:
     lab, vm = session.lab, session.vm(command.vm)
     done = await session.ask(
         (await at_vm(session, vm)).vcenter,
-        RecryptVm(
+        vm_messages.RecryptVm(
             operation_id=lab.operation_id(),
             vm=vm,
             provider=ProviderId(command.provider) if command.provider else None,
@@ -216,7 +192,7 @@ async def decrypt(session: LabSession, command: commands.VmDecrypt) -> Vm:
     """See ``VmDecrypt``."""
     vm = session.vm(command.vm)
     vcenter = (await at_vm(session, vm)).vcenter
-    done = await session.ask(vcenter, DecryptVm(vm=vm), within_s=TASK_S)
+    done = await session.ask(vcenter, vm_messages.DecryptVm(vm=vm), within_s=TASK_S)
     return vm_view(done.vm)
 
 
@@ -224,7 +200,7 @@ async def decrypt(session: LabSession, command: commands.VmDecrypt) -> Vm:
 async def add_disk(session: LabSession, command: commands.VmAddDisk) -> VmDisks:
     """See ``VmAddDisk``."""
     lab, vm = session.lab, session.vm(command.vm)
-    message = AddDisk(
+    message = vm_messages.AddDisk(
         operation_id=lab.operation_id(),
         vm=vm,
         blocks=command.blocks,
@@ -239,7 +215,7 @@ async def add_disk(session: LabSession, command: commands.VmAddDisk) -> VmDisks:
 async def remove_disk(session: LabSession, command: commands.VmRemoveDisk) -> VmDisks:
     """See ``VmRemoveDisk``."""
     vm = session.vm(command.vm)
-    message = RemoveDisk(vm=vm, disk=command.disk)
+    message = vm_messages.RemoveDisk(vm=vm, disk=command.disk)
     done = await session.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
     return VmDisks(vm=vm, items=disk_views(done.disks))
 
@@ -248,7 +224,7 @@ async def remove_disk(session: LabSession, command: commands.VmRemoveDisk) -> Vm
 async def add_tpm(session: LabSession, command: commands.VmAddTpm) -> Vm:
     """See ``VmAddTpm``."""
     lab = session.lab
-    message = AddVtpm(
+    message = vm_messages.AddVtpm(
         operation_id=lab.operation_id(),
         vm=session.vm(command.vm),
         provider=ProviderId(command.provider) if command.provider else None,
@@ -261,7 +237,7 @@ async def add_tpm(session: LabSession, command: commands.VmAddTpm) -> Vm:
 @executes
 async def remove_tpm(session: LabSession, command: commands.VmRemoveTpm) -> Vm:
     """See ``VmRemoveTpm``."""
-    message = RemoveVtpm(vm=session.vm(command.vm))
+    message = vm_messages.RemoveVtpm(vm=session.vm(command.vm))
     return vm_view(
         (await session.ask((await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S)).vm
     )
@@ -272,7 +248,9 @@ async def unlock(session: LabSession, command: commands.VmUnlock) -> Vm:
     """See ``VmUnlock``."""
     vm = session.vm(command.vm)
     vcenter = (await at_vm(session, vm)).vcenter
-    return vm_view((await session.ask(vcenter, CryptoUnlock(vm=vm), within_s=TASK_S)).vm)
+    return vm_view(
+        (await session.ask(vcenter, vm_messages.CryptoUnlock(vm=vm), within_s=TASK_S)).vm
+    )
 
 
 # ---- the guest ---------------------------------------------------------------------------
@@ -305,7 +283,7 @@ COPY_S = 120.0  # lab seconds for a task that copies disks
 async def clone(session: LabSession, command: commands.VmClone) -> Vm:
     """See ``VmClone``."""
     lab, source = session.lab, session.vm(command.vm)
-    message = CloneVm(
+    message = vm_messages.CloneVm(
         operation_id=lab.operation_id(),
         vm=VmName(command.clone),
         source=source,
@@ -325,7 +303,11 @@ async def clone(session: LabSession, command: commands.VmClone) -> Vm:
 async def template(session: LabSession, command: commands.VmTemplate) -> Vm:
     """See ``VmTemplate``."""
     vm = session.vm(command.vm)
-    message = MarkAsVirtualMachine(vm=vm) if command.off else MarkAsTemplate(vm=vm)
+    message = (
+        vm_messages.MarkAsVirtualMachine(vm=vm)
+        if command.off
+        else vm_messages.MarkAsTemplate(vm=vm)
+    )
     vcenter = (await at_vm(session, vm)).vcenter
     return vm_view((await session.ask(vcenter, message, within_s=COPY_S)).vm)
 
@@ -338,7 +320,7 @@ async def create_snapshot(session: LabSession, command: commands.VmSnapshotCreat
         fix = "choose another name, or `keystead vm snapshot remove` the old one"
         text = f"{vm} has a snapshot {command.snapshot} already, of an earlier moment"
         raise KeysteadError("KS-USE-003", text, fix)
-    message = CreateSnapshot(vm=vm, snapshot=command.snapshot, memory=command.memory)
+    message = vm_messages.CreateSnapshot(vm=vm, snapshot=command.snapshot, memory=command.memory)
     return await _snapshot(session, message)
 
 
@@ -350,14 +332,14 @@ async def remove_snapshot(session: LabSession, command: commands.VmSnapshotRemov
     if there is not None and command.snapshot not in there:
         fix = f"it has {', '.join(there)}" if there else "it has none"
         raise KeysteadError("KS-USE-002", f"{vm} has no snapshot {command.snapshot}", fix)
-    return await _snapshot(session, RemoveSnapshot(vm=vm, snapshot=command.snapshot))
+    return await _snapshot(session, vm_messages.RemoveSnapshot(vm=vm, snapshot=command.snapshot))
 
 
 @executes
 async def revert(session: LabSession, command: commands.VmSnapshotRevert) -> Vm:
     """See ``VmSnapshotRevert``."""
     vm = session.vm(command.vm)
-    message = RevertToSnapshot(
+    message = vm_messages.RevertToSnapshot(
         vm=vm, snapshot=command.snapshot, suppress_power_on=command.suppress_power_on
     )
     return await _snapshot(session, message)
@@ -370,7 +352,8 @@ async def _snapshots(session: LabSession, vm: VmName) -> tuple[str, ...] | None:
 
 
 async def _snapshot(
-    session: LabSession, message: CreateSnapshot | RemoveSnapshot | RevertToSnapshot
+    session: LabSession,
+    message: vm_messages.CreateSnapshot | vm_messages.RemoveSnapshot | vm_messages.RevertToSnapshot,
 ) -> Vm:
     vcenter = (await at_vm(session, message.vm)).vcenter
     return vm_view((await session.ask(vcenter, message, within_s=COPY_S)).vm)
@@ -383,15 +366,17 @@ MOVE_S = 120.0  # lab seconds for a task that has two hosts in it
 async def migrate(session: LabSession, command: commands.VmMigrate) -> Migration:
     """See ``VmMigrate``."""
     vm, host = session.vm(command.vm), session.host(command.host)
-    message: MigrateVm | RelocateVm = MigrateVm(vm=vm, host=host)
+    message: vm_messages.MigrateVm | vm_messages.RelocateVm = vm_messages.MigrateVm(
+        vm=vm, host=host
+    )
     if command.to_vcenter:
-        service = ServiceLocator(
+        service = vm_messages.ServiceLocator(
             vcenter=session.at(command.to_vcenter).vcenter, user=command.to_user
         )
-        message = RelocateVm(vm=vm, service=service, host=host)
+        message = vm_messages.RelocateVm(vm=vm, service=service, host=host)
     vcenter = (await at_vm(session, vm)).vcenter
     try:
-        done: VmRelocated = await session.ask(vcenter, message, within_s=MOVE_S)
+        done: vm_messages.VmRelocated = await session.ask(vcenter, message, within_s=MOVE_S)
     except ProductError:
         other = session.lab.vcenter_of(host)
         if command.to_vcenter or other == vcenter:
@@ -408,6 +393,6 @@ async def migrate(session: LabSession, command: commands.VmMigrate) -> Migration
 async def set_stream(session: LabSession, command: commands.VmSetMigrateEncryption) -> Vm:
     """See ``VmSetMigrateEncryption``."""
     vm = session.vm(command.vm)
-    message = ReconfigVm(vm=vm, migrate_encryption=command.policy)
+    message = vm_messages.ReconfigVm(vm=vm, migrate_encryption=command.policy)
     vcenter = (await at_vm(session, vm)).vcenter
     return vm_view((await session.ask(vcenter, message, within_s=MOVE_S)).vm)

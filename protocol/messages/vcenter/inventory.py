@@ -12,7 +12,7 @@ import msgspec
 from protocol.authorization import Privilege
 from protocol.events import EventTypeId
 from protocol.messages.base import Event, Repeat, Reply, Request
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.terms import (
     AttestationStatus,
     ClusterName,

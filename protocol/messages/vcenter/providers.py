@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

@@ -11,8 +11,8 @@ import msgspec
 
 from protocol.events import EventTypeId
 from protocol.messages.base import Repeat, Reply, Request, Sealed
-from protocol.messages.host import Done, StreamKey, VirtualDisk
-from protocol.messages.host.vms import TpmProvisionPolicy
+from protocol.messages.host.session import Done, VirtualDisk
+from protocol.messages.host.vms import StreamKey, TpmProvisionPolicy
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

@@ -18,7 +18,7 @@ import msgspec
 
 from protocol.crypto.derive import derive_key
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
-from protocol.messages.host import HaConfiguration, ProviderRef
+from protocol.messages.host.session import HaConfiguration, ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from protocol.trust import TrustedConfiguration

@@ -12,14 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from protocol.errors import InvalidState, ProductError
-from protocol.messages import host as m
-from protocol.messages.host import (
-    HaConfiguration,
-    HaElect,
-    HaHeartbeat,
-    HaState,
-    HaVote,
-)
+from protocol.messages.host import session as m
+from protocol.messages.host.session import HaConfiguration, HaElect, HaHeartbeat, HaState, HaVote
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.ha.primary import MISSES, HaReports, Primary, restart_vm

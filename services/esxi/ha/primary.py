@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from protocol.errors import DatastoreFault, InvalidState, NotFound, ProductError
-from protocol.messages.host import HaConfiguration, HaHeartbeat, HaRestartVm, HaState
-from protocol.messages.vcenter import HaIncident, HaIncidentKind, HaReport
+from protocol.messages.host.session import HaConfiguration, HaHeartbeat, HaRestartVm, HaState
+from protocol.messages.vcenter.inventory import HaIncident, HaIncidentKind, HaReport
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha.folder import PoweronList, is_heartbeat_held, read_list
 from services.esxi.host import EsxiHost

@@ -11,7 +11,7 @@ from typing import Final, NewType
 
 import msgspec
 
-from protocol.messages.host import ProviderRef
+from protocol.messages.host.session import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProtectionMode
 from services.esxi.configuration.sections import Configuration, StoredKey, StoredKeys

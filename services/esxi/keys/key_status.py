@@ -10,7 +10,12 @@ from typing import Final
 import msgspec
 
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
-from protocol.messages.host import MANAGED_STATUS_BYTES, STATUS_BYTES, KeyStatus, KeyStatusList
+from protocol.messages.host.crypto import (
+    MANAGED_STATUS_BYTES,
+    STATUS_BYTES,
+    KeyStatus,
+    KeyStatusList,
+)
 from protocol.pages import first_page
 from protocol.releases import Feature
 from protocol.secret import KeyMaterial

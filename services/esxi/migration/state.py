@@ -7,7 +7,7 @@ from typing import Final
 
 from protocol.crypto.stream import StreamCipher
 from protocol.errors import InvalidArgument
-from protocol.messages.host import VmMigrated
+from protocol.messages.host.vms import VmMigrated
 from protocol.terms import NodeName, VmName
 from services.esxi.vms.file_formats import VmConfig, VmKeys
 from services.esxi.vms.guest import GuestMemory

@@ -23,7 +23,7 @@ from protocol.errors import (
     Refused,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.vms import (
     CheckRelocate,
     HostEndMigration,
     HostMigrateVm,

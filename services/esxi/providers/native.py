@@ -22,7 +22,7 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import ProviderRef
+from protocol.messages.host.session import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KeyKind, ManagementType, ProviderId
 from services.esxi.configuration.sections import Configuration, ConfigurationSection, StoredKey

@@ -15,7 +15,7 @@ from protocol.errors import (
     InvalidState,
     ProductError,
 )
-from protocol.messages.host import HostCloneVm, TpmProvisionPolicy
+from protocol.messages.host.vms import HostCloneVm, TpmProvisionPolicy
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection

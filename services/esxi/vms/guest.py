@@ -20,7 +20,7 @@ from protocol.guest import (
     guest_seed,
     read_guest_block,
 )
-from protocol.messages.host import GuestAnswer
+from protocol.messages.host.vms import GuestAnswer
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
 from services.esxi.vms.file_formats import DiskConfig, VmConfig, VmKeys

@@ -19,7 +19,7 @@ from protocol.errors import (
     NotFound,
     ResourceInUse,
 )
-from protocol.messages.host import DISKS_LIMIT, HostAddDisk, HostRecryptVm
+from protocol.messages.host.vms import DISKS_LIMIT, HostAddDisk, HostRecryptVm
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import EsxiHost

@@ -20,7 +20,7 @@ from protocol.errors import (
     ProductError,
     SaveFailed,
 )
-from protocol.messages.host import HostCreateVm
+from protocol.messages.host.vms import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost

@@ -19,7 +19,7 @@ from protocol.errors import (
     ResourceInUse,
     SaveFailed,
 )
-from protocol.messages.host import SNAPSHOTS_LIMIT, HostCreateSnapshot, HostRevertToSnapshot
+from protocol.messages.host.vms import SNAPSHOTS_LIMIT, HostCreateSnapshot, HostRevertToSnapshot
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName
 from services.esxi.host import EsxiHost

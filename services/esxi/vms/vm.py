@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from protocol.messages.host import VirtualDisk, VmSummary
+from protocol.messages.host.session import VirtualDisk, VmSummary
 from protocol.terms import (
     CryptoKeyId,
     NodeName,

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.errors import PermissionDenied, ProductError
-from protocol.messages.host import Done
 from protocol.messages.host import vsan as m
+from protocol.messages.host.session import Done
 from protocol.messages.host.vsan import VsanHostHealth, VsanServerHealth
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanKeyServer
 from services.esxi.host import EsxiHost

@@ -13,7 +13,7 @@ from protocol.crypto.certificates import validity
 from protocol.crypto.derive import check_value
 from protocol.errors import CryptographicFailure, DatastoreFault, InvalidState, ProductError
 from protocol.messages.base import Sealed
-from protocol.messages.kms import DiscoverVersions, GetKeys, KeyValues
+from protocol.messages.kms.keys import DiscoverVersions, GetKeys, KeyValues
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState
 from protocol.vsan import VsanEncryption, VsanKeyServer

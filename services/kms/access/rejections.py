@@ -30,7 +30,7 @@ from protocol.errors import (
     PermissionDenied,
     ProductError,
 )
-from protocol.messages.kms import REJECTABLE
+from protocol.messages.kms.administration import REJECTABLE
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.objects.request_types import CoreOperation, CoreRequest, Get, GetObjectAttributes

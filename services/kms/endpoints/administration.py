@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import InvalidArgument, InvalidState
-from protocol.messages import kms as m
+from protocol.messages.kms import administration as m
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms.access.authorization import KeyServerCaller, caller_at

@@ -13,9 +13,10 @@ import msgspec
 
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, ItemNotFound, PermissionDenied, ResponseTooLarge
-from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
+from protocol.messages.kms import keys as key_messages
+from protocol.messages.kms import replication as replication_messages
 from protocol.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
@@ -42,9 +43,11 @@ class AttributeEndpoint(Service):
     def _caller(self, peer: Peer) -> KeyServerCaller:
         return caller_at(self.config, peer.node, local=peer.local)
 
-    @serves(m.RegisterKey)
+    @serves(key_messages.RegisterKey)
     @at_the_active
-    async def register_key(self, message: m.RegisterKey, peer: Peer) -> m.KeyCreated:
+    async def register_key(
+        self, message: key_messages.RegisterKey, peer: Peer
+    ) -> key_messages.KeyCreated:
         """Register."""
         check_operation_id(message.operation_id)
         request = request_types.Register(
@@ -56,12 +59,12 @@ class AttributeEndpoint(Service):
             attributes=message.attributes,
         )
         made = await self.core.execute(self._caller(peer), request)
-        return m.KeyCreated(key_id=made.unique_identifier, state=made.state)
+        return key_messages.KeyCreated(key_id=made.unique_identifier, state=made.state)
 
-    @serves(m.GetKeyAttributes)
+    @serves(key_messages.GetKeyAttributes)
     async def get_key_attributes(
-        self, message: m.GetKeyAttributes, peer: Peer
-    ) -> m.KeyAttributeValues:
+        self, message: key_messages.GetKeyAttributes, peer: Peer
+    ) -> key_messages.KeyAttributeValues:
         """Get Attributes of one key, by their names."""
         request = request_types.GetObjectAttributes(
             unique_identifiers=(message.key_id,), names=message.names
@@ -69,18 +72,24 @@ class AttributeEndpoint(Service):
         found = (await self.core.execute(self._caller(peer), request)).objects
         if not found:
             raise ItemNotFound
-        return m.KeyAttributeValues(key_id=message.key_id, attributes=found[0].attributes)
+        return key_messages.KeyAttributeValues(
+            key_id=message.key_id, attributes=found[0].attributes
+        )
 
-    @serves(m.GetAttributeList)
-    async def get_attribute_list(self, message: m.GetAttributeList, peer: Peer) -> m.AttributeNames:
+    @serves(key_messages.GetAttributeList)
+    async def get_attribute_list(
+        self, message: key_messages.GetAttributeList, peer: Peer
+    ) -> key_messages.AttributeNames:
         """Get Attribute List."""
         request = request_types.ListObjectAttributes(unique_identifier=message.key_id)
         found = await self.core.execute(self._caller(peer), request)
-        return m.AttributeNames(key_id=message.key_id, names=found.names)
+        return key_messages.AttributeNames(key_id=message.key_id, names=found.names)
 
-    @serves(m.AddAttribute)
+    @serves(key_messages.AddAttribute)
     @at_the_active
-    async def add_attribute(self, message: m.AddAttribute, peer: Peer) -> m.AttributeChanged:
+    async def add_attribute(
+        self, message: key_messages.AddAttribute, peer: Peer
+    ) -> key_messages.AttributeChanged:
         """Add Attribute."""
         request = request_types.AddObjectAttribute(
             unique_identifier=message.key_id,
@@ -88,21 +97,25 @@ class AttributeEndpoint(Service):
             repeat=True,
         )
         done = await self.core.execute(self._caller(peer), request)
-        return m.AttributeChanged(key_id=message.key_id, attribute=done.attribute)
+        return key_messages.AttributeChanged(key_id=message.key_id, attribute=done.attribute)
 
-    @serves(m.ModifyAttribute)
+    @serves(key_messages.ModifyAttribute)
     @at_the_active
-    async def modify_attribute(self, message: m.ModifyAttribute, peer: Peer) -> m.AttributeChanged:
+    async def modify_attribute(
+        self, message: key_messages.ModifyAttribute, peer: Peer
+    ) -> key_messages.AttributeChanged:
         """Modify Attribute."""
         request = request_types.ModifyObjectAttribute(
             unique_identifier=message.key_id, attribute=message.attribute
         )
         done = await self.core.execute(self._caller(peer), request)
-        return m.AttributeChanged(key_id=message.key_id, attribute=done.attribute)
+        return key_messages.AttributeChanged(key_id=message.key_id, attribute=done.attribute)
 
-    @serves(m.DeleteAttribute)
+    @serves(key_messages.DeleteAttribute)
     @at_the_active
-    async def delete_attribute(self, message: m.DeleteAttribute, peer: Peer) -> m.AttributeDeleted:
+    async def delete_attribute(
+        self, message: key_messages.DeleteAttribute, peer: Peer
+    ) -> key_messages.AttributeDeleted:
         """Delete Attribute; no change when the attribute does not exist."""
         request = request_types.DeleteObjectAttribute(
             unique_identifier=message.key_id, name=message.name, index=message.index
@@ -110,13 +123,13 @@ class AttributeEndpoint(Service):
         try:
             done = await self.core.execute(self._caller(peer), request)
         except ItemNotFound:
-            key = m.GetAttributeList(key_id=message.key_id)
+            key = key_messages.GetAttributeList(key_id=message.key_id)
             await self.get_attribute_list(key, peer)  # raises if the key itself does not exist
-            return m.AttributeDeleted(key_id=message.key_id)
-        return m.AttributeDeleted(key_id=message.key_id, attribute=done.attribute)
+            return key_messages.AttributeDeleted(key_id=message.key_id)
+        return key_messages.AttributeDeleted(key_id=message.key_id, attribute=done.attribute)
 
-    @serves(m.Encrypt)
-    async def encrypt(self, message: m.Encrypt, peer: Peer) -> m.Encrypted:
+    @serves(key_messages.Encrypt)
+    async def encrypt(self, message: key_messages.Encrypt, peer: Peer) -> key_messages.Encrypted:
         """Encrypt."""
         data = _one(message.data, "data")
         _check_size(len(data) + len(message.additional_data))
@@ -128,10 +141,10 @@ class AttributeEndpoint(Service):
             additional_data=message.additional_data,
         )
         done = await self.core.execute(self._caller(peer), request)
-        return m.Encrypted(data=done.data, tag=done.tag, iv=done.iv)
+        return key_messages.Encrypted(data=done.data, tag=done.tag, iv=done.iv)
 
-    @serves(m.Decrypt)
-    async def decrypt(self, message: m.Decrypt, peer: Peer) -> m.Decrypted:
+    @serves(key_messages.Decrypt)
+    async def decrypt(self, message: key_messages.Decrypt, peer: Peer) -> key_messages.Decrypted:
         """Decrypt."""
         _check_size(len(message.data) + len(message.additional_data))
         request = request_types.DecryptData(
@@ -143,7 +156,7 @@ class AttributeEndpoint(Service):
             tag=message.tag,
         )
         done = await self.core.execute(self._caller(peer), request)
-        return m.Decrypted(data=Sealed.of(done.data))
+        return key_messages.Decrypted(data=Sealed.of(done.data))
 
 
 def check_operation_id(operation_id: str) -> None:
@@ -173,15 +186,19 @@ others for long."""
 class BusEndpoint(AttributeEndpoint):
     """Handlers of every message to a key server. A subclass sets both fields."""
 
-    @serves(m.DiscoverVersions)
-    async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
+    @serves(key_messages.DiscoverVersions)
+    async def discover_versions(
+        self, message: key_messages.DiscoverVersions, peer: Peer
+    ) -> key_messages.ServerVersions:
         """Discover Versions: the health probe of vCenter (STD-09)."""
         found = await self.core.execute(self._caller(peer), request_types.DiscoverServerVersions())
-        return m.ServerVersions(versions=found.versions)
+        return key_messages.ServerVersions(versions=found.versions)
 
-    @serves(m.CreateKey)
+    @serves(key_messages.CreateKey)
     @at_the_active
-    async def create_key(self, message: m.CreateKey, peer: Peer) -> m.KeyCreated:
+    async def create_key(
+        self, message: key_messages.CreateKey, peer: Peer
+    ) -> key_messages.KeyCreated:
         """One batch: Create, and Activate and Get if requested. vCenter makes AES-256 keys."""
         given = (message.algorithm, message.length, message.usage_mask)
         if given != ("AES", 256, 12):
@@ -206,55 +223,61 @@ class BusEndpoint(AttributeEndpoint):
         if message.get:
             [got] = cast(request_types.Got, responses[-1]).keys
             material = None if got.material is None else Sealed.of(got.material)
-        return m.KeyCreated(key_id=created.unique_identifier, state=state, material=material)
+        return key_messages.KeyCreated(
+            key_id=created.unique_identifier, state=state, material=material
+        )
 
-    @serves(m.GetKeys)
-    async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
+    @serves(key_messages.GetKeys)
+    async def get_keys(self, message: key_messages.GetKeys, peer: Peer) -> key_messages.KeyValues:
         """Get of many keys; missing or destroyed ones have no material."""
-        _check_answer(message.key_ids, m.KEY_VALUE_BYTES, peer)
+        _check_answer(message.key_ids, key_messages.KEY_VALUE_BYTES, peer)
         request = request_types.Get(unique_identifiers=message.key_ids)
         got = await self.core.execute(self._caller(peer), request)
-        values: list[m.KeyValue] = []
+        values: list[key_messages.KeyValue] = []
         keys: list[KeyMaterial] = []
         for key in got.keys:
             index = None if key.material is None else len(keys)
             keys += [] if key.material is None else [key.material]
-            values.append(m.KeyValue(key_id=key.unique_identifier, state=key.state, index=index))
-        return m.KeyValues(values=tuple(values), material=Sealed.of(*keys))
+            values.append(
+                key_messages.KeyValue(key_id=key.unique_identifier, state=key.state, index=index)
+            )
+        return key_messages.KeyValues(values=tuple(values), material=Sealed.of(*keys))
 
-    @serves(m.GetAttributes)
-    async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
+    @serves(key_messages.GetAttributes)
+    async def get_attributes(
+        self, message: key_messages.GetAttributes, peer: Peer
+    ) -> key_messages.AttributeList:
         """Get Attributes of many keys; missing ones are left out."""
-        _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES, peer)
+        _check_answer(message.key_ids, key_messages.KEY_ATTRIBUTES_BYTES, peer)
         request = request_types.GetObjectAttributes(unique_identifiers=message.key_ids)
         found = await self.core.execute(self._caller(peer), request)
-        return m.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
+        return key_messages.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
 
-    @serves(m.Activate)
+    @serves(key_messages.Activate)
     @at_the_active
-    async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
+    async def activate(self, message: key_messages.Activate, peer: Peer) -> key_messages.KeyState:
         """Activate."""
         request = request_types.ActivateObject(unique_identifier=message.key_id, repeat=True)
         return await self._move(request, peer)
 
-    @serves(m.Revoke)
+    @serves(key_messages.Revoke)
     @at_the_active
-    async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
+    async def revoke(self, message: key_messages.Revoke, peer: Peer) -> key_messages.KeyState:
         """Revoke."""
         request = request_types.RevokeObject(
             unique_identifier=message.key_id, reason=message.reason, repeat=True
         )
         return await self._move(request, peer)
 
-    @serves(m.Destroy)
+    @serves(key_messages.Destroy)
     @at_the_active
-    async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
+    async def destroy(self, message: key_messages.Destroy, peer: Peer) -> key_messages.KeyState:
         """Destroy."""
         request = request_types.DestroyObject(unique_identifier=message.key_id, repeat=True)
         return await self._move(request, peer)
 
-    @serves(m.Locate)
-    async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
+    @serves(key_messages.Locate)
+    async def locate(self, message: key_messages.Locate, peer: Peer) -> key_messages.Located:
         """Locate; as many keys as one answer holds."""
         request_checks.check_limit(message.limit)
         wanted = message.attributes
@@ -264,15 +287,19 @@ class BusEndpoint(AttributeEndpoint):
             attributes=wanted, after=message.after, maximum_items=message.limit
         )
         found = await self.core.execute(self._caller(peer), request)
-        return m.Located(key_ids=_fitting(found.unique_identifiers, peer), total=found.total)
+        return key_messages.Located(
+            key_ids=_fitting(found.unique_identifiers, peer), total=found.total
+        )
 
-    @serves(m.QueryAudit)
-    async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
+    @serves(key_messages.QueryAudit)
+    async def query_audit(
+        self, message: key_messages.QueryAudit, peer: Peer
+    ) -> key_messages.AuditRows:
         """Rows of the trail; as many as one answer holds."""
         request = request_types.QueryAuditTrail(after=message.after, maximum_items=message.limit)
         found = await self.core.execute(self._caller(peer), request)
-        rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
-        return m.AuditRows(rows=_fitting(rows, peer))
+        rows = [key_messages.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
+        return key_messages.AuditRows(rows=_fitting(rows, peer))
 
     @serves(FingerprintKeys)
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
@@ -292,27 +319,31 @@ class BusEndpoint(AttributeEndpoint):
             last=page[-1].key_id if len(page) < len(found) else KeyId(""),
         )
 
-    @serves(m.QueryDigests)
-    async def query_digests(self, message: m.QueryDigests, peer: Peer) -> m.KeyDigests:
+    @serves(replication_messages.QueryDigests)
+    async def query_digests(
+        self, message: replication_messages.QueryDigests, peer: Peer
+    ) -> replication_messages.KeyDigests:
         """Digests for comparing servers that replicate."""
         await self.core.admit(self._caller(peer), CoreOperation.QUERY_AUDIT)
         found = await self.core.look(
             lambda connection, vault: checksums.digests(connection, vault, message.after, PAGE + 1)
         )
-        digests = [m.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found]
+        digests = [
+            replication_messages.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found
+        ]
         page = first_page(digests, at_most=PAGE)
-        return m.KeyDigests(keys=page, more=len(page) < len(found))
+        return replication_messages.KeyDigests(keys=page, more=len(page) < len(found))
 
     async def _move(
         self, request: request_types.ObjectRequest[request_types.StateChanged], peer: Peer
-    ) -> m.KeyState:
+    ) -> key_messages.KeyState:
         """Change a state. Such changes are rare and explain later events: each gets a line in the
         log."""
         caller = self._caller(peer)
         changed = await self.core.execute(caller, request)
         key_id, state = changed.unique_identifier, changed.state
         self.node.record("kms.key_state", key_id=key_id, state=state.value, who=caller.who)
-        return m.KeyState(key_id=key_id, state=state)
+        return key_messages.KeyState(key_id=key_id, state=state)
 
 
 def _fitting(items: Sequence[T], peer: Peer) -> tuple[T, ...]:
@@ -337,8 +368,8 @@ def _fingerprint(row: StoredKeyRow, digits: str) -> KeyFingerprint:
     )
 
 
-def _attributes(found: request_types.ObjectAttributes) -> m.KeyAttributes:
-    return m.KeyAttributes(
+def _attributes(found: request_types.ObjectAttributes) -> key_messages.KeyAttributes:
+    return key_messages.KeyAttributes(
         key_id=found.unique_identifier,
         state=found.state,
         algorithm=found.algorithm,

@@ -19,9 +19,10 @@ from protocol.errors import (
     ProductError,
     ResponseTooLarge,
 )
-from protocol.messages import kms as m
 from protocol.messages.base import Sealed
-from protocol.messages.kms import OnBehalf
+from protocol.messages.kms import keys as key_messages
+from protocol.messages.kms import replication as replication_messages
+from protocol.messages.kms.keys import OnBehalf
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.kms.access.authorization import KeyServerCaller, caller_at
@@ -77,14 +78,14 @@ def _find_caller(service: Forwards, on_behalf: OnBehalf, peer: Peer) -> Peer:
 
 
 OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
-    m.CreateKey: CoreOperation.CREATE,
-    m.RegisterKey: CoreOperation.REGISTER,
-    m.Activate: CoreOperation.ACTIVATE,
-    m.Revoke: CoreOperation.REVOKE,
-    m.Destroy: CoreOperation.DESTROY,
-    m.AddAttribute: CoreOperation.ADD_ATTRIBUTE,
-    m.ModifyAttribute: CoreOperation.MODIFY_ATTRIBUTE,
-    m.DeleteAttribute: CoreOperation.DELETE_ATTRIBUTE,
+    key_messages.CreateKey: CoreOperation.CREATE,
+    key_messages.RegisterKey: CoreOperation.REGISTER,
+    key_messages.Activate: CoreOperation.ACTIVATE,
+    key_messages.Revoke: CoreOperation.REVOKE,
+    key_messages.Destroy: CoreOperation.DESTROY,
+    key_messages.AddAttribute: CoreOperation.ADD_ATTRIBUTE,
+    key_messages.ModifyAttribute: CoreOperation.MODIFY_ATTRIBUTE,
+    key_messages.DeleteAttribute: CoreOperation.DELETE_ATTRIBUTE,
 }
 """The operation of each message that can be forwarded."""
 
@@ -92,7 +93,7 @@ OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
 def _list_demands(message: Any) -> list[KeyDemand]:
     """The requests for the other server, operation by operation."""
     demands = [KeyDemand(OPERATIONS[type(message)], getattr(message, "key_id", None))]
-    if isinstance(message, m.CreateKey):
+    if isinstance(message, key_messages.CreateKey):
         demands += [KeyDemand(CoreOperation.ACTIVATE)] if message.activate else []
         demands += [KeyDemand(CoreOperation.GET)] if message.get else []
     return demands
@@ -144,7 +145,7 @@ class HandingOn:
         if len(data) > LIMIT:
             text = f"{active} takes the changes; {len(data)} bytes are more than are handed on"
             raise ResponseTooLarge(f"{text}: at most {LIMIT}")
-        message = m.HandOnMessage(
+        message = replication_messages.HandOnMessage(
             who=caller.who,
             role=caller.role.value,
             scope=caller.scope,
@@ -171,8 +172,10 @@ class ForwardedMessages(Service):
     core: KeyServerCore
     group: ReplicationGroup | None
 
-    @serves(m.HandOnMessage)
-    async def hand_on_message(self, message: m.HandOnMessage, peer: Peer) -> m.MessageHandedOn:
+    @serves(replication_messages.HandOnMessage)
+    async def hand_on_message(
+        self, message: replication_messages.HandOnMessage, peer: Peer
+    ) -> replication_messages.MessageHandedOn:
         """See the message."""
         grant = self.config.identities.get(peer.node)
         if peer.local or grant is None or grant.role is not KmsRole.PEER:
@@ -185,7 +188,7 @@ class ForwardedMessages(Service):
         caller = KeyServerCaller(message.who, _role(message.role), message.scope)
         messages = Messages(self.core, self.clock, limit=LIMIT)
         answer = await messages.answer(caller, data.reveal())
-        return m.MessageHandedOn(
+        return replication_messages.MessageHandedOn(
             answer=Sealed.of(KeyMaterial(answer)), until=await self.group.learning.until()
         )
 

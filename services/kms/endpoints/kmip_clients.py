@@ -19,7 +19,7 @@ from protocol.errors import (
     NotFound,
     SaveFailed,
 )
-from protocol.messages.kms import (
+from protocol.messages.kms.administration import (
     KmipIdentities,
     KmipIdentity,
     QueryIdentities,

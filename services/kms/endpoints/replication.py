@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.errors import NotAvailable
-from protocol.messages import kms as m
+from protocol.messages.kms import replication as m
 from services.kms.access.authorization import caller_at
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.core import KeyServerCore

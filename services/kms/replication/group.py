@@ -18,8 +18,8 @@ from functools import partial
 from typing import Final
 
 from protocol.errors import NotAvailable, NotConnected, ProductError
-from protocol.messages import kms as m
-from protocol.messages.kms import Mark
+from protocol.messages.kms import replication as m
+from protocol.messages.kms.replication import Mark
 from protocol.terms import KeyId, NodeName
 from services.kms.access.authorization import caller_at
 from services.kms.audit import audit_trail

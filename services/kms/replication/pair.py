@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 
 from protocol.errors import ProductError
-from protocol.messages import kms as m
+from protocol.messages.kms import replication as m
 from protocol.terms import KeyId, NodeName
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail

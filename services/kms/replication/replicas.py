@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from protocol.errors import CryptographicFailure
-from protocol.messages import kms as m
 from protocol.messages.base import Sealed
+from protocol.messages.kms import replication as m
 from protocol.pages import KEY_BYTES, first_page
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from protocol.messages import kms as m
+from protocol.messages.kms import replication as m
 from protocol.terms import NodeName
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import TrailEnd

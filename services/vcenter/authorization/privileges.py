@@ -11,9 +11,12 @@ from typing import Any, Final
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.authorization import Privilege as P
 from protocol.errors import NoPermission
-from protocol.messages import vcenter as m
 from protocol.messages.base import Request
+from protocol.messages.vcenter import inventory as inventory_messages
 from protocol.messages.vcenter import providers, vsan
+from protocol.messages.vcenter import providers as provider_messages
+from protocol.messages.vcenter import trust as trust_messages
+from protocol.messages.vcenter import vms as vm_messages
 from protocol.terms import VmName
 from protocol.trust import TrustItem
 from services.vcenter.tables import PermissionRow, RoleRow, VmRow
@@ -46,7 +49,7 @@ _READ_ALL_ITEMS: Final = (
 )
 
 
-def _import_privileges(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
+def _import_privileges(message: trust_messages.ImportToTrustAuthority) -> tuple[P, ...]:
     """The privileges by the kinds of items in the message; those of all kinds when it has none,
     which is refused anyway."""
     held = {
@@ -59,7 +62,7 @@ def _import_privileges(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
     return tuple(dict.fromkeys(_ITEMS[kind] for kind in kinds))
 
 
-def _remove_privileges(message: m.RemoveFromTrustAuthority) -> tuple[P, ...]:
+def _remove_privileges(message: trust_messages.RemoveFromTrustAuthority) -> tuple[P, ...]:
     return (_ITEMS[message.kind],)
 
 
@@ -67,59 +70,67 @@ _VSAN: Final = (P.EDIT_CLUSTER, P.MANAGE_ENCRYPTION_POLICY, P.MANAGE_KEY_SERVERS
 
 NEEDS: Final[Mapping[type[Request[Any]], TaskNeeds]] = {
     # hosts
-    m.AddHost: TaskNeeds((P.ADD_HOST,)),
-    m.RemoveHost: TaskNeeds((P.REMOVE_HOST,)),
-    m.DisconnectHost: TaskNeeds((P.HOST_CONNECTION,)),
-    m.ReconnectHost: TaskNeeds((P.HOST_CONNECTION,)),
-    m.EnterMaintenanceMode: TaskNeeds((P.HOST_MAINTENANCE,)),
-    m.ExitMaintenanceMode: TaskNeeds((P.HOST_MAINTENANCE,)),
-    m.ConfigureCryptoKey: TaskNeeds((P.REGISTER_HOST,)),
-    m.PrepareCrypto: TaskNeeds((P.REGISTER_HOST,)),
-    m.DisableCrypto: TaskNeeds((P.REGISTER_HOST,)),
-    m.ClearTpmRecord: TaskNeeds((P.HOST_SETTINGS, P.TPM_READ)),
-    m.AcknowledgeAlarm: TaskNeeds((P.ALARM_ACKNOWLEDGE,)),
+    inventory_messages.AddHost: TaskNeeds((P.ADD_HOST,)),
+    inventory_messages.RemoveHost: TaskNeeds((P.REMOVE_HOST,)),
+    inventory_messages.DisconnectHost: TaskNeeds((P.HOST_CONNECTION,)),
+    inventory_messages.ReconnectHost: TaskNeeds((P.HOST_CONNECTION,)),
+    inventory_messages.EnterMaintenanceMode: TaskNeeds((P.HOST_MAINTENANCE,)),
+    inventory_messages.ExitMaintenanceMode: TaskNeeds((P.HOST_MAINTENANCE,)),
+    inventory_messages.ConfigureCryptoKey: TaskNeeds((P.REGISTER_HOST,)),
+    inventory_messages.PrepareCrypto: TaskNeeds((P.REGISTER_HOST,)),
+    inventory_messages.DisableCrypto: TaskNeeds((P.REGISTER_HOST,)),
+    inventory_messages.ClearTpmRecord: TaskNeeds((P.HOST_SETTINGS, P.TPM_READ)),
+    inventory_messages.AcknowledgeAlarm: TaskNeeds((P.ALARM_ACKNOWLEDGE,)),
     # clusters
-    m.SetCryptoMode: TaskNeeds((P.EDIT_CLUSTER, P.REGISTER_HOST)),
-    m.ReconfigureComputeResource: TaskNeeds((P.EDIT_CLUSTER,)),
+    inventory_messages.SetCryptoMode: TaskNeeds((P.EDIT_CLUSTER, P.REGISTER_HOST)),
+    inventory_messages.ReconfigureComputeResource: TaskNeeds((P.EDIT_CLUSTER,)),
     vsan.VsanClusterReconfig: TaskNeeds(_VSAN),
     vsan.RekeyEncryptedCluster: TaskNeeds((P.EDIT_CLUSTER, P.MANAGE_KEYS)),
     vsan.CreateVsanObject: TaskNeeds((P.HOST_STORAGE,)),
     vsan.ChangeVsanDisk: TaskNeeds((P.HOST_STORAGE,)),
     vsan.MountVsanDisks: TaskNeeds((P.HOST_STORAGE,)),
     # VMs
-    m.CreateVm: TaskNeeds((P.CREATE_VM,), (P.ENCRYPT_NEW,), (P.REGISTER_HOST,), on_invalid_vm=True),
-    m.RegisterVm: TaskNeeds((P.REGISTER,), on_the_way=(P.REGISTER_VM,), on_invalid_vm=True),
-    m.UnregisterVm: TaskNeeds((P.UNREGISTER,), on_invalid_vm=True),
-    m.DestroyVm: TaskNeeds((P.DELETE_VM,)),
-    m.EncryptVm: TaskNeeds((P.ENCRYPT,), on_the_way=(P.REGISTER_HOST,)),
-    m.RecryptVm: TaskNeeds((P.RECRYPT,), on_the_way=(P.REGISTER_HOST,)),
-    m.DecryptVm: TaskNeeds((P.DECRYPT,)),
-    m.AddDisk: TaskNeeds((P.ADD_NEW_DISK,), (P.ADD_DISK,), (P.REGISTER_HOST,)),
-    m.RemoveDisk: TaskNeeds((P.REMOVE_DISK,)),
-    m.AddVtpm: TaskNeeds((P.ADD_REMOVE_DEVICE, P.ENCRYPT_NEW), on_the_way=(P.REGISTER_HOST,)),
-    m.RemoveVtpm: TaskNeeds((P.ADD_REMOVE_DEVICE,), on_the_way=(P.DECRYPT,)),
-    m.ReconfigVm: TaskNeeds((P.VM_SETTINGS,)),
-    m.CloneVm: TaskNeeds(
+    vm_messages.CreateVm: TaskNeeds(
+        (P.CREATE_VM,), (P.ENCRYPT_NEW,), (P.REGISTER_HOST,), on_invalid_vm=True
+    ),
+    vm_messages.RegisterVm: TaskNeeds(
+        (P.REGISTER,), on_the_way=(P.REGISTER_VM,), on_invalid_vm=True
+    ),
+    vm_messages.UnregisterVm: TaskNeeds((P.UNREGISTER,), on_invalid_vm=True),
+    vm_messages.DestroyVm: TaskNeeds((P.DELETE_VM,)),
+    vm_messages.EncryptVm: TaskNeeds((P.ENCRYPT,), on_the_way=(P.REGISTER_HOST,)),
+    vm_messages.RecryptVm: TaskNeeds((P.RECRYPT,), on_the_way=(P.REGISTER_HOST,)),
+    vm_messages.DecryptVm: TaskNeeds((P.DECRYPT,)),
+    vm_messages.AddDisk: TaskNeeds((P.ADD_NEW_DISK,), (P.ADD_DISK,), (P.REGISTER_HOST,)),
+    vm_messages.RemoveDisk: TaskNeeds((P.REMOVE_DISK,)),
+    vm_messages.AddVtpm: TaskNeeds(
+        (P.ADD_REMOVE_DEVICE, P.ENCRYPT_NEW), on_the_way=(P.REGISTER_HOST,)
+    ),
+    vm_messages.RemoveVtpm: TaskNeeds((P.ADD_REMOVE_DEVICE,), on_the_way=(P.DECRYPT,)),
+    vm_messages.ReconfigVm: TaskNeeds((P.VM_SETTINGS,)),
+    vm_messages.CloneVm: TaskNeeds(
         (P.CLONE_VM, P.CREATE_FROM_EXISTING), (P.CLONE,), (P.REGISTER_HOST, P.RECRYPT)
     ),
-    m.MarkAsTemplate: TaskNeeds((P.MARK_AS_TEMPLATE,)),
-    m.MarkAsVirtualMachine: TaskNeeds((P.MARK_AS_VM,)),
-    m.CreateSnapshot: TaskNeeds((P.CREATE_SNAPSHOT,)),
-    m.RemoveSnapshot: TaskNeeds((P.REMOVE_SNAPSHOT,)),
-    m.RevertToSnapshot: TaskNeeds((P.REVERT_SNAPSHOT,)),
-    m.PowerOnVm: TaskNeeds((P.POWER_ON,), on_invalid_vm=True),
-    m.PowerOffVm: TaskNeeds((P.POWER_OFF,), on_invalid_vm=True),
-    m.CryptoUnlock: TaskNeeds((P.REGISTER_VM,), on_invalid_vm=True),
-    m.MigrateVm: TaskNeeds((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,), (P.REGISTER_HOST,)),
-    m.RelocateVm: TaskNeeds((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,)),
-    m.PrepareRelocation: TaskNeeds(
+    vm_messages.MarkAsTemplate: TaskNeeds((P.MARK_AS_TEMPLATE,)),
+    vm_messages.MarkAsVirtualMachine: TaskNeeds((P.MARK_AS_VM,)),
+    vm_messages.CreateSnapshot: TaskNeeds((P.CREATE_SNAPSHOT,)),
+    vm_messages.RemoveSnapshot: TaskNeeds((P.REMOVE_SNAPSHOT,)),
+    vm_messages.RevertToSnapshot: TaskNeeds((P.REVERT_SNAPSHOT,)),
+    vm_messages.PowerOnVm: TaskNeeds((P.POWER_ON,), on_invalid_vm=True),
+    vm_messages.PowerOffVm: TaskNeeds((P.POWER_OFF,), on_invalid_vm=True),
+    vm_messages.CryptoUnlock: TaskNeeds((P.REGISTER_VM,), on_invalid_vm=True),
+    vm_messages.MigrateVm: TaskNeeds(
+        (P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,), (P.REGISTER_HOST,)
+    ),
+    vm_messages.RelocateVm: TaskNeeds((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,)),
+    vm_messages.PrepareRelocation: TaskNeeds(
         (P.HOT_MIGRATE, P.COLD_MIGRATE, P.CREATE_FROM_EXISTING),
         (P.MIGRATE,),
         (P.REGISTER_HOST,),
         on_invalid_vm=True,
     ),
     # key providers and their keys
-    m.RegisterKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.RegisterKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     providers.RetrieveClientCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     providers.GenerateSelfSignedClientCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     providers.UploadClientCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
@@ -130,45 +141,45 @@ NEEDS: Final[Mapping[type[Request[Any]], TaskNeeds]] = {
     providers.LoseKmipPasswords: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     providers.RetrieveKmipServerCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
     providers.UploadKmipServerCert: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.UnregisterKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.MarkDefault: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.SetDefaultKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.CreateNativeProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.UpdateNativeProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.OpenTransfer: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.ExportProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.DownloadExport: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.ImportProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
-    m.GenerateKey: TaskNeeds((P.MANAGE_KEYS,)),
-    m.AddKey: TaskNeeds((P.MANAGE_KEYS,)),
-    m.RemoveKey: TaskNeeds((P.MANAGE_KEYS,)),
-    m.ListKeys: TaskNeeds((P.MANAGE_KEYS,)),
-    m.QueryCryptoKeyStatus: TaskNeeds((P.MANAGE_KEYS,)),
-    m.ListKmsClusters: TaskNeeds((P.READ_KEY_SERVERS,)),
-    m.GetDefaultKmsCluster: TaskNeeds((P.READ_KEY_SERVERS,)),
+    provider_messages.UnregisterKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.MarkDefault: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.SetDefaultKmsCluster: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.CreateNativeProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.UpdateNativeProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.OpenTransfer: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.ExportProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.DownloadExport: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.ImportProvider: TaskNeeds((P.MANAGE_KEY_SERVERS,)),
+    provider_messages.GenerateKey: TaskNeeds((P.MANAGE_KEYS,)),
+    provider_messages.AddKey: TaskNeeds((P.MANAGE_KEYS,)),
+    provider_messages.RemoveKey: TaskNeeds((P.MANAGE_KEYS,)),
+    provider_messages.ListKeys: TaskNeeds((P.MANAGE_KEYS,)),
+    provider_messages.QueryCryptoKeyStatus: TaskNeeds((P.MANAGE_KEYS,)),
+    provider_messages.ListKmsClusters: TaskNeeds((P.READ_KEY_SERVERS,)),
+    provider_messages.GetDefaultKmsCluster: TaskNeeds((P.READ_KEY_SERVERS,)),
     # Trust Authority: for members of TrustedAdmins (TA-04)
-    m.SetTrustedAdmin: TaskNeeds((P.MODIFY_PERMISSIONS,)),
-    m.EnableTrustAuthority: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
-    m.ImportToTrustAuthority: TaskNeeds((), of_item=_import_privileges),
-    m.SetTpmSettings: TaskNeeds((P.CONFIGURE_HOST_CERTIFICATES,)),
-    m.CreateTrustedKeyProvider: TaskNeeds((P.MANAGE_KMS_TRUST,)),
-    m.TrustKeyServers: TaskNeeds((P.READ_KMS_TRUST, P.MANAGE_KMS_TRUST)),
-    m.RemoveFromTrustAuthority: TaskNeeds((), of_item=_remove_privileges),
-    m.QueryTrustAuthority: TaskNeeds(_READ_ALL_ITEMS),
-    m.QueryTrustedClusters: TaskNeeds((P.READ_TRUSTED_HOSTS,)),
-    m.ExportPrincipal: TaskNeeds((P.READ_STS_INFO,)),
-    m.ExportServicesInformation: TaskNeeds((P.READ_TRUSTED_HOSTS,)),
+    trust_messages.SetTrustedAdmin: TaskNeeds((P.MODIFY_PERMISSIONS,)),
+    trust_messages.EnableTrustAuthority: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
+    trust_messages.ImportToTrustAuthority: TaskNeeds((), of_item=_import_privileges),
+    trust_messages.SetTpmSettings: TaskNeeds((P.CONFIGURE_HOST_CERTIFICATES,)),
+    trust_messages.CreateTrustedKeyProvider: TaskNeeds((P.MANAGE_KMS_TRUST,)),
+    trust_messages.TrustKeyServers: TaskNeeds((P.READ_KMS_TRUST, P.MANAGE_KMS_TRUST)),
+    trust_messages.RemoveFromTrustAuthority: TaskNeeds((), of_item=_remove_privileges),
+    trust_messages.QueryTrustAuthority: TaskNeeds(_READ_ALL_ITEMS),
+    trust_messages.QueryTrustedClusters: TaskNeeds((P.READ_TRUSTED_HOSTS,)),
+    trust_messages.ExportPrincipal: TaskNeeds((P.READ_STS_INFO,)),
+    trust_messages.ExportServicesInformation: TaskNeeds((P.READ_TRUSTED_HOSTS,)),
     # its own signing certificate: no item of a Trust Authority
-    m.RenewStsCertificate: TaskNeeds((P.ADMINISTER_CERTIFICATES,)),
-    m.ImportServicesInformation: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
-    m.SetTrustedState: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
-    m.RemediateTrustedCluster: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
+    trust_messages.RenewStsCertificate: TaskNeeds((P.ADMINISTER_CERTIFICATES,)),
+    trust_messages.ImportServicesInformation: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
+    trust_messages.SetTrustedState: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
+    trust_messages.RemediateTrustedCluster: TaskNeeds((P.MANAGE_TRUSTED_HOSTS,)),
     # roles and who has them
-    m.AddAuthorizationRole: TaskNeeds((P.MODIFY_ROLES,)),
-    m.UpdateAuthorizationRole: TaskNeeds((P.MODIFY_ROLES,)),
-    m.RemoveAuthorizationRole: TaskNeeds((P.MODIFY_ROLES,)),
-    m.SetEntityPermissions: TaskNeeds((P.MODIFY_PERMISSIONS,)),
-    m.RemoveEntityPermission: TaskNeeds((P.MODIFY_PERMISSIONS,)),
+    inventory_messages.AddAuthorizationRole: TaskNeeds((P.MODIFY_ROLES,)),
+    inventory_messages.UpdateAuthorizationRole: TaskNeeds((P.MODIFY_ROLES,)),
+    inventory_messages.RemoveAuthorizationRole: TaskNeeds((P.MODIFY_ROLES,)),
+    inventory_messages.SetEntityPermissions: TaskNeeds((P.MODIFY_PERMISSIONS,)),
+    inventory_messages.RemoveEntityPermission: TaskNeeds((P.MODIFY_PERMISSIONS,)),
 }
 
 
@@ -183,7 +194,7 @@ def privileges_for(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[
 def vm_of(message: Request[Any]) -> VmName | None:
     """The VM of the task; for a clone its source. None for a task without a VM."""
     named: VmName | None = getattr(message, "vm", None)
-    return message.source if isinstance(message, m.CloneVm) else named
+    return message.source if isinstance(message, vm_messages.CloneVm) else named
 
 
 def _is_encrypted(message: Any, vms: Mapping[VmName, VmRow]) -> bool:

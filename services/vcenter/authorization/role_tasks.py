@@ -10,8 +10,8 @@ from typing import Any, Final
 from protocol import names
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.errors import AlreadyExists, InvalidArgument, NotFound, ResourceInUse
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter.inventory import (
     AddAuthorizationRole,
     AuthorizationRole,
     AuthorizationState,

@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.errors import ProductError, SaveFailed
 from protocol.events import EventTypeId
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ActivateTpmCredential,
     QueryTpmAttestationReport,
     TpmAttestationReport,

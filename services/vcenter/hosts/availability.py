@@ -8,8 +8,8 @@ got in its session is kept in memory: sending it again changes nothing.
 from __future__ import annotations
 
 from protocol.errors import ProductError
-from protocol.messages.host import HaConfiguration, SetHaConfiguration
-from protocol.messages.vcenter import HaIncident, HaIncidentKind
+from protocol.messages.host.session import HaConfiguration, SetHaConfiguration
+from protocol.messages.vcenter.inventory import HaIncident, HaIncidentKind
 from protocol.terms import NodeName
 from services.vcenter import events
 from services.vcenter.events import EventDraft

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from protocol.errors import AlreadyExists, InvalidState, ProductError
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ChangeHostKey,
     CryptoManagerHostDisable,
     CryptoManagerHostEnable,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from protocol.events import EventTypeId
-from protocol.messages.host import HostProblem, HostSummary, VmSummary
+from protocol.messages.host.session import HostProblem, HostSummary, VmSummary
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

@@ -13,18 +13,17 @@ from typing import Final
 
 from protocol.errors import ProductError, SaveFailed
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     RESULT_BYTES,
     STATUS_BYTES,
     AddKeys,
     CryptoKeyResult,
     EvictKeys,
     GetCryptoKeyStatus,
-    HostSummary,
-    ProviderRef,
     RemoveKeys,
     SetProviders,
 )
+from protocol.messages.host.session import HostSummary, ProviderRef
 from protocol.pages import pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, ProviderId

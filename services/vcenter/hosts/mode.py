@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import assert_never
 
-from protocol.messages.host import HostSummary
+from protocol.messages.host.session import HostSummary
 from protocol.terms import (
     CryptoKeyId,
     CryptoMode,

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from protocol.messages.host import HostSummary, ProviderRef
+from protocol.messages.host.session import HostSummary, ProviderRef
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
 from protocol.errors import HostUnreachable, NotAvailable, ProductError
-from protocol.messages.host import ProviderRef
+from protocol.messages.host.session import ProviderRef
 from protocol.terms import (
     CryptoKeyId,
     KeyUnavailableReason,

@@ -30,16 +30,16 @@ from protocol.errors import (
     TimedOut,
 )
 from protocol.messages.base import Request
-from protocol.messages.host import (
+from protocol.messages.host.session import (
     CheckForUpdates,
     Command,
     HostSummary,
     OpenSession,
     QueryHost,
     TrustView,
-    VmState,
     VmSummary,
 )
+from protocol.messages.host.vms import VmState
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from protocol.errors import HostUnreachable, InvalidState, SaveFailed
-from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.host.session import HostSummary, VmSummary
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

@@ -21,7 +21,7 @@ from typing import Final
 
 from protocol.errors import NotAvailable
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import CreateNativeProvider, RegisterKmsCluster
+from protocol.messages.vcenter.providers import CreateNativeProvider, RegisterKmsCluster
 from protocol.terms import KeyUnavailableReason, ManagementType, ProviderId
 
 

@@ -15,7 +15,7 @@ import msgspec
 from protocol.crypto.derive import KDK_SIZE, check_value, derive_kek
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import Busy, CryptographicFailure, InvalidArgument, InvalidState, NoPermission
-from protocol.messages.host import HostSummary, ProviderRef
+from protocol.messages.host.session import HostSummary, ProviderRef
 from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId

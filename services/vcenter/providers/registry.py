@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound, ProductError
 from protocol.messages.base import Request
-from protocol.messages.host import HostSummary
+from protocol.messages.host.session import HostSummary
 from protocol.releases import Feature, Release, has
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId

@@ -36,7 +36,7 @@ from protocol.errors import (
 )
 from protocol.kmip.dialect import PRODUCT, USE, Login
 from protocol.messages.base import Request
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     KEY_ATTRIBUTES_BYTES,
     Activate,
     AddAttribute,
@@ -48,7 +48,7 @@ from protocol.messages.kms import (
     KeyValues,
     ServerVersions,
 )
-from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter.providers import KmipServer
 from protocol.pages import pages
 from protocol.releases import LATEST, Release
 from protocol.secret import KeyMaterial

@@ -22,7 +22,7 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.kmip.dialect import Login
-from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter.providers import KmipServer
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 from services.runtime.durable import replace_durably

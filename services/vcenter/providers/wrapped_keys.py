@@ -27,7 +27,7 @@ from protocol.errors import (
     WrappingKeyMissing,
     WrappingKeyNotActive,
 )
-from protocol.messages.vcenter import KeySpec, WrappingKeyInfo
+from protocol.messages.vcenter.providers import KeySpec, WrappingKeyInfo
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyType, KeyUnavailableReason, NodeName, ProviderId
 from protocol.wrapped_keys import KEY_SIZE, key_at_server, parse_wrapped, unwrap_key, wrap_key

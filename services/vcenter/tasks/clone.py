@@ -25,8 +25,9 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.events import EventTypeId
-from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolicy, VmSummary
-from protocol.messages.vcenter import CloneVm, VmCloned
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import HostCloneVm, QueryVmConfig, TpmProvisionPolicy
+from protocol.messages.vcenter.vms import CloneVm, VmCloned
 from protocol.releases import Feature, has
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.authorization.privileges import TaskCaller

@@ -31,8 +31,10 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys, QueryVmConfig, ReconfigureVm, VmSummary
-from protocol.messages.vcenter import EncryptVm, VmEncrypted
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import QueryVmConfig, ReconfigureVm
+from protocol.messages.vcenter.vms import EncryptVm, VmEncrypted
 from protocol.releases import Feature, check, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import (

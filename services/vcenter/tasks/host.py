@@ -19,32 +19,15 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
-from protocol.messages.host import (
-    CryptoManagerHostPrepare,
+from protocol.messages.host.crypto import CryptoManagerHostPrepare
+from protocol.messages.host.session import (
     Done,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
     HostSummary,
 )
 from protocol.messages.host.vsan import MountVsanDiskGroups
-from protocol.messages.vcenter import (
-    AcknowledgeAlarm,
-    AddHost,
-    ClearTpmRecord,
-    ConfigureCryptoKey,
-    CryptoModePolicy,
-    DisableCrypto,
-    DisconnectHost,
-    EnterMaintenanceMode,
-    ExitMaintenanceMode,
-    HostAdded,
-    HostReconnected,
-    PrepareCrypto,
-    ReconfigureComputeResource,
-    ReconnectHost,
-    RemoveHost,
-    SetCryptoMode,
-)
+from protocol.messages.vcenter import inventory as inventory_messages
 from protocol.releases import Feature, Release, release_of
 from protocol.terms import (
     CryptoKeyId,
@@ -73,7 +56,7 @@ from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.changes import APPLY_S
 
 
-async def reconfigure(vc: VCenter, message: ReconfigureComputeResource) -> Done:
+async def reconfigure(vc: VCenter, message: inventory_messages.ReconfigureComputeResource) -> Done:
     """See ``ReconfigureComputeResource``. A repeat changes nothing."""
     row = vc.inventory.clusters.get(message.cluster)
     if row is None:
@@ -118,7 +101,7 @@ async def first_pass(vc: VCenter, host: NodeName) -> None:
         vc.node.record("remediation.slow", level="warning", host=host)
 
 
-async def disconnect_host(vc: VCenter, message: DisconnectHost) -> Done:
+async def disconnect_host(vc: VCenter, message: inventory_messages.DisconnectHost) -> Done:
     """Recorded first: a restarted vCenter does not connect the host either."""
     row = vc.host(message.host)
     if not row.disconnected:
@@ -127,7 +110,9 @@ async def disconnect_host(vc: VCenter, message: DisconnectHost) -> Done:
     return Done()
 
 
-async def reconnect_host(vc: VCenter, message: ReconnectHost) -> HostReconnected:
+async def reconnect_host(
+    vc: VCenter, message: inventory_messages.ReconnectHost
+) -> inventory_messages.HostReconnected:
     """Recorded last: the host stays disconnected until it has answered."""
     row = vc.host(message.host)
     try:
@@ -137,10 +122,12 @@ async def reconnect_host(vc: VCenter, message: ReconnectHost) -> HostReconnected
     if row.disconnected:
         await vc.inventory.commit(change_host(row.name, disconnected=False))
     await first_pass(vc, row.name)
-    return HostReconnected(host=vc.host_info(vc.host(row.name)))
+    return inventory_messages.HostReconnected(host=vc.host_info(vc.host(row.name)))
 
 
-async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> Done:
+async def enter_maintenance_mode(
+    vc: VCenter, message: inventory_messages.EnterMaintenanceMode
+) -> Done:
     """The host refuses while VMs run on it, which are first moved on request or by DRS; it keeps
     the mode over reboots."""
     session = vc.sessions.usable(vc.host(message.host).name)
@@ -153,7 +140,9 @@ async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> 
     return Done()
 
 
-async def exit_maintenance_mode(vc: VCenter, message: ExitMaintenanceMode) -> Done:
+async def exit_maintenance_mode(
+    vc: VCenter, message: inventory_messages.ExitMaintenanceMode
+) -> Done:
     """VMs may be placed on the host again."""
     session = vc.sessions.usable(vc.host(message.host).name)
     await session.command(HostExitMaintenanceMode())
@@ -161,7 +150,9 @@ async def exit_maintenance_mode(vc: VCenter, message: ExitMaintenanceMode) -> Do
     return Done()
 
 
-async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
+async def add_host(
+    vc: VCenter, message: inventory_messages.AddHost
+) -> inventory_messages.HostAdded:
     """Connect; record; push providers, host key and keys (B8). Runs in the host's turn.
 
     Whatever cannot be pushed in time is pushed later: the host is in the inventory all the same.
@@ -194,7 +185,7 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
         if vc.inventory.clusters[row.cluster].ha_epoch:
             for other in vc.inventory.hosts_of(row.cluster):
                 vc.passes.want(other.name)  # its list of protected hosts has changed
-    return HostAdded(host=vc.host_info(vc.host(message.host)))
+    return inventory_messages.HostAdded(host=vc.host_info(vc.host(message.host)))
 
 
 def _note_departed_vms(vc: VCenter, host: NodeName, summary: HostSummary | None) -> list[Edit]:
@@ -233,7 +224,7 @@ async def _share_keys_of(vc: VCenter, row: HostRow) -> None:
             vc.gathered.want(other.name)
 
 
-async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
+async def remove_host(vc: VCenter, message: inventory_messages.RemoveHost) -> Done:
     """Remove a host and its VMs from the inventory; refused while VMs run on it, and while it is
     connected but does not answer.
 
@@ -269,7 +260,7 @@ def _check_idle(vc: VCenter, host: NodeName) -> None:
         raise InvalidState(f"host {host} runs {', '.join(sorted(running))}")
 
 
-async def prepare_crypto(vc: VCenter, message: PrepareCrypto) -> Done:
+async def prepare_crypto(vc: VCenter, message: inventory_messages.PrepareCrypto) -> Done:
     """incapable -> prepared, without a host key; ``InvalidState`` from every other state."""
     session = vc.sessions.usable(vc.host(message.host).name)
     await session.command(CryptoManagerHostPrepare())
@@ -277,7 +268,7 @@ async def prepare_crypto(vc: VCenter, message: PrepareCrypto) -> Done:
     return Done()
 
 
-async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done:
+async def configure_crypto_key(vc: VCenter, message: inventory_messages.ConfigureCryptoKey) -> Done:
     """Make the host safe, with this host key if one is named; send VM keys, unlock (LOCK-05).
 
     A named key is the host's own from now on, whatever key its cluster has.
@@ -325,7 +316,7 @@ async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
     return ""
 
 
-async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:
+async def disable_crypto(vc: VCenter, message: inventory_messages.DisableCrypto) -> Done:
     """HEM-03: pendingIncapable until the reboot; vCenter does not enable it again by itself.
 
     Refused on a host of an encrypted vSAN (HEM-04).
@@ -340,13 +331,13 @@ async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:
     return Done()
 
 
-async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
+async def set_crypto_mode(vc: VCenter, message: inventory_messages.SetCryptoMode) -> Done:
     """HEM-05: which hosts of the cluster are kept safe; a pass over them follows soon."""
     if message.cluster not in vc.inventory.clusters:
         raise NotFound(f"there is no cluster {message.cluster}")
-    policy = CryptoModePolicy() if message.policy is None else message.policy
+    policy = inventory_messages.CryptoModePolicy() if message.policy is None else message.policy
     changes: dict[str, object] = {"crypto_mode": message.crypto_mode, "policy": policy}
-    if policy != CryptoModePolicy():
+    if policy != inventory_messages.CryptoModePolicy():
         changes |= await _check_policy(vc, policy)
     await vc.inventory.commit(change_cluster(message.cluster, **changes))
     for row in vc.inventory.hosts_of(message.cluster):
@@ -354,7 +345,9 @@ async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
     return Done()
 
 
-async def _check_policy(vc: VCenter, policy: CryptoModePolicy) -> dict[str, object]:
+async def _check_policy(
+    vc: VCenter, policy: inventory_messages.CryptoModePolicy
+) -> dict[str, object]:
     """The further changes of the cluster: a key in the policy becomes the cluster's host key."""
     vc.check_can(Feature.CRYPTO_POLICY)
     if policy.key is None:
@@ -366,7 +359,7 @@ async def _check_policy(vc: VCenter, policy: CryptoModePolicy) -> dict[str, obje
     return {"host_key": policy.key, "host_key_check": await _check_key(vc, policy.key)}
 
 
-async def acknowledge_alarm(vc: VCenter, message: AcknowledgeAlarm) -> Done:
+async def acknowledge_alarm(vc: VCenter, message: inventory_messages.AcknowledgeAlarm) -> Done:
     """Acknowledge the recovery key that vCenter has seen last: a later one raises the alarm
     again."""
     row = vc.host(message.host)
@@ -375,7 +368,7 @@ async def acknowledge_alarm(vc: VCenter, message: AcknowledgeAlarm) -> Done:
     return Done()
 
 
-async def clear_tpm_record(vc: VCenter, message: ClearTpmRecord) -> Done:
+async def clear_tpm_record(vc: VCenter, message: inventory_messages.ClearTpmRecord) -> Done:
     """Clear the record with its alarm; the present TPM is attested at once (SC-25)."""
     row = vc.host(message.host)
     await vc.inventory.commit(change_host(row.name, tpm=None, attestation=None))

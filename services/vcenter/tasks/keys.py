@@ -17,8 +17,8 @@ from protocol.errors import (
     ProductError,
     ResourceInUse,
 )
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter.providers import (
     AddKey,
     CryptoKeyStatus,
     CryptoKeyStatusList,

@@ -22,25 +22,9 @@ from protocol.errors import (
     ProductError,
     TlsFailure,
 )
-from protocol.messages.host import Done
-from protocol.messages.kms import DiscoverVersions
-from protocol.messages.vcenter import KmipServer, RegisterKmsCluster
-from protocol.messages.vcenter.providers import (
-    CertificateInfo,
-    ClientCert,
-    ClientCsr,
-    GenerateClientCsr,
-    GenerateSelfSignedClientCert,
-    LoseClientKey,
-    LoseKmipPasswords,
-    RetrieveClientCert,
-    RetrieveClientCsr,
-    RetrieveKmipServerCert,
-    ServerCert,
-    UpdateKmsSignedCsrClientCert,
-    UploadClientCert,
-    UploadKmipServerCert,
-)
+from protocol.messages.host.session import Done
+from protocol.messages.kms.keys import DiscoverVersions
+from protocol.messages.vcenter import providers as provider_messages
 from protocol.terms import ProviderId
 from services.keyservers.address import Kmip
 from services.keyservers.client import by_the_server
@@ -56,7 +40,7 @@ USER_LIMIT: Final = 256
 """Longest user name in characters."""
 
 
-def check_entry(server: KmipServer) -> None:
+def check_entry(server: provider_messages.KmipServer) -> None:
     """``InvalidArgument`` or ``NotAvailable`` unless vCenter supports a server with that entry."""
     if not server.node and not server.address:
         raise InvalidArgument(f"servers: {server.name} has no address")
@@ -85,7 +69,7 @@ def check_entry(server: KmipServer) -> None:
 
 
 async def passwords(
-    vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
+    vc: VCenter, message: provider_messages.RegisterKmsCluster, known: ProviderRow | None
 ) -> dict[str, bytes]:
     """The passwords of the servers with user names, wrapped for the row: new ones, or the kept
     ones.
@@ -118,20 +102,26 @@ TRUSTED_LIMIT = 32
 """Certificates that a provider trusts, at most."""
 
 
-def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
+def retrieve_client(
+    vc: VCenter, message: provider_messages.RetrieveClientCert
+) -> provider_messages.ClientCert:
     """The certificate that vCenter presents to the servers of the provider."""
     client = _provider(vc, message.provider).client
-    return ClientCert() if client is None else _build_client_cert(client)
+    return provider_messages.ClientCert() if client is None else _build_client_cert(client)
 
 
-async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
+async def generate_client(
+    vc: VCenter, message: provider_messages.GenerateSelfSignedClientCert
+) -> provider_messages.ClientCert:
     """Replace the certificate by a new one at once."""
     row = _provider(vc, message.provider)
     made = await vc.providers.certificates.create_self_signed(row.name, message.good_for_s)
     return await _show(vc, row, made)
 
 
-async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
+async def upload_client(
+    vc: VCenter, message: provider_messages.UploadClientCert
+) -> provider_messages.ClientCert:
     """Replace the certificate by one that was issued elsewhere, with its key."""
     row = _provider(vc, message.provider)
     transfer = vc.exports.transfer(message.transfer)
@@ -144,23 +134,29 @@ async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
     )
 
 
-async def generate_request(vc: VCenter, message: GenerateClientCsr) -> ClientCsr:
+async def generate_request(
+    vc: VCenter, message: provider_messages.GenerateClientCsr
+) -> provider_messages.ClientCsr:
     """Replace the key by a new one at once, with a signing request."""
     row = _provider(vc, message.provider)
     made = await vc.providers.certificates.create_signing_request(row.name)
     await _show(vc, row, made)
-    return ClientCsr(request=made.request)
+    return provider_messages.ClientCsr(request=made.request)
 
 
-def retrieve_request(vc: VCenter, message: RetrieveClientCsr) -> ClientCsr:
+def retrieve_request(
+    vc: VCenter, message: provider_messages.RetrieveClientCsr
+) -> provider_messages.ClientCsr:
     """The pending signing request."""
     client = _provider(vc, message.provider).client
     if client is None or not client.request:
         raise NotFound(f"no signing request was made for key provider {message.provider}")
-    return ClientCsr(request=client.request)
+    return provider_messages.ClientCsr(request=client.request)
 
 
-async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> ClientCert:
+async def update_signed(
+    vc: VCenter, message: provider_messages.UpdateKmsSignedCsrClientCert
+) -> provider_messages.ClientCert:
     """Present the certificate that was issued for the request from now on."""
     row = _provider(vc, message.provider)
     return await _show(
@@ -168,7 +164,9 @@ async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> C
     )
 
 
-async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
+async def lose_client_key(
+    vc: VCenter, message: provider_messages.LoseClientKey
+) -> provider_messages.ClientCert:
     """Lose the private key: the certificate stays, but cannot be presented any more."""
     row = _provider(vc, message.provider)
     if row.client is None:
@@ -176,7 +174,7 @@ async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
     return await _show(vc, row, msgspec.structs.replace(row.client, wrapped=b""))
 
 
-async def lose_passwords(vc: VCenter, message: LoseKmipPasswords) -> Done:
+async def lose_passwords(vc: VCenter, message: provider_messages.LoseKmipPasswords) -> Done:
     """Lose the passwords of users at the provider's servers; the user names stay."""
     row = _provider(vc, message.provider)
     if not row.passwords:
@@ -187,7 +185,7 @@ async def lose_passwords(vc: VCenter, message: LoseKmipPasswords) -> Done:
     return Done()
 
 
-async def upload_server(vc: VCenter, message: UploadKmipServerCert) -> Done:
+async def upload_server(vc: VCenter, message: provider_messages.UploadKmipServerCert) -> Done:
     """Trust a server's certificate; no change when it is trusted already.
 
     At the limit it replaces a useless one: the earliest with its own subject, which a renewed
@@ -219,7 +217,9 @@ def _useless(trusted: Sequence[bytes], new: bytes, now: float) -> bytes | None:
     return next(iter((*earlier, *ended)), None)
 
 
-async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> ServerCert:
+async def retrieve_server(
+    vc: VCenter, message: provider_messages.RetrieveKmipServerCert
+) -> provider_messages.ServerCert:
     """Fetch the server's certificate, and check whether each side trusts the other."""
     row = _provider(vc, message.provider)
     server = next((one for one in row.servers if one.name == message.server), None)
@@ -230,16 +230,16 @@ async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> Serve
         raise NotAvailable(f"{server.name} is reached over the bus, which needs no certificates")
     shown = await vc.providers.server_certificate(row.name, address)
     trusts, trusted = await _probe_trust(vc, row, server)
-    return ServerCert(
+    return provider_messages.ServerCert(
         certificate=info(shown), client_trust_server=trusts, server_trust_client=trusted
     )
 
 
-def info(certificate: bytes) -> CertificateInfo:
+def info(certificate: bytes) -> provider_messages.CertificateInfo:
     """A certificate (DER) for clients."""
     found = certificates.load(certificate)
     start, end = certificates.validity(certificate)
-    return CertificateInfo(
+    return provider_messages.CertificateInfo(
         certificate=certificate,
         subject=found.subject.rfc4514_string(),
         issuer=found.issuer.rfc4514_string(),
@@ -249,14 +249,18 @@ def info(certificate: bytes) -> CertificateInfo:
     )
 
 
-async def _show(vc: VCenter, row: ProviderRow, client: ClientCertificate) -> ClientCert:
+async def _show(
+    vc: VCenter, row: ProviderRow, client: ClientCertificate
+) -> provider_messages.ClientCert:
     await vc.inventory.commit(change_provider(row.name, client=client))
     await _look(vc, row.name)
     return _build_client_cert(client)
 
 
-def _build_client_cert(client: ClientCertificate) -> ClientCert:
-    return ClientCert(certificate=info(client.chain[0]), key_lost=not client.wrapped)
+def _build_client_cert(client: ClientCertificate) -> provider_messages.ClientCert:
+    return provider_messages.ClientCert(
+        certificate=info(client.chain[0]), key_lost=not client.wrapped
+    )
 
 
 async def _look(vc: VCenter, provider: ProviderId) -> None:
@@ -265,7 +269,7 @@ async def _look(vc: VCenter, provider: ProviderId) -> None:
 
 
 async def _probe_trust(
-    vc: VCenter, row: ProviderRow, server: KmipServer
+    vc: VCenter, row: ProviderRow, server: provider_messages.KmipServer
 ) -> tuple[bool, bool | None]:
     """Whether vCenter trusts the server, and the server vCenter."""
     try:

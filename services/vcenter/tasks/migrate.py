@@ -21,14 +21,14 @@ from protocol.errors import (
     TimedOut,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.vms import (
     HostEndMigration,
     HostMigrateVm,
     HostPrepareMigration,
     StreamKey,
     VmMigrated,
 )
-from protocol.messages.vcenter import MigrateVm, ReconfigVm, VmRelocated
+from protocol.messages.vcenter.vms import MigrateVm, ReconfigVm, VmRelocated
 from protocol.secret import KeyMaterial
 from protocol.terms import DrsBehavior, MigrateEncryption, NodeName, PowerState
 from services.vcenter.authorization.privileges import SYSTEM, TaskCaller

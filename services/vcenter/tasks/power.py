@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState, ProductError
-from protocol.messages.host import (
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostRevertToSnapshot,
-    VmSummary,
-)
-from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import HostPowerOffVm, HostPowerOnVm, HostRevertToSnapshot
+from protocol.messages.vcenter.vms import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
 from protocol.terms import CryptoKeyId, DrsBehavior, PowerState, VmConnectionState, VmName
 from services.vcenter.events import EventDraft, drs_powered_on
 from services.vcenter.hosts.session import HostSession

@@ -24,28 +24,8 @@ from protocol.errors import (
     NotFound,
     ResourceInUse,
 )
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
-    ROTATION_DAYS,
-    CreateNativeProvider,
-    DefaultKmsCluster,
-    DownloadExport,
-    ExportDownloaded,
-    ExportLocation,
-    ExportProvider,
-    GetDefaultKmsCluster,
-    ImportProvider,
-    KeySpec,
-    KmsClusterUnregistered,
-    MarkDefault,
-    ProviderImported,
-    ProviderState,
-    RegisterKmsCluster,
-    SetDefaultKmsCluster,
-    TransferOpened,
-    UnregisterKmsCluster,
-    UpdateNativeProvider,
-)
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter import providers as provider_messages
 from protocol.releases import Feature
 from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, NodeName, ProviderId
@@ -72,7 +52,9 @@ from services.vcenter.vsan.host_configuration import users_of
 _REVISION_SIZE: Final = 8
 
 
-async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
+async def register(
+    vc: VCenter, message: provider_messages.RegisterKmsCluster
+) -> provider_messages.ProviderState:
     """Create or change a provider; ask its servers once; repair the hosts (STD-10)."""
     name = message.provider
     known = vc.inventory.providers.get(name)
@@ -105,22 +87,22 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     else:
         await _greet(vc, name, post_event=known is None)
     vc.reconciliation.soon()
-    return ProviderState(provider=vc.provider_info(name))
+    return provider_messages.ProviderState(provider=vc.provider_info(name))
 
 
 def _keys(
-    vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
+    vc: VCenter, message: provider_messages.RegisterKmsCluster, known: ProviderRow | None
 ) -> WrappingConfig | UnsetType:
     """What new keys of the provider are (KEY-07). ``NotAvailable`` before 9.0; ``InvalidArgument``
     for a specification that no provider can have."""
     before = UNSET if known is None else known.keys
     spec = message.keys
-    if not isinstance(spec, KeySpec):
+    if not isinstance(spec, provider_messages.KeySpec):
         return before
     vc.check_can(Feature.WRAPPED_KEYS)
     if message.management_type is not ManagementType.VCENTER:
         raise InvalidArgument("keys: only a standard provider has wrapped keys")
-    least, most = ROTATION_DAYS
+    least, most = provider_messages.ROTATION_DAYS
     if spec.rotation_days is not None and not least <= spec.rotation_days <= most:
         raise InvalidArgument(f"keys: a wrapping key is replaced after {least} to {most} days")
     if spec.wrapping_key and spec.rotation_days is not None:
@@ -132,7 +114,7 @@ def _keys(
 
 
 async def _client(
-    vc: VCenter, message: RegisterKmsCluster, known: ProviderRow | None
+    vc: VCenter, message: provider_messages.RegisterKmsCluster, known: ProviderRow | None
 ) -> ClientCertificate | None:
     """The certificate for KMIP servers: the present one, or a new one when the first server is
     added."""
@@ -149,12 +131,12 @@ def check_room(vc: VCenter) -> None:
         raise InvalidState(f"there are {limit} key providers already, which is the limit")
 
 
-def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
+def _check(message: provider_messages.RegisterKmsCluster, known: ProviderRow | None) -> None:
     names.PROVIDER.check(message.provider)
     can, kind = CAPABILITIES[message.management_type], message.management_type.value
     if can.created_by is None:
         raise NotAvailable(f"vCenter creates no key providers of management type {kind}")
-    if can.created_by is not RegisterKmsCluster:
+    if can.created_by is not provider_messages.RegisterKmsCluster:
         raise InvalidArgument(f"management_type: use {can.created_by.__name__} for {kind}")
     if known is not None and known.management_type is not message.management_type:
         raise InvalidArgument(f"management_type: {known.name} is {known.management_type.value}")
@@ -179,7 +161,9 @@ async def _greet(vc: VCenter, name: ProviderId, *, post_event: bool) -> None:
         await vc.inventory.commit(events=[events.vendor(name, server, versions)])
 
 
-async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUnregistered:
+async def unregister(
+    vc: VCenter, message: provider_messages.UnregisterKmsCluster
+) -> provider_messages.KmsClusterUnregistered:
     """DEL-01: VMs do not block it. The default goes with it (STD-02); keys stay at the KMS.
 
     A provider that hosts know (NKP-09) has left those that are connected when this ends.
@@ -206,15 +190,17 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
     return await _wait_for_removal(vc, gone)
 
 
-async def _wait_for_removal(vc: VCenter, gone: DeletedRow) -> KmsClusterUnregistered:
+async def _wait_for_removal(
+    vc: VCenter, gone: DeletedRow
+) -> provider_messages.KmsClusterUnregistered:
     """NKP-02: wait until hosts have dropped the provider; a standard provider is not on hosts."""
     if CAPABILITIES[gone.management_type].pushed:
-        return KmsClusterUnregistered()
+        return provider_messages.KmsClusterUnregistered()
     await passes_over(vc, tuple(vc.inventory.hosts))
     if gone.name in vc.inventory.providers:  # it was created again meanwhile
-        return KmsClusterUnregistered()
+        return provider_messages.KmsClusterUnregistered()
     left = tuple(host for host in vc.inventory.hosts if not _has_dropped(vc, host, gone.name))
-    return KmsClusterUnregistered(hosts=left)
+    return provider_messages.KmsClusterUnregistered(hosts=left)
 
 
 def _has_dropped(vc: VCenter, host: NodeName, provider: ProviderId) -> bool:
@@ -235,13 +221,15 @@ def _check_vsan(vc: VCenter, name: ProviderId, kind: ManagementType) -> None:
         raise ResourceInUse(f"vSAN of {', '.join(users)} is encrypted with keys of {name}")
 
 
-async def mark_default(vc: VCenter, message: MarkDefault) -> ProviderState:
+async def mark_default(
+    vc: VCenter, message: provider_messages.MarkDefault
+) -> provider_messages.ProviderState:
     """STD-02: tasks that name no provider use this one from now on."""
     name = message.provider
     if name not in vc.inventory.providers:
         raise InvalidArgument(f"provider: there is no key provider {name}")
     await vc.inventory.commit(*others_no_default(vc, name), change_provider(name, default=True))
-    return ProviderState(provider=vc.provider_info(name))
+    return provider_messages.ProviderState(provider=vc.provider_info(name))
 
 
 def others_no_default(vc: VCenter, name: ProviderId) -> list[Edit]:
@@ -253,7 +241,7 @@ def others_no_default(vc: VCenter, name: ProviderId) -> list[Edit]:
     ]
 
 
-async def set_default(vc: VCenter, message: SetDefaultKmsCluster) -> Done:
+async def set_default(vc: VCenter, message: provider_messages.SetDefaultKmsCluster) -> Done:
     """STD-02: tasks in this cluster that name no provider use this one from now on."""
     vc.check_can(Feature.DEFAULT_PER_CLUSTER)
     if message.entity not in vc.inventory.clusters:
@@ -264,27 +252,31 @@ async def set_default(vc: VCenter, message: SetDefaultKmsCluster) -> Done:
     return Done()
 
 
-def get_default(vc: VCenter, message: GetDefaultKmsCluster) -> DefaultKmsCluster:
+def get_default(
+    vc: VCenter, message: provider_messages.GetDefaultKmsCluster
+) -> provider_messages.DefaultKmsCluster:
     """The default in force, or only the cluster's own."""
     cluster = vc.inventory.clusters.get(message.entity) if message.entity is not None else None
     if message.entity is not None and cluster is None:
         raise NotFound(f"there is no cluster {message.entity}")
     if cluster is not None and not message.defaults_to_parent:
-        return DefaultKmsCluster(provider=cluster.default_provider)
+        return provider_messages.DefaultKmsCluster(provider=cluster.default_provider)
     found = vc.inventory.default_provider(message.entity)
-    return DefaultKmsCluster(provider=None if found is None else found.name)
+    return provider_messages.DefaultKmsCluster(provider=None if found is None else found.name)
 
 
 _NO_SECRET = KeyMaterial(b"")
 
 
-def open_transfer(vc: VCenter) -> TransferOpened:
+def open_transfer(vc: VCenter) -> provider_messages.TransferOpened:
     """See ``OpenTransfer``."""
     name, public = vc.exports.open_transfer()
-    return TransferOpened(transfer=name, public_key=public)
+    return provider_messages.TransferOpened(transfer=name, public_key=public)
 
 
-async def create(vc: VCenter, message: CreateNativeProvider) -> ProviderState:
+async def create(
+    vc: VCenter, message: provider_messages.CreateNativeProvider
+) -> provider_messages.ProviderState:
     """See ``CreateNativeProvider``. The provider is unusable before its first backup."""
     names.PROVIDER.check(message.provider)
     _check_new(vc, message.provider)
@@ -301,10 +293,12 @@ async def create(vc: VCenter, message: CreateNativeProvider) -> ProviderState:
     )
     native = msgspec.structs.replace(native, told_at=vc.clock.now())
     await _add(vc, message.provider, native, make_default=message.make_default)
-    return ProviderState(provider=vc.provider_info(message.provider))
+    return provider_messages.ProviderState(provider=vc.provider_info(message.provider))
 
 
-async def update(vc: VCenter, message: UpdateNativeProvider) -> ProviderState:
+async def update(
+    vc: VCenter, message: provider_messages.UpdateNativeProvider
+) -> provider_messages.ProviderState:
     """See ``UpdateNativeProvider``."""
     row, native = _native(vc, message.provider)
     key_id = _uuid(message.key_id)
@@ -315,10 +309,12 @@ async def update(vc: VCenter, message: UpdateNativeProvider) -> ProviderState:
         drafts = [events.not_backed_up(row.name, after_update=True)] if native.backed_up else []
         await vc.inventory.commit(change_provider(row.name, native=changed), events=drafts)
         vc.reconciliation.soon()
-    return ProviderState(provider=vc.provider_info(row.name))
+    return provider_messages.ProviderState(provider=vc.provider_info(row.name))
 
 
-def export(vc: VCenter, message: ExportProvider) -> ExportLocation:
+def export(
+    vc: VCenter, message: provider_messages.ExportProvider
+) -> provider_messages.ExportLocation:
     """See ``ExportProvider``; ``InvalidState`` when the KDK cannot be opened."""
     row, _ = _native(vc, message.provider)
     if message.authority is not msgspec.UNSET:
@@ -330,7 +326,7 @@ def export(vc: VCenter, message: ExportProvider) -> ExportLocation:
         _text(password)
     token, expiry = vc.exports.prepare(row.name, password)
     url = f"https://{vc.node.name}/cryptomanager/kms/{row.name}"
-    return ExportLocation(url=url, token=token, expiry=expiry)
+    return provider_messages.ExportLocation(url=url, token=token, expiry=expiry)
 
 
 def _by_name(vc: VCenter, authority: str) -> None:
@@ -341,7 +337,9 @@ def _by_name(vc: VCenter, authority: str) -> None:
         raise InvalidArgument(f"{text}, not by {authority!r}")
 
 
-async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
+async def download(
+    vc: VCenter, message: provider_messages.DownloadExport
+) -> provider_messages.ExportDownloaded:
     """See ``DownloadExport``: durably backed up before it is answered."""
     prepared = vc.exports.take(message.token)
     row, native = _native(vc, prepared.provider)
@@ -360,10 +358,12 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
         all_done = all(r.native is None or is_backed_up(r.native) for r in rest)
         drafts = [events.all_backed_up(row.name)] if all_done else []
         await vc.inventory.commit(change_provider(row.name, native=done), events=drafts)
-    return ExportDownloaded(config=config)
+    return provider_messages.ExportDownloaded(config=config)
 
 
-async def import_(vc: VCenter, message: ImportProvider) -> ProviderImported:
+async def import_(
+    vc: VCenter, message: provider_messages.ImportProvider
+) -> provider_messages.ProviderImported:
     """See ``ImportProvider``; under the name of a deleted provider it replaces that (LOCK-06)."""
     key = vc.exports.transfer(message.transfer)
     config = _open_box(key, message.config, "backup")
@@ -372,7 +372,7 @@ async def import_(vc: VCenter, message: ImportProvider) -> ProviderImported:
     names.PROVIDER.check(backup.provider)
     _check_new(vc, backup.provider)
     required = backup.tpm_required if message.tpm_required is None else message.tpm_required
-    found = ProviderImported(
+    found = provider_messages.ProviderImported(
         provider=backup.provider,
         key_id=backup.key_id,
         export_time=backup.exported_at,

@@ -20,8 +20,8 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
-from protocol.messages.host import (
-    Command,
+from protocol.messages.host.session import Command, VmSummary
+from protocol.messages.host.vms import (
     DisksOfVm,
     HostAddDisk,
     HostAddVtpm,
@@ -32,9 +32,8 @@ from protocol.messages.host import (
     HostSetVtpmCertificate,
     QueryVmConfig,
     VmConfigState,
-    VmSummary,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.vms import (
     AddDisk,
     AddVtpm,
     DecryptVm,

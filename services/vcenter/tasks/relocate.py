@@ -22,7 +22,8 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import (
     CheckRelocate,
     HostEndMigration,
     HostMigrateVm,
@@ -31,9 +32,8 @@ from protocol.messages.host import (
     HostUnregisterVm,
     StreamKey,
     VmMigrated,
-    VmSummary,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.vms import (
     EndRelocation,
     PrepareRelocation,
     RelocateVm,

@@ -20,13 +20,9 @@ from protocol.errors import (
 )
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
-from protocol.messages.host import (
-    HostEndMigration,
-    HostRegisterVm,
-    HostUnregisterVm,
-    VmSummary,
-)
-from protocol.messages.vcenter import EndRelocation, RelocationEnded
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import HostEndMigration, HostRegisterVm, HostUnregisterVm
+from protocol.messages.vcenter.vms import EndRelocation, RelocationEnded
 from protocol.terms import PowerState, VmName
 from services.vcenter.events import EventDraft
 from services.vcenter.hosts.session import HostSession

@@ -6,14 +6,14 @@ If the key of an encrypted VM's home is needed, it is first delivered to the hos
 from __future__ import annotations
 
 from protocol.errors import InvalidPowerState, InvalidState
-from protocol.messages.host import (
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import (
     HostCreateSnapshot,
     HostMarkTemplate,
     HostRemoveSnapshot,
     HostRevertToSnapshot,
-    VmSummary,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.vms import (
     CreateSnapshot,
     MarkAsTemplate,
     MarkAsVirtualMachine,

@@ -17,14 +17,9 @@ from protocol.errors import (
     NoPermission,
     ProductError,
 )
-from protocol.messages.host import (
-    Done,
-    HostCreateVm,
-    HostDestroyVm,
-    HostRegisterVm,
-    HostUnregisterVm,
-)
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import Done
+from protocol.messages.host.vms import HostCreateVm, HostDestroyVm, HostRegisterVm, HostUnregisterVm
+from protocol.messages.vcenter.vms import (
     CreateVm,
     DestroyVm,
     RegisterVm,

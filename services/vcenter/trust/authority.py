@@ -42,7 +42,7 @@ from protocol.messages.keyprovider import (
     QueryPeerCertificates,
     SetKeyProviderConfiguration,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.trust import (
     EnableTrustAuthority,
     ServicesInformation,
     TrustAuthorityState,

@@ -14,7 +14,7 @@ from protocol import names
 from protocol.errors import AlreadyExists, InvalidArgument, NotFound
 from protocol.messages.attestation import AttestationConfiguration
 from protocol.messages.keyprovider import KeyProviderConfiguration
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.trust import (
     CreateTrustedKeyProvider,
     ImportToTrustAuthority,
     RemoveFromTrustAuthority,

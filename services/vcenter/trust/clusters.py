@@ -22,13 +22,13 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.events import EventTypeId
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     DeleteTrustedConfiguration,
     QueryTrustedServices,
     SetTrustedConfiguration,
     TrustedServiceState,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.trust import (
     ImportServicesInformation,
     PrincipalExported,
     RemediateTrustedCluster,

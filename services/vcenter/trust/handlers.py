@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol import names
-from protocol.messages import vcenter as m
+from protocol.messages.vcenter import trust as m
 from services.runtime.service import Peer, serves
 from services.vcenter.provider_handlers import ProviderHandlers
 

@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from protocol.messages.host import HostSummary, TrustedServiceState, TrustView
+from protocol.messages.host.crypto import TrustedServiceState
+from protocol.messages.host.session import HostSummary, TrustView
 from protocol.terms import NodeName, ProviderHealth, ProviderId
 from protocol.trust import TrustAttestationStatus, TrustedConfiguration, digest_of
 from services.vcenter import events

@@ -12,7 +12,7 @@ from chaos.matrix.judging.account import (
     requests_on_bus,
 )
 from chaos.observe.audit import asker
-from protocol.messages.kms import AuditRow
+from protocol.messages.kms.keys import AuditRow
 from protocol.terms import NodeName
 from tests.chaos.matrix.evidence import HOST, KEY, OTHER
 from tests.chaos.matrix.test_witness import ID, KMS, VC, answer, get, said

@@ -8,8 +8,9 @@ from typing import Any
 from lab.core import LabCore
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
-from protocol.messages.host import GuestChallenge, QueryHost
-from protocol.messages.vcenter import (
+from protocol.messages.host.session import QueryHost
+from protocol.messages.host.vms import GuestChallenge
+from protocol.messages.vcenter.vms import (
     CreateVm,
     ListVms,
     PowerOffVm,

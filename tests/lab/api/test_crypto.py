@@ -37,7 +37,7 @@ from lab.schema.commands import (
 )
 from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
-from protocol.messages.vcenter import TaskInfoState
+from protocol.messages.vcenter.inventory import TaskInfoState
 from protocol.terms import (
     CryptoMode,
     HostCryptoState,

@@ -29,8 +29,8 @@ from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import CutRule
-from protocol.messages.host import HostPowerOnVm, HostRegisterVm
-from protocol.messages.vcenter import ListVms, PowerOnVm
+from protocol.messages.host.vms import HostPowerOnVm, HostRegisterVm
+from protocol.messages.vcenter.vms import ListVms, PowerOnVm
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,

@@ -16,7 +16,7 @@ from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.attributes import ObjectDigest, ObjectName, format_value
-from protocol.messages.kms import AddAttribute, CreateKey, GetKeyAttributes
+from protocol.messages.kms.keys import AddAttribute, CreateKey, GetKeyAttributes
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.sim

@@ -9,7 +9,7 @@ from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.sim

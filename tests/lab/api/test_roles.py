@@ -25,7 +25,7 @@ from lab.schema.commands import (
     VmRecrypt,
 )
 from protocol.authorization import Privilege
-from protocol.messages.vcenter import TaskInfoState
+from protocol.messages.vcenter.inventory import TaskInfoState
 from tests.lab.api.refusals import refused
 
 OPS = "ops@vsphere.local"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.serve.views import group_text, pair_text
-from protocol.messages.kms import GroupStatus, PairStatus, SharedName
+from protocol.messages.kms.replication import GroupStatus, PairStatus, SharedName
 from protocol.terms import KeyId, NodeName
 
 NAMES = tuple(

@@ -26,7 +26,7 @@ from protocol.errors import (
 )
 from protocol.messages.agent import Answer, Ask, ListNodes, NodeList, NodeRecord, SetRules
 from protocol.messages.base import NIL, Event, Reply
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
 from services.runtime.multiplexer import Envelopes, Unsealed

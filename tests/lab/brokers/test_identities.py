@@ -14,7 +14,7 @@ from protocol.codec import VERSION, Envelope, encode_message
 from protocol.crypto.seal import Sealing, without_keys
 from protocol.errors import InvalidName, Malformed
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys
+from protocol.messages.host.crypto import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 

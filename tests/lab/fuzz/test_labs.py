@@ -11,7 +11,7 @@ from chaos.workload import OPERATIONS
 from lab.fuzz.world import CHUNK, LABS, CampaignWorld, by_lab, draw_lab, number_of
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
-from protocol.messages.vcenter import KeySpec
+from protocol.messages.vcenter.providers import KeySpec
 from protocol.terms import KeyType
 
 DRAWN = CampaignWorld(drawn=True)

@@ -18,7 +18,7 @@ from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import InvalidState, TimedOut
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.messages.machines import (
     Beat,
     Beaten,

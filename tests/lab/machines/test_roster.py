@@ -21,7 +21,7 @@ from lab.members import joining
 from lab.state.state_folder import LabFolder
 from lab.topology.plan import Topology
 from protocol.messages.agent import NodeRecord
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from protocol.messages.machines import (
     Beat,
     Beaten,

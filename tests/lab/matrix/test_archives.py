@@ -11,8 +11,9 @@ import pytest
 from lab.client import Lab, Owned
 from lab.forensics.forensics import archive_of, open_archive, recovery_key_of
 from protocol.errors import CryptographicFailure
-from protocol.messages.host import Esxcli, GetCryptoKeyStatus, RemoveKeys
-from protocol.messages.vcenter import ListVms
+from protocol.messages.host.crypto import GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.host.session import Esxcli
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import CryptoKeyId, NodeName, ProtectionMode
 from services.esxi.configuration.archive import FILE
 from services.runtime.tpm.backends import missing_for_libtpms

@@ -6,7 +6,7 @@ import threading
 from typing import Final
 
 from protocol.messages.agent import SkewClock
-from protocol.messages.host import Done
+from protocol.messages.host.session import Done
 from services.runtime.agent import Agent
 
 BLOCKS_S: Final = 1.3

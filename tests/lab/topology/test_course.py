@@ -19,9 +19,10 @@ from lab.topology.plan import plan
 from protocol.errors import HostUnreachable, NotConnected, ProductError
 from protocol.messages.agent import CutRule, NodeStatus
 from protocol.messages.base import Request
-from protocol.messages.host import Esxcli
-from protocol.messages.vcenter import AddHost, ListVms
+from protocol.messages.host.session import Esxcli
+from protocol.messages.vcenter.inventory import AddHost
 from protocol.messages.vcenter.providers import ExportProvider, RetrieveKmipServerCert
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import ClusterName, NodeName, PowerState, VmCryptoState
 
 VCENTER, HOST = NodeName("vcenter"), NodeName("esxi-002")

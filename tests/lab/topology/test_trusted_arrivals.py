@@ -23,7 +23,7 @@ from lab.schema.commands import (
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from protocol.errors import ProductError
-from protocol.messages.vcenter import SetTrustedState
+from protocol.messages.vcenter.trust import SetTrustedState
 from protocol.terms import ClusterName, HostCryptoState, NodeName, PowerState, ProviderHealth
 from protocol.trust import TrustItem
 

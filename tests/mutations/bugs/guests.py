@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from protocol.crypto.disk import DiskCipher
-from protocol.messages.host import TpmProvisionPolicy
+from protocol.messages.host.vms import TpmProvisionPolicy
 from services.esxi.vms import clone, file_formats, snapshots
 from services.esxi.vms.file_formats import encrypt_nvram, nvram_file
 from services.esxi.vms.files import write_file

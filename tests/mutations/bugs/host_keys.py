@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.messages.base import Sealed
-from protocol.messages.host import HostSummary
+from protocol.messages.host.session import HostSummary
 from protocol.terms import KmipState
 from services.esxi import crypto_manager
 from services.esxi.configuration.sections import ConfigurationSection

@@ -8,8 +8,10 @@ import msgspec
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.guest import challenge_digest, guest_block, guest_seed, read_guest_block
-from protocol.messages.host import CryptoKeyResult, GuestAnswer
-from protocol.messages.vcenter import KmsClusterUnregistered, VmPowered
+from protocol.messages.host.crypto import CryptoKeyResult
+from protocol.messages.host.vms import GuestAnswer
+from protocol.messages.vcenter.providers import KmsClusterUnregistered
+from protocol.messages.vcenter.vms import VmPowered
 from protocol.terms import HostCryptoState, PowerState, ProtectionMode, VmCryptoState
 from services.esxi import crypto_manager
 from services.esxi.host import EsxiHost

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.errors import EncryptionKeyRequired, ProductError
 from protocol.events import EventTypeId
-from protocol.messages.host import CheckRelocate
+from protocol.messages.host.vms import CheckRelocate
 from services.esxi.migration import vmotion
 from services.esxi.vms.files import read_config, take_lock
 from services.vcenter.events import EventDraft

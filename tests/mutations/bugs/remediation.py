@@ -7,7 +7,7 @@ import dataclasses
 from contextlib import nullcontext
 from typing import Any
 
-from protocol.messages.host import HostPowerOnVm
+from protocol.messages.host.vms import HostPowerOnVm
 from protocol.terms import HostCryptoState, KeyUnavailableReason
 from services.vcenter import locks
 from services.vcenter.hosts import host_reports, plan, remediation, sessions

@@ -8,8 +8,8 @@ import msgspec
 
 from protocol.authorization import Privilege
 from protocol.errors import ProductError
-from protocol.messages.host import HostCreateVm
-from protocol.messages.vcenter import RecryptVm
+from protocol.messages.host.vms import HostCreateVm
+from protocol.messages.vcenter.vms import RecryptVm
 from protocol.terms import KeyUnavailableReason, ManagementType, ProviderId
 from services.vcenter import provider_handlers
 from services.vcenter.authorization.privileges import TaskCaller

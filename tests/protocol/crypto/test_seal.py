@@ -23,7 +23,7 @@ from protocol.codec import (
 from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.errors import ErrorBody, Malformed
 from protocol.messages.base import Message, Reply, Sealed
-from protocol.messages.host import AddKeys
+from protocol.messages.host.crypto import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 

@@ -17,8 +17,9 @@ from protocol.guest import guest_seed
 from protocol.guest_tpm import flaw_of, secret_of
 from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
-    Command,
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import Command
+from protocol.messages.host.vms import (
     GuestChallenge,
     GuestTpmChallenge,
     GuestTpmSeal,
@@ -39,7 +40,6 @@ from protocol.messages.host import (
     HostRevertToSnapshot,
     HostUnregisterVm,
     ReconfigureVm,
-    RemoveKeys,
     StreamKey,
     TpmProvisionPolicy,
 )

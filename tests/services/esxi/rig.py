@@ -24,27 +24,31 @@ from protocol.messages.agent import (
     TpmBackend,
 )
 from protocol.messages.base import Reply, Request, Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AddKeys,
-    Command,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
+    KeysAdded,
+)
+from protocol.messages.host.session import (
+    Command,
     Done,
     Esxcli,
     EsxcliResult,
+    HostSummary,
+    OpenSession,
+    QueryHost,
+    VmSummary,
+)
+from protocol.messages.host.vms import (
     GuestChallenge,
     GuestWrite,
     HostCreateVm,
     HostPowerOffVm,
     HostPowerOnVm,
-    HostSummary,
-    KeysAdded,
-    OpenSession,
-    QueryHost,
     ReconfigureVm,
-    VmSummary,
 )
-from protocol.messages.vcenter import HostChanged
+from protocol.messages.vcenter.inventory import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, ProviderId, Role, VmName
 from services.esxi.config import esxi_config

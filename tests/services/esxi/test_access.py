@@ -6,40 +6,44 @@ import pytest
 
 import protocol.messages.host as host_messages
 from protocol.messages.base import Request, Sealed, messages_of
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ActivateTpmCredential,
     AddKeys,
     ChangeHostKey,
-    CheckForUpdates,
-    CheckRelocate,
-    Command,
     CryptoManagerHostEnable,
     DecryptDump,
-    Esxcli,
     ExportBaseImage,
     ExportTpmEndorsement,
     GetCryptoKeyStatus,
-    GuestChallenge,
-    GuestTpmChallenge,
-    GuestTpmSeal,
-    GuestWrite,
+    ListDumps,
+    QueryTpmAttestationReport,
+    QueryTrustedConfiguration,
+    QueryTrustedServices,
+    RemoveDump,
+    WriteDump,
+)
+from protocol.messages.host.session import (
+    CheckForUpdates,
+    Command,
+    Esxcli,
     HaElect,
     HaHeartbeat,
     HaRestartVm,
     HostClaim,
-    ListDumps,
     OpenSession,
     QueryHost,
     QueryHostClaims,
-    QueryTpmAttestationReport,
-    QueryTrustedConfiguration,
-    QueryTrustedServices,
-    QueryVmConfig,
-    RemoveDump,
     SaveConfiguration,
+)
+from protocol.messages.host.vms import (
+    CheckRelocate,
+    GuestChallenge,
+    GuestTpmChallenge,
+    GuestTpmSeal,
+    GuestWrite,
+    QueryVmConfig,
     SendMemory,
     SwitchOver,
-    WriteDump,
 )
 from protocol.messages.host.vsan import (
     FetchVsanReplica,

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from protocol.errors import ProductError
-from protocol.messages.host import Command, GetCryptoKeyStatus, HostCreateVm
+from protocol.messages.host.crypto import GetCryptoKeyStatus
+from protocol.messages.host.session import Command
+from protocol.messages.host.vms import HostCreateVm
 from protocol.terms import VmName
 from services.runtime.bus import IncomingRequest
 from services.runtime.incarnation import WayDown

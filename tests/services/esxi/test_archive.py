@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocol.errors import CryptographicFailure, NotConnected, SaveFailed
-from protocol.messages.host import GetCryptoKeyStatus
+from protocol.messages.host.crypto import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.boot import SCREEN_B

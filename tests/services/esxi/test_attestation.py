@@ -6,7 +6,7 @@ import pytest
 
 from protocol.errors import InvalidArgument, InvalidState, NotAvailable
 from protocol.messages.agent import FirmwareEvent, TpmBackend
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     LOG_LIMIT,
     ActivateTpmCredential,
     QueryTpmAttestationReport,

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.messages.host import (
-    HostCreateVm,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostRegisterVm,
-    RemoveKeys,
-)
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.vms import HostCreateVm, HostPowerOffVm, HostPowerOnVm, HostRegisterVm
 from protocol.terms import PowerState, VmCryptoState, VmName
 from tests.services.esxi.rig import HOST_KEY, VCENTER, VM, B, Rig, key
 

@@ -15,12 +15,9 @@ import msgspec
 import pytest
 
 from protocol.errors import InvalidState, NotSent, ProductError
-from protocol.messages.host import (
-    CryptoManagerHostDisable,
-    HostEndMigration,
-    HostEnterMaintenanceMode,
-    WriteDump,
-)
+from protocol.messages.host.crypto import CryptoManagerHostDisable, WriteDump
+from protocol.messages.host.session import HostEnterMaintenanceMode
+from protocol.messages.host.vms import HostEndMigration
 from protocol.messages.host.vsan import (
     ApplyVsanEncryption,
     PrepareVsanEncryption,

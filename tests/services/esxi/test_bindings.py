@@ -7,7 +7,7 @@ import pytest
 
 from protocol.errors import CryptographicFailure, DatastoreFault, GuestFault
 from protocol.guest import guest_block
-from protocol.messages.host import HostCreateVm, HostPowerOnVm
+from protocol.messages.host.vms import HostCreateVm, HostPowerOnVm
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName
 from services.esxi.vms.file_formats import VmConfig, WrappedDek, encrypt_config, new_config, open_vm

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from protocol.messages.agent import Firmware, FirmwareEvent, NodeRunState, TpmBackend
-from protocol.messages.host import GetCryptoKeyStatus, SaveConfiguration
+from protocol.messages.host.crypto import GetCryptoKeyStatus
+from protocol.messages.host.session import SaveConfiguration
 from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.errors import RC_FAILURE, tpm_error
 from protocol.tpm.event_log import parse_log, replay

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.messages.agent import BootBanks, NodeRunState
-from protocol.messages.host import HostCreateVm
+from protocol.messages.host.vms import HostCreateVm
 from protocol.terms import ProtectionMode, VmName
 from services.esxi.boot import SCREEN_A, SCREEN_B
 from services.esxi.configuration.boot_banks import BANK

@@ -18,7 +18,8 @@ from protocol.errors import (
     NotFound,
 )
 from protocol.guest import guest_seed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.vms import (
     GuestChallenge,
     GuestWrite,
     HostAddDisk,
@@ -32,7 +33,6 @@ from protocol.messages.host import (
     HostUnregisterVm,
     QueryVmConfig,
     ReconfigureVm,
-    RemoveKeys,
     TpmProvisionPolicy,
 )
 from protocol.terms import VmName

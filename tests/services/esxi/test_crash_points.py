@@ -15,8 +15,8 @@ import pytest
 from protocol.errors import ProductError
 from protocol.guest import guest_seed
 from protocol.messages.agent import NodeRunState, PowerOff
-from protocol.messages.host import (
-    GetCryptoKeyStatus,
+from protocol.messages.host.crypto import GetCryptoKeyStatus
+from protocol.messages.host.vms import (
     GuestWrite,
     HostCreateVm,
     HostPowerOffVm,

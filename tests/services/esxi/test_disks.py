@@ -17,7 +17,9 @@ from protocol.errors import (
     ResourceInUse,
 )
 from protocol.guest import BLOCK_SIZE, challenge_digest, guest_block, guest_seed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import VirtualDisk
+from protocol.messages.host.vms import (
     DISKS_LIMIT,
     GuestChallenge,
     HostAddDisk,
@@ -27,8 +29,6 @@ from protocol.messages.host import (
     HostPowerOnVm,
     HostRecryptVm,
     HostRemoveDisk,
-    RemoveKeys,
-    VirtualDisk,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
 from services.esxi.vms.file_formats import VmConfig, open_vm, vmx_file

@@ -19,7 +19,7 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     DUMPS_LIMIT,
     MARKER_LIMIT,
     AddKeys,
@@ -27,13 +27,12 @@ from protocol.messages.host import (
     CryptoManagerHostDisable,
     DecryptDump,
     Dump,
-    HostCreateVm,
-    HostPowerOnVm,
     ListDumps,
     RemoveDump,
     RemoveKeys,
     WriteDump,
 )
+from protocol.messages.host.vms import HostCreateVm, HostPowerOnVm
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
 from services.runtime.sim.disk import SimDisk
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, A, Rig, key, material

@@ -8,14 +8,12 @@ from itertools import permutations
 
 import pytest
 
-from protocol.messages.host import (
+from protocol.messages.host.session import (
     HaConfiguration,
-    HostCreateVm,
     HostEnterMaintenanceMode,
-    HostPowerOffVm,
-    HostPowerOnVm,
     SetHaConfiguration,
 )
+from protocol.messages.host.vms import HostCreateVm, HostPowerOffVm, HostPowerOnVm
 from protocol.terms import ClusterName, NodeName, PowerState, VmName
 from services.runtime.sim.datastore import SimDatastore
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, add, key
@@ -392,7 +390,7 @@ def test_a_lock_outlives_its_host_object_only_as_long_as_its_life(rig: Rig) -> N
 
 
 def test_strangers_say_nothing_to_an_agent(rig: Rig) -> None:
-    from protocol.messages.host import HaHeartbeat
+    from protocol.messages.host.session import HaHeartbeat
 
     cluster(rig)
     ask = rig.controller.bus.request(A, HaHeartbeat(epoch="e1", datastore=True), within_s=5)

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from protocol.messages.host import (
-    GuestWrite,
-    HostCreateSnapshot,
-    HostPowerOffVm,
-    HostPowerOnVm,
-)
+from protocol.messages.host.vms import GuestWrite, HostCreateSnapshot, HostPowerOffVm, HostPowerOnVm
 from protocol.terms import VmName
 from services.esxi.ha.folder import list_file
 from services.runtime.sim.datastore import SimDatastore

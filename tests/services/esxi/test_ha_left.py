@@ -10,16 +10,13 @@ import msgspec
 import pytest
 
 from protocol.errors import DatastoreFault, InvalidState, NotFound
-from protocol.messages.host import (
+from protocol.messages.host.session import (
     HaRestartVm,
-    HostCreateVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostRegisterVm,
     SetHaConfiguration,
 )
+from protocol.messages.host.vms import HostCreateVm, HostPowerOffVm, HostPowerOnVm, HostRegisterVm
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha.primary import restart_vm
 from services.esxi.vms import ownership, power, registration

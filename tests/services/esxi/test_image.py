@@ -16,13 +16,9 @@ import pytest
 
 from protocol.errors import CryptographicFailure
 from protocol.messages.agent import NodeRunState, TpmBackend
-from protocol.messages.host import (
-    HaConfiguration,
-    HostCreateVm,
-    ProviderRef,
-    RemoveKeys,
-    SaveConfiguration,
-)
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import HaConfiguration, ProviderRef, SaveConfiguration
+from protocol.messages.host.vms import HostCreateVm
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, HostCryptoState, ManagementType, VmName
 from protocol.trust import TrustedConfiguration

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocol.messages.host import GetCryptoKeyStatus, ProviderRef, SetProviders
+from protocol.messages.host.crypto import GetCryptoKeyStatus, SetProviders
+from protocol.messages.host.session import ProviderRef
 from protocol.terms import CryptoKeyId, KeyManagement, ManagementType, ProviderId
 from tests.services.esxi import test_native as native
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, Rig, key

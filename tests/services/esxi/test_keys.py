@@ -14,7 +14,7 @@ from protocol.errors import (
 )
 from protocol.messages.base import Sealed
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AddKeys,
     ChangeHostKey,
     CryptoManagerHostDisable,
@@ -22,11 +22,11 @@ from protocol.messages.host import (
     CryptoManagerHostPrepare,
     EvictKeys,
     GetCryptoKeyStatus,
-    HostUnregisterVm,
-    ProviderRef,
     RemoveKeys,
     SetProviders,
 )
+from protocol.messages.host.session import ProviderRef
+from protocol.messages.host.vms import HostUnregisterVm
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,

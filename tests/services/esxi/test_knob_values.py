@@ -7,7 +7,7 @@ import pytest
 from protocol.errors import EncryptionKeyRequired
 from protocol.messages.agent import Firmware, TpmBackend
 from protocol.messages.base import Sealed
-from protocol.messages.host import ChangeHostKey, DecryptDump, ListDumps, WriteDump
+from protocol.messages.host.crypto import ChangeHostKey, DecryptDump, ListDumps, WriteDump
 from protocol.terms import CryptoKeyId, KeyId
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, Rig, key, material
 from tests.services.esxi.test_native import ready

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from protocol.errors import InvalidState
-from protocol.messages.host import (
+from protocol.messages.host.session import HostEnterMaintenanceMode, HostExitMaintenanceMode
+from protocol.messages.host.vms import (
     HostCreateVm,
-    HostEnterMaintenanceMode,
-    HostExitMaintenanceMode,
     HostPowerOffVm,
     HostPowerOnVm,
     HostRegisterVm,

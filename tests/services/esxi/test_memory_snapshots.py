@@ -14,13 +14,14 @@ from protocol.errors import (
     GuestFault,
     InvalidState,
 )
-from protocol.messages.host import (
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import HostEnterMaintenanceMode
+from protocol.messages.host.vms import (
     GuestChallenge,
     GuestWrite,
     HostAddVtpm,
     HostCreateSnapshot,
     HostCreateVm,
-    HostEnterMaintenanceMode,
     HostMarkTemplate,
     HostPowerOffVm,
     HostPowerOnVm,
@@ -28,7 +29,6 @@ from protocol.messages.host import (
     HostRegisterVm,
     HostRevertToSnapshot,
     HostUnregisterVm,
-    RemoveKeys,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName

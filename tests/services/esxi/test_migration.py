@@ -19,10 +19,10 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.session import HostEnterMaintenanceMode
+from protocol.messages.host.vms import (
     GuestChallenge,
     HostEndMigration,
-    HostEnterMaintenanceMode,
     HostMigrateVm,
     HostPowerOffVm,
     HostPowerOnVm,

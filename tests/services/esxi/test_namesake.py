@@ -6,7 +6,9 @@ import pytest
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.messages.base import Sealed
-from protocol.messages.host import HostPowerOffVm, HostPowerOnVm, ProviderRef, SetProviders
+from protocol.messages.host.crypto import SetProviders
+from protocol.messages.host.session import ProviderRef
+from protocol.messages.host.vms import HostPowerOffVm, HostPowerOnVm
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, ManagementType, PowerState
 from tests.services.esxi.rig import PROVIDER, VM, Rig, key

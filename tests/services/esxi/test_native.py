@@ -17,24 +17,26 @@ from protocol.errors import (
 )
 from protocol.messages.agent import TpmBackend
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AddKeys,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
     DecryptDump,
     EvictKeys,
     GetCryptoKeyStatus,
-    GuestWrite,
-    HostCreateVm,
-    HostPowerOffVm,
-    HostPowerOnVm,
     ListDumps,
-    ProviderRef,
-    ReconfigureVm,
     RemoveKeys,
     RemoveProvider,
     SetProviders,
     WriteDump,
+)
+from protocol.messages.host.session import ProviderRef
+from protocol.messages.host.vms import (
+    GuestWrite,
+    HostCreateVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    ReconfigureVm,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import (

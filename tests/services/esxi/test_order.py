@@ -8,14 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.errors import EncryptionKeyRequired, NotConnected, ProductError
-from protocol.messages.host import (
-    Esxcli,
-    GetCryptoKeyStatus,
+from protocol.messages.host.crypto import GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.host.session import Esxcli
+from protocol.messages.host.vms import (
     HostPowerOffVm,
     HostPowerOnVm,
     HostRegisterVm,
     HostUnregisterVm,
-    RemoveKeys,
 )
 from protocol.terms import PowerState, VmName
 from tests.services.esxi.rig import VM, A, B, Rig, add, key

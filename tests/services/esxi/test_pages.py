@@ -7,21 +7,23 @@ import pytest
 from protocol.codec import SIZE_LIMIT, encode_message, size_on_wire
 from protocol.errors import ResponseTooLarge
 from protocol.messages.base import Request, Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     MANAGED_STATUS_BYTES,
     RESULT_BYTES,
     STATUS_BYTES,
     AddKeys,
-    CheckForUpdates,
     CryptoKeyResult,
     GetCryptoKeyStatus,
+    KeyStatus,
+    RemoveKeys,
+)
+from protocol.messages.host.session import (
+    CheckForUpdates,
     HostState,
     HostSummary,
-    KeyStatus,
     OpenSession,
     ProviderRef,
     QueryHost,
-    RemoveKeys,
     SessionOpened,
     UpdateSet,
     VmSummary,

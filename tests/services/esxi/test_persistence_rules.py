@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.messages.host import ProviderRef
+from protocol.messages.host.session import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, ProtectionMode, ProviderId
 from services.esxi.configuration.sections import Configuration, StoredKey, StoredKeys

@@ -7,7 +7,8 @@ import pytest
 
 from protocol.events import EventTypeId as E
 from protocol.messages.agent import TpmBackend
-from protocol.messages.host import HostProblem, HostSummary, WriteDump
+from protocol.messages.host.crypto import WriteDump
+from protocol.messages.host.session import HostProblem, HostSummary
 from protocol.tpm.errors import RC_ATTRIBUTES_H1, RC_FAILURE, RC_NV_SPACE, tpm_error
 from services.esxi.vcenter_connection import KEPT, ReportedProblems
 from services.runtime.tpm.device import TpmDevice

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from protocol.messages.host import (
-    HostCreateVm,
-    HostPowerOnVm,
-    HostRecryptVm,
-    HostRegisterVm,
-    VmSummary,
-)
+from protocol.messages.host.session import VmSummary
+from protocol.messages.host.vms import HostCreateVm, HostPowerOnVm, HostRecryptVm, HostRegisterVm
 from protocol.terms import VmConnectionState, VmName
 from services.esxi.vms.file_formats import vmx_file
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key

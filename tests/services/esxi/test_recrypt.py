@@ -16,14 +16,8 @@ from protocol.errors import (
     InvalidState,
 )
 from protocol.guest import guest_seed
-from protocol.messages.host import (
-    EvictKeys,
-    HostDecryptVm,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostRecryptVm,
-    RemoveKeys,
-)
+from protocol.messages.host.crypto import EvictKeys, RemoveKeys
+from protocol.messages.host.vms import HostDecryptVm, HostPowerOffVm, HostPowerOnVm, HostRecryptVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.esxi.vms.file_formats import VmConfig, open_vm, vmx_file
 from services.esxi.vms.files import verify_checksum

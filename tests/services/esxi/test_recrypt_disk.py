@@ -8,13 +8,8 @@ import msgspec
 import pytest
 
 from protocol.errors import DatastoreFault, EncryptionKeyRequired, InvalidState, NotFound
-from protocol.messages.host import (
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostRecryptVm,
-    HostRemoveDisk,
-    RemoveKeys,
-)
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.vms import HostPowerOffVm, HostPowerOnVm, HostRecryptVm, HostRemoveDisk
 from protocol.secret import KeyMaterial
 from services.esxi.vms.file_formats import open_vm
 from tests.services.esxi.rig import PROVIDER, VM, Rig, key, material

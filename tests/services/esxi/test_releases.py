@@ -6,7 +6,8 @@ import pytest
 
 from protocol.errors import EncryptionKeyRequired, InvalidArgument, NotAvailable
 from protocol.messages.agent import BootBanks
-from protocol.messages.host import HostPowerOnVm, HostRegisterVm, SetProviders
+from protocol.messages.host.crypto import SetProviders
+from protocol.messages.host.vms import HostPowerOnVm, HostRegisterVm
 from protocol.terms import NodeName, ProtectionMode
 from services.esxi.config import esxi_config
 from tests.services.esxi.rig import HOST_KEY, VM, A, B, Rig

@@ -7,7 +7,8 @@ import pytest
 
 from protocol.errors import DatastoreFault, EncryptionKeyRequired
 from protocol.guest import challenge_digest, guest_block, guest_seed, read_guest_block
-from protocol.messages.host import (
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.vms import (
     GuestChallenge,
     HostAddDisk,
     HostAddVtpm,
@@ -16,7 +17,6 @@ from protocol.messages.host import (
     HostPowerOffVm,
     HostPowerOnVm,
     QueryVmConfig,
-    RemoveKeys,
     TpmProvisionPolicy,
 )
 from protocol.terms import PowerState, VmName

@@ -12,14 +12,8 @@ from typing import Any
 import pytest
 
 from protocol.errors import ProductError, SaveFailed
-from protocol.messages.host import (
-    Esxcli,
-    EsxcliResult,
-    EvictKeys,
-    GetCryptoKeyStatus,
-    RemoveKeys,
-    SetProviders,
-)
+from protocol.messages.host.crypto import EvictKeys, GetCryptoKeyStatus, RemoveKeys, SetProviders
+from protocol.messages.host.session import Esxcli, EsxcliResult
 from protocol.terms import CryptoKeyId
 from services.esxi.configuration.archive import unpack
 from tests.services.esxi.rig import PROVIDER, A, Rig, add, key

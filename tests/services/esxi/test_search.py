@@ -8,14 +8,9 @@ import msgspec
 import pytest
 
 from protocol.errors import EncryptionKeyRequired, NotAvailable
-from protocol.messages.host import (
-    GetCryptoKeyStatus,
-    HostCreateVm,
-    HostPowerOnVm,
-    ProviderRef,
-    ReconfigureVm,
-    RemoveKeys,
-)
+from protocol.messages.host.crypto import GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.host.session import ProviderRef
+from protocol.messages.host.vms import HostCreateVm, HostPowerOnVm, ReconfigureVm
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
 from services.esxi.configuration.sections import StoredKey, StoredKeys
 from services.esxi.vms.file_formats import VmConfig, vmx_file

@@ -20,9 +20,10 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.guest import challenge_digest, guest_block, guest_seed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import Command
+from protocol.messages.host.vms import (
     SNAPSHOTS_LIMIT,
-    Command,
     GuestChallenge,
     GuestWrite,
     HostAddDisk,
@@ -39,7 +40,6 @@ from protocol.messages.host import (
     HostRemoveVtpm,
     HostRevertToSnapshot,
     ReconfigureVm,
-    RemoveKeys,
     VmState,
 )
 from protocol.terms import PowerState, VmName

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from protocol.errors import DatastoreFault
-from protocol.messages.host import HostCreateVm, HostPowerOffVm, HostPowerOnVm
+from protocol.messages.host.vms import HostCreateVm, HostPowerOffVm, HostPowerOnVm
 from protocol.terms import PowerState, VmName
 from services.runtime.sim.datastore import SimDatastore
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key

@@ -6,17 +6,9 @@ import asyncio
 
 from protocol.errors import EncryptionKeyRequired, NoPermission, NotConnected
 from protocol.messages.base import Request
-from protocol.messages.host import (
-    AddKeys,
-    CryptoManagerHostPrepare,
-    Esxcli,
-    GuestChallenge,
-    HostPowerOnVm,
-    OpenSession,
-    QueryHost,
-    SaveConfiguration,
-    SetProviders,
-)
+from protocol.messages.host.crypto import AddKeys, CryptoManagerHostPrepare, SetProviders
+from protocol.messages.host.session import Esxcli, OpenSession, QueryHost, SaveConfiguration
+from protocol.messages.host.vms import GuestChallenge, HostPowerOnVm
 from protocol.terms import HostCryptoState, PowerState
 from tests.services.esxi.rig import VCENTER, VM, A, B, Controller, Rig, add, key
 

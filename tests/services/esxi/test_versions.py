@@ -8,21 +8,21 @@ from collections.abc import Callable
 import pytest
 
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
-    ChangeHostKey,
+from protocol.messages.host.crypto import ChangeHostKey, RemoveKeys, SetProviders
+from protocol.messages.host.session import (
     CheckForUpdates,
-    HostCreateVm,
-    HostDestroyVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
-    HostPowerOffVm,
-    HostPowerOnVm,
     HostSummary,
     ProviderRef,
-    ReconfigureVm,
-    RemoveKeys,
-    SetProviders,
     UpdateSet,
+)
+from protocol.messages.host.vms import (
+    HostCreateVm,
+    HostDestroyVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    ReconfigureVm,
 )
 from protocol.terms import CryptoKeyId, ManagementType, PowerState, VmName
 from services.runtime.incarnation import Incarnation

@@ -23,8 +23,8 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.guest import BLOCK_SIZE, guest_block, guest_seed
-from protocol.messages.host import (
-    CryptoManagerHostDisable,
+from protocol.messages.host.crypto import CryptoManagerHostDisable, RemoveKeys
+from protocol.messages.host.vms import (
     GuestChallenge,
     GuestWrite,
     HostCreateVm,
@@ -34,7 +34,6 @@ from protocol.messages.host import (
     HostRegisterVm,
     HostUnregisterVm,
     ReconfigureVm,
-    RemoveKeys,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
 from services.esxi.configuration.sections import StoredKey

@@ -19,7 +19,8 @@ from protocol.errors import (
 from protocol.guest_tpm import flaw_of, secret_of
 from protocol.messages.agent import NodeRunState, TpmBackend
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.vms import (
     GuestTpmAnswered,
     GuestTpmChallenge,
     GuestTpmSeal,
@@ -38,7 +39,6 @@ from protocol.messages.host import (
     HostUnregisterVm,
     QueryVmConfig,
     ReconfigureVm,
-    RemoveKeys,
     StreamKey,
 )
 from protocol.secret import KeyMaterial

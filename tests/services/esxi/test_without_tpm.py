@@ -10,12 +10,8 @@ import pytest
 
 from protocol.messages.agent import Firmware, TpmBackend
 from protocol.messages.base import Sealed
-from protocol.messages.host import (
-    ChangeHostKey,
-    GetCryptoKeyStatus,
-    ProviderRef,
-    SetProviders,
-)
+from protocol.messages.host.crypto import ChangeHostKey, GetCryptoKeyStatus, SetProviders
+from protocol.messages.host.session import ProviderRef
 from protocol.terms import ManagementType, ProtectionMode
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, Rig, key, material
 from tests.services.esxi.test_native import encrypted, ready, ref

@@ -23,7 +23,8 @@ from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
 from protocol.kmip.message import RequestItem, ResponseItem
 from protocol.kmip.payloads import ActivateRequest
-from protocol.messages import kms as m
+from protocol.messages.kms import keys as key_messages
+from protocol.messages.kms import replication as replication_messages
 from protocol.terms import KeyId, KmipState, NodeName
 from services.keyservers.address import BusAddress, Kmip, parse
 from services.keyservers.client import AT_ONCE, KeyServers
@@ -68,12 +69,12 @@ def servers(server: ScriptedServer, bus: NoBus) -> KeyServers:
     return KeyServers(cast(ports.Bus, bus), streams, clock, lambda: cast(Any, None))
 
 
-def create(**more: Any) -> m.CreateKey:
-    return m.CreateKey(operation_id="op", **more)
+def create(**more: Any) -> key_messages.CreateKey:
+    return key_messages.CreateKey(operation_id="op", **more)
 
 
 async def test_what_is_at_the_bus_is_asked_there(servers: KeyServers, bus: NoBus) -> None:
-    message = m.DiscoverVersions()
+    message = key_messages.DiscoverVersions()
     answer: object = await servers.request(BusAddress(NodeName("kms")), message, within_s=5)
     assert answer == "an answer"
     assert bus.asked == [("kms", message)]
@@ -108,7 +109,7 @@ async def test_a_key_that_vcenter_does_not_ask_for_is_refused(servers: KeyServer
 async def test_values_of_many_keys(server: ScriptedServer, servers: KeyServers) -> None:
     server.keys |= {"a": State.PRE_ACTIVE, "b": State.DEACTIVATED}
     ids = tuple(KeyId(key) for key in ("b", "missing", "a"))
-    found = await servers.request(TO, m.GetKeys(key_ids=ids), within_s=5)
+    found = await servers.request(TO, key_messages.GetKeys(key_ids=ids), within_s=5)
     assert [(v.key_id, v.state, v.index) for v in found.values] == [
         ("b", KmipState.DEACTIVATED, 0),
         ("missing", None, None),
@@ -123,7 +124,9 @@ async def test_a_key_that_cannot_be_activated_comes_without_a_value(
     """STD-18: it may not be used; that says nothing of the server, nor of other keys."""
     server.keys |= {"a": State.PRE_ACTIVE, "b": State.ACTIVE}
     server.refuses["Activate"] = ResultReason.PERMISSION_DENIED
-    found = await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"), KeyId("b"))), within_s=5)
+    found = await servers.request(
+        TO, key_messages.GetKeys(key_ids=(KeyId("a"), KeyId("b"))), within_s=5
+    )
     assert [(v.key_id, v.state, v.index) for v in found.values] == [
         ("a", KmipState.PRE_ACTIVE, None),
         ("b", KmipState.ACTIVE, 0),
@@ -144,10 +147,10 @@ async def test_a_key_that_another_has_activated_meanwhile_is_used(
         return answer(item)
 
     monkeypatch.setattr(server, "answer", slower)
-    found = await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
+    found = await servers.request(TO, key_messages.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
     assert [(v.state, v.index) for v in found.values] == [(KmipState.ACTIVE, 0)]
     server.keys["a"] = State.PRE_ACTIVE
-    done = await servers.request(TO, m.Activate(key_id=KeyId("a")), within_s=5)
+    done = await servers.request(TO, key_messages.Activate(key_id=KeyId("a")), within_s=5)
     assert done.state is KmipState.ACTIVE
 
 
@@ -166,7 +169,7 @@ async def test_refused_credentials_at_an_activation_are_the_servers_word_on_ever
     server.keys["a"] = State.PRE_ACTIVE
     server.refuses["Activate"] = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
     with pytest.raises(PermissionDenied):
-        await servers.request(TO, m.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
+        await servers.request(TO, key_messages.GetKeys(key_ids=(KeyId("a"),)), within_s=5)
 
 
 async def test_so_many_connections_at_once_and_no_more(
@@ -183,7 +186,7 @@ async def test_so_many_connections_at_once_and_no_more(
     monkeypatch.setattr(server, "connect", counted)
     server.keys = {f"k{n}": State.ACTIVE for n in range(50)}
     found = await servers.request(
-        TO, m.GetKeys(key_ids=tuple(KeyId(key) for key in server.keys)), within_s=5
+        TO, key_messages.GetKeys(key_ids=tuple(KeyId(key) for key in server.keys)), within_s=5
     )
     assert len(found.material.keys) == 50
     assert most == AT_ONCE
@@ -192,7 +195,7 @@ async def test_so_many_connections_at_once_and_no_more(
 async def test_states_of_keys(server: ScriptedServer, servers: KeyServers) -> None:
     server.keys |= {"a": State.PRE_ACTIVE, "b": State.DESTROYED}
     ids = tuple(KeyId(key) for key in ("a", "missing", "b"))
-    found = await servers.request(TO, m.GetAttributes(key_ids=ids), within_s=5)
+    found = await servers.request(TO, key_messages.GetAttributes(key_ids=ids), within_s=5)
     assert {key.key_id: key.state for key in found.keys} == {
         "a": KmipState.PRE_ACTIVE,
         "b": KmipState.DESTROYED,
@@ -202,9 +205,11 @@ async def test_states_of_keys(server: ScriptedServer, servers: KeyServers) -> No
 async def test_activate_and_health(server: ScriptedServer, servers: KeyServers) -> None:
     server.keys["a"] = State.PRE_ACTIVE
     for _ in range(2):
-        done = await servers.request(TO, m.Activate(key_id=KeyId("a")), within_s=5)
+        done = await servers.request(TO, key_messages.Activate(key_id=KeyId("a")), within_s=5)
         assert done.state is KmipState.ACTIVE
-    assert (await servers.request(TO, m.DiscoverVersions(), within_s=5)).versions == ("1.1",)
+    assert (await servers.request(TO, key_messages.DiscoverVersions(), within_s=5)).versions == (
+        "1.1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +238,10 @@ async def test_no_key_without_a_state_is_used(
 ) -> None:
     server.keys["a"] = State.ACTIVE
     monkeypatch.setattr(dialect, "state", lambda payload: None)
-    for asked in (m.GetKeys(key_ids=(KeyId("a"),)), m.GetAttributes(key_ids=(KeyId("a"),))):
+    for asked in (
+        key_messages.GetKeys(key_ids=(KeyId("a"),)),
+        key_messages.GetAttributes(key_ids=(KeyId("a"),)),
+    ):
         with pytest.raises(WrongKeyLifecycleState, match="key a: the server names no State"):
             await servers.request(TO, cast(Any, asked), within_s=5)
 
@@ -255,7 +263,10 @@ async def test_a_refused_key_is_no_refused_client(
     """A key of somebody else must not make a provider look as if it were down."""
     server.keys["a"] = State.ACTIVE
     server.refuses |= {"Get": reason, "State": reason}
-    for asked in (m.GetKeys(key_ids=(KeyId("a"),)), m.GetAttributes(key_ids=(KeyId("a"),))):
+    for asked in (
+        key_messages.GetKeys(key_ids=(KeyId("a"),)),
+        key_messages.GetAttributes(key_ids=(KeyId("a"),)),
+    ):
         with pytest.raises(error, match=reason.title):
             await servers.request(TO, cast(Any, asked), within_s=5)
 
@@ -276,12 +287,12 @@ async def test_what_is_wrong_at_this_end_is_no_answer_of_the_server(
 
     monkeypatch.setattr(server, "connect", refuse)
     with pytest.raises(NotSent, match=str(wrong)):
-        await servers.request(TO, m.DiscoverVersions(), within_s=5)
+        await servers.request(TO, key_messages.DiscoverVersions(), within_s=5)
 
 
 async def test_what_no_kmip_client_asks_is_not_available(servers: KeyServers) -> None:
     with pytest.raises(NotAvailable, match="QueryPair"):
-        await servers.request(TO, m.QueryPair(), within_s=5)
+        await servers.request(TO, replication_messages.QueryPair(), within_s=5)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +337,7 @@ class SetClock:
 async def test_how_long_an_answer_took_is_counted(bus: NoBus, took_s: float, counter: str) -> None:
     clock = cast(ports.Clock, SetClock(100.0, 100.0 + took_s))
     servers = KeyServers(cast(ports.Bus, bus), None, clock, lambda: cast(Any, None))
-    await servers.request(BusAddress(NodeName("kms")), m.DiscoverVersions(), within_s=5)
+    await servers.request(BusAddress(NodeName("kms")), key_messages.DiscoverVersions(), within_s=5)
     assert bus.counted == {counter: 1, "kms_total_us": round(took_s * 1e6)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from protocol.attributes import Attribute, ObjectName, Value
-from protocol.messages.kms import QueryAudit
+from protocol.messages.kms.keys import QueryAudit
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.objects.request_types import (

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from protocol.messages.base import Request
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Ports

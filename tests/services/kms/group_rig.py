@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.messages.agent import DiskAct, DiskAction, NodeSpec, TpmBackend
-from protocol.messages.kms import GroupStatus, QueryGroup
+from protocol.messages.kms.replication import GroupStatus, QueryGroup
 from protocol.terms import NodeName, Role
 from tests.services.kms.pair_rig import CLIENT, PairRig
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 from chaos.history import History, Record
 from protocol.messages.agent import PowerOff, PowerOn
 from protocol.messages.base import Request
-from protocol.messages.kms import Destroy, Locate, QueryCustody, RegisterKey, Revoke, RotateKek
+from protocol.messages.kms.administration import QueryCustody, RotateKek
+from protocol.messages.kms.keys import Destroy, Locate, RegisterKey, Revoke
 from protocol.terms import NodeName
 from tests.linear import acts
 from tests.linear.acts import SERVERS

@@ -12,17 +12,9 @@ from protocol.messages.agent import (
     TpmBackend,
 )
 from protocol.messages.base import Reply, Request
-from protocol.messages.kms import (
-    CreateKey,
-    GetKeys,
-    KeyAttributes,
-    KeyDigest,
-    KeyValue,
-    Locate,
-    QueryDigests,
-    QueryPair,
-)
-from protocol.messages.kms import GetAttributes as GetAttributesMessage
+from protocol.messages.kms.keys import CreateKey, GetKeys, KeyAttributes, KeyValue, Locate
+from protocol.messages.kms.keys import GetAttributes as GetAttributesMessage
+from protocol.messages.kms.replication import KeyDigest, QueryDigests, QueryPair
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, Role
 from services.kms.custody.opening import DATABASE

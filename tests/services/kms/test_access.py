@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import InvalidArgument, ItemNotFound, PermissionDenied, ProductError
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     AuditRow,
     CreateKey,

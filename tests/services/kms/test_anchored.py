@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from protocol.errors import CryptographicFailure
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from protocol.tpm.errors import RC_HANDLE_1, RC_IO_ERROR, tpm_error

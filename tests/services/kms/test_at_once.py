@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import InvalidArgument
-from protocol.messages import kms as m
+from protocol.messages.kms import administration as m
 from protocol.terms import ResultReason
 from services.kms.access.rejections import MOST
 from services.kms.endpoints import kmip_clients

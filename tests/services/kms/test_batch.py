@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import InvalidField, PermissionDenied, WrongKeyLifecycleState
-from protocol.messages.kms import CreateKey, QueryAudit
+from protocol.messages.kms.keys import CreateKey, QueryAudit
 from protocol.terms import KeyId, KmipState, ResultReason
 from services.kms.access.authorization import caller_at
 from services.kms.objects.request_types import (

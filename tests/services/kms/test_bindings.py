@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from protocol.errors import CryptographicFailure
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from services.kms.commit.store import find, material
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.sealing.vault import Vault

@@ -16,7 +16,7 @@ import pytest
 
 from protocol.attributes import Attribute
 from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, ProductError
-from protocol.messages.kms import RotateKek
+from protocol.messages.kms.administration import RotateKek
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.audit import audit_trail, deferred_rows

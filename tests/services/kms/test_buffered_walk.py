@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from protocol.errors import GeneralFailure, ItemNotFound, PermissionDenied
-from protocol.messages.kms import RotateKek
+from protocol.messages.kms.administration import RotateKek
 from protocol.terms import KeyId
 from services.kms.audit import audit_trail, deferred_rows
 from services.kms.objects.request_types import Create, DestroyObject, Get

@@ -21,8 +21,8 @@ from protocol.errors import (
     ProductError,
     TagLengthNotSupported,
 )
-from protocol.messages import kms as m
 from protocol.messages.base import Sealed
+from protocol.messages.kms import keys as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.objects.request_types import (

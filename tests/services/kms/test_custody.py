@@ -11,19 +11,14 @@ import pytest
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import GeneralFailure, InvalidArgument, InvalidState, PermissionDenied
 from protocol.messages.agent import TpmBackend
-from protocol.messages.kms import (
+from protocol.messages.kms.administration import (
     ChangeRoot,
-    CreateKey,
-    Destroy,
-    GetKeys,
     KeyCustody,
-    Locate,
     OpenRootTransfer,
-    QueryAudit,
     QueryCustody,
-    Revoke,
     RotateKek,
 )
+from protocol.messages.kms.keys import CreateKey, Destroy, GetKeys, Locate, QueryAudit, Revoke
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms.sealing.roots.keyfile import MASTER_FILE

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import CryptographicFailure, InvalidArgument, PermissionDenied
-from protocol.messages.kms import CreateKey, GetKeys, QueryAudit, Revoke
+from protocol.messages.kms.keys import CreateKey, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId
 from services.kms.access.authorization import caller_at
 from services.kms.audit import audit_trail

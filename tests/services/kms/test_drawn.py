@@ -9,7 +9,8 @@ import pytest
 from protocol.crypto.transfer import seal_secret
 from protocol.crypto.wrap import unwrap, wrap
 from protocol.errors import CryptographicFailure
-from protocol.messages.kms import ChangeRoot, CreateKey, GetKeys, OpenRootTransfer, RotateKek
+from protocol.messages.kms.administration import ChangeRoot, OpenRootTransfer, RotateKek
+from protocol.messages.kms.keys import CreateKey, GetKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms.access.authorization import caller_at

@@ -10,15 +10,14 @@ import pytest
 
 from protocol.crypto import certificates
 from protocol.errors import CryptographicFailure, GeneralFailure, PermissionDenied
-from protocol.messages.kms import (
-    GetKeys,
-    QueryAudit,
+from protocol.messages.kms.administration import (
     QueryIdentities,
     RenewServerCertificate,
     RevokeIdentity,
     RotateKek,
     TrustIdentity,
 )
+from protocol.messages.kms.keys import GetKeys, QueryAudit
 from protocol.secret import KeyMaterial
 from services.kms.access.authorization import Identity, caller_at
 from services.kms.access.rejections import Rejection

@@ -6,8 +6,8 @@ import pytest
 
 from protocol.attributes import Attribute, CryptographicParametersValue, ObjectName
 from protocol.errors import IllegalOperation, InvalidField, ItemNotFound, PermissionDenied
-from protocol.messages import kms as m
 from protocol.messages.base import Sealed
+from protocol.messages.kms import keys as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.kms.endpoints.bus import DATA_LIMIT

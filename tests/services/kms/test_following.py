@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 
-from protocol.messages.kms import CreateKey, Locate, RotateKek
+from protocol.messages.kms.administration import RotateKek
+from protocol.messages.kms.keys import CreateKey, Locate
 from services.kms.custody.anchor import ANCHOR_FILE, SIZE
 from tests.services.kms.lazy_rig import clock
 from tests.services.kms.ports import LOCAL, Server

@@ -9,7 +9,7 @@ import pytest
 from protocol.attributes import GRANTED_SCOPE, Attribute
 from protocol.errors import InvalidField, ItemNotFound, PermissionDenied, ProductError
 from protocol.messages.base import Request
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     AddAttribute,
     CreateKey,

@@ -10,17 +10,8 @@ import pytest
 from protocol.errors import InvalidArgument, NotAvailable, NotConnected, PermissionDenied, TimedOut
 from protocol.messages.agent import DiskAct, SkewClock
 from protocol.messages.base import Sealed
-from protocol.messages.kms import (
-    AddAttribute,
-    CreateKey,
-    Destroy,
-    GetKeys,
-    MakeActive,
-    OnBehalf,
-    QueryGroup,
-    Revoke,
-    TellChanges,
-)
+from protocol.messages.kms.keys import AddAttribute, CreateKey, Destroy, GetKeys, OnBehalf, Revoke
+from protocol.messages.kms.replication import MakeActive, QueryGroup, TellChanges
 from protocol.terms import KmipState, RevocationReason
 from services.kms.access.authorization import caller_at
 from services.kms.objects import request_types

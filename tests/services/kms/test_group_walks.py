@@ -15,7 +15,8 @@ import pytest
 
 from protocol.errors import ProductError
 from protocol.messages.agent import DiskAct
-from protocol.messages.kms import Destroy, MakeActive, Revoke
+from protocol.messages.kms.keys import Destroy, Revoke
+from protocol.messages.kms.replication import MakeActive
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
 from tests.services.kms.group_rig import A, B, C, GroupRig
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.messages import kms as m
 from protocol.messages.agent import DiskAct, SkewClock
-from protocol.messages.kms import MakeActive
+from protocol.messages.kms import replication as m
+from protocol.messages.kms.replication import MakeActive
 from protocol.terms import NodeName
 from services.kms.audit.audit_trail import EMPTY
 from services.kms.operations.core import KeyServerCore

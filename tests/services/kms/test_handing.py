@@ -21,9 +21,11 @@ from protocol.kmip.objects import (
     KeyWrappingSpecification,
     RevocationReason,
 )
-from protocol.messages import kms as m
 from protocol.messages.agent import SkewClock
 from protocol.messages.base import Sealed, messages_of
+from protocol.messages.kms import administration as admin_messages
+from protocol.messages.kms import keys as key_messages
+from protocol.messages.kms import replication as replication_messages
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from protocol.terms import ResultReason as ResultReasonName
@@ -151,7 +153,7 @@ def test_without_the_active_server_each_item_says_why_and_questions_are_answered
     assert all(told in str(item.result_message) for item in items)
     [item] = ask(rig, B, APP, p.GetRequest(unique_identifier=key))
     assert item.result_status is ResultStatus.SUCCESS
-    rig.at(B, m.MakeActive())
+    rig.at(B, replication_messages.MakeActive())
     rig.sleep(1)
     assert whole(rig, C) and whole(rig, B)
     assert rig.at_rest(B, "SELECT count(*) FROM keys WHERE origin = 'kms-2'") == [(2,)]
@@ -163,7 +165,7 @@ def test_a_stream_that_is_held_keeps_a_client_waiting_no_longer_than_a_server(
     """The change is there; that this server knows of it is waited for, and not for ever."""
     rig = group(pair_timeout_s=4)
     learning = service(rig, B).group.learning  # type: ignore[union-attr]
-    until = m.Mark(node=A, epoch=10**9, sequence=1)
+    until = replication_messages.Mark(node=A, epoch=10**9, sequence=1)
     clock = service(rig, B).clock
     before = clock.monotonic()
     assert rig.run(learning.learned(until, 3.0)) is False
@@ -179,7 +181,9 @@ def test_only_a_peer_speaks_for_others(
 ) -> None:
     rig = group()
     data = KeyMaterial(encode_request(message(new_key())))
-    said = m.HandOnMessage(who="kmip/app", role=role, scope="apps", message=Sealed.of(data))
+    said = replication_messages.HandOnMessage(
+        who="kmip/app", role=role, scope="apps", message=Sealed.of(data)
+    )
     assert isinstance(rig.refused(server, said), error)
 
 
@@ -188,10 +192,14 @@ def test_it_is_handed_on_once(group: Rigs) -> None:
     rig = group()
     bus = service(rig, A).bus
     data = KeyMaterial(encode_request(message(new_key())))
-    said = m.HandOnMessage(who="kmip/app", role="owner", scope="apps", message=Sealed.of(data))
+    said = replication_messages.HandOnMessage(
+        who="kmip/app", role="owner", scope="apps", message=Sealed.of(data)
+    )
     with pytest.raises(NotConnected, match="kms-2 takes no changes; kms-1 does"):
         rig.run(bus.request(B, said, within_s=5))
-    odd = m.HandOnMessage(who="kmip/app", role="king", scope="apps", message=Sealed.of(data))
+    odd = replication_messages.HandOnMessage(
+        who="kmip/app", role="king", scope="apps", message=Sealed.of(data)
+    )
     with pytest.raises(PermissionDenied, match="nobody comes by KMIP as 'king'"):
         rig.run(service(rig, B).bus.request(A, odd, within_s=5))
 
@@ -214,7 +222,10 @@ class Failing:
 
 def reject(rig: GroupRig, server: NodeName, *operations: str, **more: Any) -> None:
     why = ResultReasonName.GENERAL_FAILURE.value
-    rig.at(server, m.RejectRequests(name="sealed", reason=why, operations=operations, **more))
+    rig.at(
+        server,
+        admin_messages.RejectRequests(name="sealed", reason=why, operations=operations, **more),
+    )
 
 
 def refusals(rig: GroupRig, server: NodeName) -> list[tuple[Any, ...]]:
@@ -233,9 +244,9 @@ def test_what_a_server_rejects_it_does_not_hand_on(group: Rigs, rejected: str) -
     assert {item.result_message for item in items} == {f"this key server rejects {rejected}"}
     assert rig.at_rest(A, "SELECT count(*) FROM keys") == [(0,)]
     assert refusals(rig, B) == [("kmip/app", rejected, "", "General Failure")]
-    [one] = rig.at(B, m.QueryRejections()).items
+    [one] = rig.at(B, admin_messages.QueryRejections()).items
     assert one.times == 1
-    rig.at(B, m.EndRejection(name="sealed"))
+    rig.at(B, admin_messages.EndRejection(name="sealed"))
     whole(rig, B)
 
 
@@ -286,7 +297,7 @@ def test_nor_of_a_key_that_is_found_or_named_in_the_message(
     refused = items(key, "mine")
     assert {item.result_message for item in refused} == {f"this key server rejects {rejected}"}
     assert set(statuses(items(other, "other"))) == {ResultStatus.SUCCESS}
-    rig.at(B, m.EndRejection(name="sealed"))
+    rig.at(B, admin_messages.EndRejection(name="sealed"))
     assert set(statuses(items(key, "mine"))) == {ResultStatus.SUCCESS}
 
 
@@ -335,15 +346,15 @@ def test_nor_over_the_bus(group: Rigs, operation: str) -> None:
     rig = group()
     key = rig.key(B, "first")
     messages: dict[str, Any] = {
-        "Create": m.CreateKey(operation_id="1"),
-        "Activate": m.CreateKey(operation_id="1", activate=True),
-        "Get": m.CreateKey(operation_id="1", get=True),
-        "Add Attribute": m.AddAttribute(key_id=key, name="x-a", value="1"),
+        "Create": key_messages.CreateKey(operation_id="1"),
+        "Activate": key_messages.CreateKey(operation_id="1", activate=True),
+        "Get": key_messages.CreateKey(operation_id="1", get=True),
+        "Add Attribute": key_messages.AddAttribute(key_id=key, name="x-a", value="1"),
     }
     reject(rig, B, operation)
     assert f"this key server rejects {operation}" in str(rig.refused(B, messages[operation]))
     assert rig.at_rest(A, "SELECT key_id FROM keys") == [(key,)]
-    rig.at(B, m.EndRejection(name="sealed"))
+    rig.at(B, admin_messages.EndRejection(name="sealed"))
     rig.ask(B, messages[operation])
 
 

@@ -18,7 +18,7 @@ from protocol.kmip.objects import Attribute as WireAttribute
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type, encode
-from protocol.messages.kms import CreateKey, GetKeyAttributes, GetKeys, QueryAudit
+from protocol.messages.kms.keys import CreateKey, GetKeyAttributes, GetKeys, QueryAudit
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.objects import key_row

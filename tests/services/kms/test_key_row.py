@@ -8,7 +8,7 @@ import pytest
 
 from protocol.errors import WrongKeyLifecycleState
 from protocol.messages.base import Request
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     CreateKey,
     Destroy,

@@ -10,7 +10,7 @@ import pytest
 
 from protocol.errors import GeneralFailure, InvalidField, ItemNotFound
 from protocol.messages.base import Request
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     CreateKey,
     Destroy,

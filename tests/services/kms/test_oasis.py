@@ -17,7 +17,7 @@ import pytest
 
 from protocol.errors import ProductError
 from protocol.messages.base import Reply, Request
-from protocol.messages.kms import Activate, CreateKey, Destroy, GetAttributes, Revoke
+from protocol.messages.kms.keys import Activate, CreateKey, Destroy, GetAttributes, Revoke
 from protocol.terms import KeyId, KmipState, RevocationReason
 from tests.services.kms.ports import LOCAL, Server
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from protocol.messages import kms as m
+from protocol.messages.kms import replication as m
 from protocol.terms import KeyId, NodeName
 from services.kms.audit.audit_trail import EMPTY, TrailEnd
 from services.kms.replication import oplog, standing

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.codec import SIZE_LIMIT, size_on_wire
 from protocol.errors import ResponseTooLarge
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     KEY_ATTRIBUTES_BYTES,
     KEY_VALUE_BYTES,
     AuditRow,

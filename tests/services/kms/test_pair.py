@@ -13,20 +13,17 @@ from protocol.attributes import ObjectDigest
 from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import CutRule, DelayRule, DiskAct, DiskAction
 from protocol.messages.base import Sealed
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     AddAttribute,
     CreateKey,
     Destroy,
     GetKeyAttributes,
     GetKeys,
-    JoinPair,
     Locate,
     QueryAudit,
-    QueryPair,
-    Replica,
-    ReplicateKeys,
     Revoke,
 )
+from protocol.messages.kms.replication import JoinPair, QueryPair, Replica, ReplicateKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, NodeName, RevocationReason
 from services.kms.access.authorization import caller_at

@@ -16,7 +16,7 @@ import pytest
 
 from protocol.errors import ProductError
 from protocol.messages.agent import PowerOff, PowerOn
-from protocol.messages.kms import Destroy, Revoke
+from protocol.messages.kms.keys import Destroy, Revoke
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
 from tests.services.kms.pair_rig import CLIENT, PAIR, A, B, PairRig
 

@@ -20,7 +20,7 @@ from protocol.kmip.objects import Attribute, TemplateAttribute
 from protocol.kmip.payloads import ActivateRequest, CreateRequest, CreateResponse, GetRequest
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
-from protocol.messages import kms as m
+from protocol.messages.kms import administration as m
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail as audit

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.messages.agent import DiskAct, DiskAction
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from protocol.terms import KeyId, NodeName
 from services.kms.access.authorization import caller_at
 from services.kms.audit.audit_trail import EMPTY

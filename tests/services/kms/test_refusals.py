@@ -8,7 +8,7 @@ import pytest
 
 from protocol.errors import GeneralFailure, PermissionDenied, ProductError
 from protocol.messages.base import Request
-from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit, Revoke
+from protocol.messages.kms.keys import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId, ResultReason
 from services.kms.access.authorization import caller_at
 from services.kms.audit.deferred_rows import ROWS, WINDOW_S

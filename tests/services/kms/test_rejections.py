@@ -19,7 +19,8 @@ from protocol.errors import (
 from protocol.kmip import payloads as p
 from protocol.kmip.enums import ResultReason as WireReason
 from protocol.kmip.enums import ResultStatus
-from protocol.messages import kms as m
+from protocol.messages.kms import administration as admin_messages
+from protocol.messages.kms import keys as key_messages
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason, RevocationReason
 from services.kms.access.authorization import caller_at, refuse
@@ -41,62 +42,64 @@ async def told(
     reason: ResultReason = ResultReason.GENERAL_FAILURE,
     name: str = "sealed",
     **more: Any,
-) -> m.Rejections:
-    message = m.RejectRequests(name=name, reason=reason.value, operations=operations, **more)
+) -> admin_messages.Rejections:
+    message = admin_messages.RejectRequests(
+        name=name, reason=reason.value, operations=operations, **more
+    )
     return await server.ask(message, LOCAL)
 
 
 async def times(server: Server) -> dict[str, int]:
-    found = (await server.ask(m.QueryRejections(), LOCAL)).items
+    found = (await server.ask(admin_messages.QueryRejections(), LOCAL)).items
     return {one.name: one.times for one in found}
 
 
 async def trail(server: Server) -> list[tuple[str, str, str, str]]:
-    rows = (await server.ask(m.QueryAudit(), LOCAL)).rows
+    rows = (await server.ask(key_messages.QueryAudit(), LOCAL)).rows
     return [(row.who, row.operation, row.key_id, row.result) for row in rows]
 
 
 def test_the_names_that_can_be_given_are_those_of_the_server() -> None:
     ours = {CoreOperation.UNREAD, CoreOperation.QUERY_AUDIT}
-    asked = {one for one in CoreOperation if one.value in m.REJECTABLE}
-    assert {one.value for one in asked} == {*m.REJECTABLE}
+    asked = {one for one in CoreOperation if one.value in admin_messages.REJECTABLE}
+    assert {one.value for one in asked} == {*admin_messages.REJECTABLE}
     assert asked == {one for one in CoreOperation if refuse(OWNER, one) is None} - ours
-    assert {*m.OF_MATERIAL} < {*m.REJECTABLE}
-    assert {*REASONS} == {one.value for one in m.REJECTION_REASONS}
+    assert {*admin_messages.OF_MATERIAL} < {*admin_messages.REJECTABLE}
+    assert {*REASONS} == {one.value for one in admin_messages.REJECTION_REASONS}
     assert all(cls.reason.value == name for name, cls in REASONS.items())
 
 
-@pytest.mark.parametrize("why", m.REJECTION_REASONS)
+@pytest.mark.parametrize("why", admin_messages.REJECTION_REASONS)
 async def test_a_client_is_given_the_reason_through_both_doors(
     server: Server, why: ResultReason
 ) -> None:
-    key = (await server.ask(m.CreateKey(operation_id="1", activate=True))).key_id
+    key = (await server.ask(key_messages.CreateKey(operation_id="1", activate=True))).key_id
     await told(server, "Get", reason=why)
     client = Client(server, caller_at(CONFIG, VCENTER.node, local=False))
     refused = await client.refused(p.GetRequest(unique_identifier=key))
     assert refused == WireReason[why.name]
     if why is ResultReason.ITEM_NOT_FOUND:  # many keys are one message there
-        [value] = (await server.ask(m.GetKeys(key_ids=(key,)))).values
+        [value] = (await server.ask(key_messages.GetKeys(key_ids=(key,)))).values
         assert (value.state, value.index) == (None, None)
     else:
         with pytest.raises(REASONS[why.value]):
-            await server.ask(m.GetKeys(key_ids=(key,)))
+            await server.ask(key_messages.GetKeys(key_ids=(key,)))
     rows = [row for row in await trail(server) if row[1] == "Get"]
     assert rows == [("vcenter", "Get", key, why.value)] * 2
     assert await times(server) == {"sealed": 2}
 
 
 async def test_what_is_not_named_goes_on_and_health_is_no_exception(server: Server) -> None:
-    key = (await server.ask(m.CreateKey(operation_id="1", activate=True))).key_id
-    await told(server, *m.OF_MATERIAL)
-    assert (await server.ask(m.DiscoverVersions())).versions
-    [found] = (await server.ask(m.GetAttributes(key_ids=(key,)))).keys
+    key = (await server.ask(key_messages.CreateKey(operation_id="1", activate=True))).key_id
+    await told(server, *admin_messages.OF_MATERIAL)
+    assert (await server.ask(key_messages.DiscoverVersions())).versions
+    [found] = (await server.ask(key_messages.GetAttributes(key_ids=(key,)))).keys
     assert found.state is KmipState.ACTIVE
     with pytest.raises(GeneralFailure, match="rejects Create"):
-        await server.ask(m.CreateKey(operation_id="2"))
+        await server.ask(key_messages.CreateKey(operation_id="2"))
     await told(server, "Discover Versions", name="mute", reason=ResultReason.PERMISSION_DENIED)
     with pytest.raises(PermissionDenied):
-        await server.ask(m.DiscoverVersions())
+        await server.ask(key_messages.DiscoverVersions())
     assert await Client(server).refused(p.DiscoverVersionsRequest()) == WireReason.PERMISSION_DENIED
     assert await times(server) == {"mute": 2, "sealed": 1}
 
@@ -128,7 +131,7 @@ async def test_each_operation_is_rejected_by_its_name_and_nothing_happens(
     with pytest.raises(AuthenticationNotSuccessful):
         await do(server, REQUESTS[operation](key))
     assert server.platter.sql("SELECT * FROM keys") == before
-    await server.ask(m.EndRejection(name="sealed"), LOCAL)
+    await server.ask(admin_messages.EndRejection(name="sealed"), LOCAL)
     assert await times(server) == {}
     await do(server, REQUESTS[operation](key))
 
@@ -161,16 +164,16 @@ async def test_the_placeholder_of_a_batch_is_judged_as_the_key_that_it_means(
     # As one whole, it did not happen.
     before = len(server.platter.sql("SELECT 1 FROM keys"))
     with pytest.raises(GeneralFailure):
-        await server.ask(m.CreateKey(operation_id="1", activate=True))
+        await server.ask(key_messages.CreateKey(operation_id="1", activate=True))
     assert len(server.platter.sql("SELECT 1 FROM keys")) == before
 
 
 async def test_only_the_keys_that_are_named(server: Server) -> None:
     mine, other = [await made(server) for _ in range(2)]
     await told(server, "Get", "Get Attributes", keys=(mine,), reason=ResultReason.ITEM_NOT_FOUND)
-    values = (await server.ask(m.GetKeys(key_ids=(mine, other)))).values
+    values = (await server.ask(key_messages.GetKeys(key_ids=(mine, other)))).values
     assert [value.index for value in values] == [None, 0]
-    listed = (await server.ask(m.GetAttributes(key_ids=(mine, other)))).keys
+    listed = (await server.ask(key_messages.GetAttributes(key_ids=(mine, other)))).keys
     assert [one.key_id for one in listed] == [other]
     with pytest.raises(ItemNotFound):
         await do(server, r.Get(unique_identifiers=(KeyId("nobody's"),), required=True))
@@ -191,7 +194,7 @@ async def test_what_is_rejected_of_one_key_says_nothing_of_those_that_are_asked_
     """Over the bus many are one message, and an answer of one key has it asked for in parts."""
     mine, other = [await made(server) for _ in range(2)]
     await told(server, "Get", "Get Attributes", keys=(mine,), reason=why)
-    for message in (m.GetKeys, m.GetAttributes):
+    for message in (key_messages.GetKeys, key_messages.GetAttributes):
         for key_ids in ((other, mine), (mine,)):
             told_of = f"key {mine}: this key server rejects Get"
             with pytest.raises(CryptographicFailure, match=told_of):
@@ -201,7 +204,7 @@ async def test_what_is_rejected_of_one_key_says_nothing_of_those_that_are_asked_
     assert refused == WireReason[why.name], "one key is asked for there, and the reason is its own"
     await told(server, "Get", reason=why)  # of any key, always: that is no key's matter
     with pytest.raises(REASONS[why.value]):
-        await server.ask(m.GetKeys(key_ids=(other, mine)))
+        await server.ask(key_messages.GetKeys(key_ids=(other, mine)))
 
 
 async def test_a_stranger_learns_nothing_of_a_key_that_is_named(server: Server) -> None:
@@ -214,9 +217,9 @@ async def test_a_stranger_learns_nothing_of_a_key_that_is_named(server: Server) 
 
 async def test_the_console_and_the_administrator_are_not_judged(server: Server) -> None:
     key = await made(server)
-    await told(server, *m.REJECTABLE)
-    assert (await server.ask(m.Locate(), LOCAL)).total == 1
-    assert (await server.ask(m.Activate(key_id=key), LOCAL)).state is KmipState.ACTIVE
+    await told(server, *admin_messages.REJECTABLE)
+    assert (await server.ask(key_messages.Locate(), LOCAL)).total == 1
+    assert (await server.ask(key_messages.Activate(key_id=key), LOCAL)).state is KmipState.ACTIVE
     assert await times(server) == {"sealed": 0}
 
 
@@ -246,8 +249,8 @@ async def test_it_lasts_over_starts_and_stands_in_the_trail(server: Server) -> N
     await told(server, "Get")  # again: no change
     await server.boot()
     assert await times(server) == {"sealed": 0}
-    await server.ask(m.EndRejection(name="sealed"), LOCAL)
-    await server.ask(m.EndRejection(name="sealed"), LOCAL)
+    await server.ask(admin_messages.EndRejection(name="sealed"), LOCAL)
+    await server.ask(admin_messages.EndRejection(name="sealed"), LOCAL)
     await server.boot()
     assert await times(server) == {}
     assert [row[1:3] for row in await trail(server)] == [
@@ -364,7 +367,7 @@ async def test_what_is_no_rejection_is_refused(
 ) -> None:
     good: dict[str, Any] = {"name": "n", "reason": "General Failure", "operations": ("Get",)}
     with pytest.raises(InvalidArgument, match=told_of):
-        await server.ask(m.RejectRequests(**(good | change)), LOCAL)
+        await server.ask(admin_messages.RejectRequests(**(good | change)), LOCAL)
     assert await times(server) == {}
     assert await trail(server) == []
 
@@ -380,9 +383,9 @@ async def test_there_are_so_many_at_most(server: Server) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        m.RejectRequests(name="n", reason="General Failure", operations=("Get",)),
-        m.EndRejection(name="n"),
-        m.QueryRejections(),
+        admin_messages.RejectRequests(name="n", reason="General Failure", operations=("Get",)),
+        admin_messages.EndRejection(name="n"),
+        admin_messages.QueryRejections(),
     ],
     ids=lambda message: type(message).__name__,
 )

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.attributes import ObjectName
 from protocol.errors import CryptographicFailure
-from protocol.messages.kms import (
+from protocol.messages.kms.keys import (
     Activate,
     AddAttribute,
     AuditRow,

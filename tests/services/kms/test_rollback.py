@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol.messages.agent import DiskAct, DiskAction, TpmBackend
-from protocol.messages.kms import Activate, CreateKey, GetKeys, Locate, QueryAudit, Revoke
+from protocol.messages.kms.keys import Activate, CreateKey, GetKeys, Locate, QueryAudit, Revoke
 from protocol.terms import KeyId
 from protocol.tpm.errors import RC_FAILURE, tpm_error
 from services.kms.custody.anchor import ANCHOR_FILE, ANCHORS, INDEX, SIZE

@@ -9,7 +9,8 @@ import pytest
 
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import IllegalOperation
-from protocol.messages import kms as m
+from protocol.messages.kms import keys as key_messages
+from protocol.messages.kms import replication as replication_messages
 from protocol.terms import KeyId, NodeName, RevocationReason
 from tests.services.kms.group_rig import GroupRig
 from tests.services.kms.pair_rig import PAIR, A, B, PairRig
@@ -24,8 +25,10 @@ def rig(request: pytest.FixtureRequest) -> Iterator[PairRig]:
     made.close()
 
 
-def shared(rig: PairRig, server: NodeName) -> tuple[m.SharedName, ...]:
-    status: m.GroupStatus | m.PairStatus = rig.at(server, m.QueryPair())
+def shared(rig: PairRig, server: NodeName) -> tuple[replication_messages.SharedName, ...]:
+    status: replication_messages.GroupStatus | replication_messages.PairStatus = rig.at(
+        server, replication_messages.QueryPair()
+    )
     if isinstance(rig, GroupRig):
         status = rig.group(server)
     assert status.names_shared == len(status.shared_names)
@@ -34,7 +37,7 @@ def shared(rig: PairRig, server: NodeName) -> tuple[m.SharedName, ...]:
 
 def name(rig: PairRig, server: NodeName, operation_id: str) -> KeyId:
     key = rig.key(server, operation_id)
-    rig.ask(server, m.AddAttribute(key_id=key, name="Name", value=NAME))
+    rig.ask(server, key_messages.AddAttribute(key_id=key, name="Name", value=NAME))
     return key
 
 
@@ -47,17 +50,19 @@ def test_both_servers_tell_of_it_until_it_is_settled(rig: PairRig) -> None:
     rig.sleep(120)
     told = {(record.node, record.fields["name"]) for record in rig.seen("kms.name_shared")}
     assert told == {(A, "db"), (B, "db")}
-    sought = m.Locate(attributes=(Attribute(name="Name", value=NAME),))
+    sought = key_messages.Locate(attributes=(Attribute(name="Name", value=NAME),))
     for server in PAIR:
-        assert shared(rig, server) == (m.SharedName(name="db", key_ids=tuple(sorted(keys))),)
+        assert shared(rig, server) == (
+            replication_messages.SharedName(name="db", key_ids=tuple(sorted(keys))),
+        )
         assert set(rig.ask(server, sought).key_ids) == set(keys)
         with pytest.raises(IllegalOperation):
-            rig.ask(server, m.AddAttribute(key_id=early, name="Name", value=NAME))
+            rig.ask(server, key_messages.AddAttribute(key_id=early, name="Name", value=NAME))
     times = len(rig.seen("kms.name_shared"))
-    rig.ask(B, m.Activate(key_id=keys[0]))
+    rig.ask(B, key_messages.Activate(key_id=keys[0]))
     rig.sleep(60)
     assert len(rig.seen("kms.name_shared")) == times, "it is no news"
-    rig.at(A, m.DeleteAttribute(key_id=keys[1], name="Name"))
+    rig.at(A, key_messages.DeleteAttribute(key_id=keys[1], name="Name"))
     rig.sleep(60)
     assert [shared(rig, server) for server in PAIR] == [(), ()]
     rig.healthy()
@@ -67,8 +72,8 @@ def test_a_destroyed_key_shares_its_name_with_nobody(rig: PairRig) -> None:
     rig.sleep(5)
     rig.cut((A, B))
     first = name(rig, A, "1")
-    rig.at(A, m.Revoke(key_id=first, reason=RevocationReason.UNSPECIFIED))
-    rig.at(A, m.Destroy(key_id=first))
+    rig.at(A, key_messages.Revoke(key_id=first, reason=RevocationReason.UNSPECIFIED))
+    rig.at(A, key_messages.Destroy(key_id=first))
     name(rig, B, "2")
     rig.heal()
     rig.sleep(120)

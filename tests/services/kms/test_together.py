@@ -11,14 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from protocol.messages.kms import (
-    CreateKey,
-    GetKeys,
-    KeyCreated,
-    Locate,
-    QueryAudit,
-    RotateKek,
-)
+from protocol.messages.kms.administration import RotateKek
+from protocol.messages.kms.keys import CreateKey, GetKeys, KeyCreated, Locate, QueryAudit
 from protocol.secret import KeyMaterial
 from services.kms.commit import store
 from services.kms.custody.opening import DATABASE

@@ -14,7 +14,7 @@ import pytest
 from protocol.attributes import Attribute
 from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import SkewClock
-from protocol.messages.kms import AddAttribute as AddAttributeMessage
+from protocol.messages.kms.keys import AddAttribute as AddAttributeMessage
 from protocol.terms import KeyId, KmipState
 from services.kms.commit import group_commit, store
 from services.kms.commit.key_cache import keys_touched_by

@@ -27,8 +27,8 @@ from protocol.kmip import objects as s
 from protocol.kmip import payloads as p
 from protocol.kmip.enums import ResultReason, UsageLimitsUnit
 from protocol.kmip.objects import Attribute as WireAttribute
-from protocol.messages.kms import AddAttribute as AddMessage
-from protocol.messages.kms import CreateKey, GetKeyAttributes
+from protocol.messages.kms.keys import AddAttribute as AddMessage
+from protocol.messages.kms.keys import CreateKey, GetKeyAttributes
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, RevocationReason
 from services.kms.access.authorization import KeyServerCaller

@@ -19,7 +19,7 @@ from protocol.errors import (
 )
 from protocol.kmip import payloads as p
 from protocol.kmip.enums import ResultReason
-from protocol.messages import kms as m
+from protocol.messages.kms import keys as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.objects.request_types import (

@@ -40,7 +40,7 @@ from protocol.kmip.payloads import (
 )
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import TtlvItem, Type
-from protocol.messages import kms as m
+from protocol.messages.kms import administration as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller

@@ -28,20 +28,19 @@ from protocol.messages.agent import (
     SkewClock,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.kms import (
+from protocol.messages.kms.administration import RotateKek
+from protocol.messages.kms.keys import (
     Activate,
     AddAttribute,
     CreateKey,
     DeleteAttribute,
     Destroy,
     GetKeys,
-    MakeActive,
     ModifyAttribute,
-    QueryGroup,
     RegisterKey,
     Revoke,
-    RotateKek,
 )
+from protocol.messages.kms.replication import MakeActive, QueryGroup
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
 from services.kms.objects import attributes

@@ -10,8 +10,8 @@ import pytest
 
 from protocol.errors import NotConnected
 from protocol.messages.agent import CanaryResult, NodeRunState
-from protocol.messages.host import QueryHost
-from protocol.messages.vcenter import ListVms
+from protocol.messages.host.session import QueryHost
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import NodeName
 from services.runtime.incarnation import WayDown
 from tests.chaos.worlds import World

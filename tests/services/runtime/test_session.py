@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import NotConnected
-from protocol.messages.host import OpenSession, RemoveKeys
+from protocol.messages.host.crypto import RemoveKeys
+from protocol.messages.host.session import OpenSession
 from protocol.terms import NodeName
 from services.runtime.session import SessionCommands, SessionGuard
 

@@ -12,10 +12,11 @@ from protocol.authorization import ADMINISTRATOR
 from protocol.errors import ProductError
 from protocol.messages.agent import Firmware, NodeRunState, NodeSpec, TpmBackend
 from protocol.messages.base import Reply, Request
-from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
-from protocol.messages.kms import CreateKey
-from protocol.messages.vcenter import (
-    AddHost,
+from protocol.messages.host.crypto import ExportBaseImage, ExportTpmEndorsement
+from protocol.messages.kms.keys import CreateKey
+from protocol.messages.vcenter.inventory import AddHost
+from protocol.messages.vcenter.providers import RegisterKmsCluster
+from protocol.messages.vcenter.trust import (
     CreateTrustedKeyProvider,
     EnableTrustAuthority,
     ExportPrincipal,
@@ -24,7 +25,6 @@ from protocol.messages.vcenter import (
     ImportToTrustAuthority,
     QueryTrustAuthority,
     QueryTrustedClusters,
-    RegisterKmsCluster,
     ServicesInformation,
     SetTpmSettings,
     SetTrustedAdmin,

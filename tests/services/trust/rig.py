@@ -18,23 +18,22 @@ from protocol.messages.attestation import (
     SetAttestationConfiguration,
 )
 from protocol.messages.base import Request
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
     ExportBaseImage,
     ExportTpmEndorsement,
-    HostCreateVm,
-    HostPowerOnVm,
-    ProviderRef,
     SetProviders,
     SetTrustedConfiguration,
 )
+from protocol.messages.host.session import ProviderRef
+from protocol.messages.host.vms import HostCreateVm, HostPowerOnVm
 from protocol.messages.keyprovider import (
     KeyProviderConfiguration,
     QueryKeyProviderService,
     SetKeyProviderConfiguration,
 )
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,

@@ -23,15 +23,14 @@ from protocol.errors import (
 )
 from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Request
-from protocol.messages.host import AttestHost, ExportTpmEndorsement
-from protocol.messages.vcenter import (
-    AddHost,
+from protocol.messages.host.crypto import AttestHost, ExportTpmEndorsement
+from protocol.messages.vcenter.inventory import AddHost, RemoveHost
+from protocol.messages.vcenter.trust import (
     ExportServicesInformation,
     ImportServicesInformation,
     ImportToTrustAuthority,
     RemediateTrustedCluster,
     RemoveFromTrustAuthority,
-    RemoveHost,
     SetTpmSettings,
     SetTrustedState,
     TrustKeyServers,

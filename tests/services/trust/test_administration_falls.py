@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from protocol.errors import AlreadyExists, NotFound, ProductError
 from protocol.messages.agent import NodeRunState, PowerOff
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.trust import (
     CreateTrustedKeyProvider,
     ImportServicesInformation,
     ImportToTrustAuthority,

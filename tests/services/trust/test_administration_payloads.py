@@ -10,12 +10,12 @@ import pytest
 from protocol.errors import Internal, ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Request
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ActivateTpmCredential,
     ExportTpmEndorsement,
     QueryTpmAttestationReport,
 )
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.trust import (
     ImportServicesInformation,
     ImportToTrustAuthority,
     RemediateTrustedCluster,

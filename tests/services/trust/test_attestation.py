@@ -32,7 +32,7 @@ from protocol.messages.attestation import (
     QueryAttestationService,
     SetAttestationConfiguration,
 )
-from protocol.messages.host import AttestHost, ExportTpmEndorsement
+from protocol.messages.host.crypto import AttestHost, ExportTpmEndorsement
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from protocol.tpm.event_log import encode_log, parse_log

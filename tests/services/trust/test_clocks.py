@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from protocol.errors import ProductError, Unauthenticated
-from protocol.messages.host import AttestHost, HostCreateVm
+from protocol.messages.host.crypto import AttestHost
+from protocol.messages.host.vms import HostCreateVm
 from protocol.terms import NodeName, VmName
 from protocol.trust import TrustAttestationStatus
 from tests.services.esxi.rig import VM, A

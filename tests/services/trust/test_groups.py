@@ -7,13 +7,14 @@ import pytest
 
 from protocol.errors import InvalidArgument, NoPermission, NotFound, Unauthenticated
 from protocol.messages.attestation import SetAttestationConfiguration
-from protocol.messages.host import AttestHost, HostCreateVm, SetTrustedConfiguration
+from protocol.messages.host.crypto import AttestHost, SetTrustedConfiguration
+from protocol.messages.host.vms import HostCreateVm
 from protocol.messages.keyprovider import (
     DecryptWrappedKey,
     GenerateWrappedKey,
     SetKeyProviderConfiguration,
 )
-from protocol.messages.kms import CreateKey
+from protocol.messages.kms.keys import CreateKey
 from protocol.terms import NodeName, ProviderId, VmName
 from protocol.trust import (
     AcceptedAttestationService,

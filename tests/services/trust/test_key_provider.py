@@ -21,7 +21,7 @@ from protocol.errors import (
     WrongKeyLifecycleState,
 )
 from protocol.messages.agent import NodeSpec
-from protocol.messages.host import AttestHost, QueryTrustedServices
+from protocol.messages.host.crypto import AttestHost, QueryTrustedServices
 from protocol.messages.keyprovider import (
     DecryptWrappedKey,
     GenerateWrappedKey,
@@ -31,7 +31,7 @@ from protocol.messages.keyprovider import (
     SetKeyProviderConfiguration,
     WrappedKeyGenerated,
 )
-from protocol.messages.kms import CreateKey, Destroy, GetKeys, Revoke
+from protocol.messages.kms.keys import CreateKey, Destroy, GetKeys, Revoke
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ProviderHealth, ProviderId, Role
 from protocol.trust import (

@@ -20,7 +20,8 @@ from protocol.messages.attestation import (
     QueryAttestationConfiguration,
     SetAttestationConfiguration,
 )
-from protocol.messages.host import AttestHost, HostCreateVm
+from protocol.messages.host.crypto import AttestHost
+from protocol.messages.host.vms import HostCreateVm
 from protocol.messages.keyprovider import (
     DecryptWrappedKey,
     GenerateWrappedKey,
@@ -28,7 +29,7 @@ from protocol.messages.keyprovider import (
     SetKeyProviderConfiguration,
     WrappedKeyGenerated,
 )
-from protocol.messages.kms import CreateKey, Revoke
+from protocol.messages.kms.keys import CreateKey, Revoke
 from protocol.terms import KeyId, NodeName, VmName
 from protocol.trust import KeyServerRecord, TrustAttestationStatus, TrustedKeyProvider
 from tests.services.esxi.rig import A

@@ -12,7 +12,7 @@ from protocol.errors import Internal, InvalidArgument, ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.attestation import SetAttestationConfiguration
 from protocol.messages.base import Request
-from protocol.messages.host import AttestHost, ExportTpmEndorsement
+from protocol.messages.host.crypto import AttestHost, ExportTpmEndorsement
 from protocol.messages.keyprovider import (
     DecryptWrappedKey,
     GenerateWrappedKey,

@@ -17,7 +17,7 @@ from protocol.errors import (
     WrongKeyLifecycleState,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.kms import KeyValue, KeyValues
+from protocol.messages.kms.keys import KeyValue, KeyValues
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, ProviderHealth, ProviderId
 from protocol.trust import KeyServerRecord, TrustedKeyProvider

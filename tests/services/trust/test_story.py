@@ -17,22 +17,24 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.messages.agent import Firmware, TpmBackend
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     AttestHost,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
     DeleteTrustedConfiguration,
     ExportTpmEndorsement,
+    QueryTrustedConfiguration,
+    SetTrustedConfiguration,
+)
+from protocol.messages.host.vms import (
     HostCreateVm,
     HostPowerOffVm,
     HostPowerOnVm,
     HostRegisterVm,
     HostUnregisterVm,
-    QueryTrustedConfiguration,
     ReconfigureVm,
-    SetTrustedConfiguration,
 )
-from protocol.messages.kms import Destroy, Revoke
+from protocol.messages.kms.keys import Destroy, Revoke
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
 from protocol.trust import HostTrustReport, ServiceRecord, TrustAttestationStatus
 from tests.services.esxi.rig import VCENTER, VM, A, B

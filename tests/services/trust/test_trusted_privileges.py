@@ -11,8 +11,8 @@ import pytest
 from protocol.authorization import Privilege as P
 from protocol.errors import NoPermission, ProductError
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
-    AddAuthorizationRole,
+from protocol.messages.vcenter.inventory import AddAuthorizationRole, SetEntityPermissions
+from protocol.messages.vcenter.trust import (
     ExportPrincipal,
     ExportServicesInformation,
     ImportServicesInformation,
@@ -21,7 +21,6 @@ from protocol.messages.vcenter import (
     QueryTrustedClusters,
     RemediateTrustedCluster,
     RemoveFromTrustAuthority,
-    SetEntityPermissions,
     SetTrustedState,
     TrustKeyServers,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.messages.agent import Firmware
-from protocol.messages.host import TpmAttestationReport
+from protocol.messages.host.crypto import TpmAttestationReport
 from protocol.tpm.structures import PCR_ATTESTED, EkKind, TpmCredential
 from services.esxi.measured_boot import measurements
 from services.runtime.tpm.device import MemoryNv

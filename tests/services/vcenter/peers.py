@@ -26,61 +26,65 @@ from protocol.errors import (
     TimedOut,
 )
 from protocol.messages.base import Request, Sealed
-from protocol.messages.host import (
+from protocol.messages.host.crypto import (
     ActivateTpmCredential,
     AddKeys,
     ChangeHostKey,
-    CheckForUpdates,
-    Command,
     CryptoKeyResult,
     CryptoManagerHostDisable,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
-    Done,
     EvictKeys,
     GetCryptoKeyStatus,
-    HostCloneVm,
-    HostCreateVm,
-    HostDecryptVm,
-    HostDestroyVm,
-    HostEnterMaintenanceMode,
-    HostExitMaintenanceMode,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostProblem,
-    HostRecryptVm,
-    HostRegisterVm,
-    HostState,
-    HostSummary,
-    HostUnregisterVm,
     KeysAdded,
     KeysEvicted,
     KeysRemoved,
     KeyStatus,
     KeyStatusList,
-    OpenSession,
-    ProviderRef,
-    QueryHost,
     QueryTpmAttestationReport,
     QueryTrustedServices,
-    QueryVmConfig,
-    ReconfigureVm,
     RemoveKeys,
-    SessionOpened,
-    SetHaConfiguration,
     SetProviders,
     TpmAttestationReport,
     TpmCredentialActivated,
     TrustedServices,
     TrustedServiceState,
+)
+from protocol.messages.host.session import (
+    CheckForUpdates,
+    Command,
+    Done,
+    HostEnterMaintenanceMode,
+    HostExitMaintenanceMode,
+    HostProblem,
+    HostState,
+    HostSummary,
+    OpenSession,
+    ProviderRef,
+    QueryHost,
+    SessionOpened,
+    SetHaConfiguration,
+    TrustView,
     UpdateSet,
     VirtualDisk,
-    VmConfigState,
-    VmState,
     VmSummary,
 )
-from protocol.messages.host.session import TrustView
-from protocol.messages.kms import (
+from protocol.messages.host.vms import (
+    HostCloneVm,
+    HostCreateVm,
+    HostDecryptVm,
+    HostDestroyVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostRecryptVm,
+    HostRegisterVm,
+    HostUnregisterVm,
+    QueryVmConfig,
+    ReconfigureVm,
+    VmConfigState,
+    VmState,
+)
+from protocol.messages.kms.keys import (
     Activate,
     AttributeList,
     CreateKey,
@@ -94,7 +98,7 @@ from protocol.messages.kms import (
     KeyValues,
     ServerVersions,
 )
-from protocol.messages.vcenter import HostChanged
+from protocol.messages.vcenter.inventory import HostChanged
 from protocol.pages import first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import (

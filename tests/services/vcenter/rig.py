@@ -12,22 +12,17 @@ from protocol.messages.agent import (
     NodeSpec,
 )
 from protocol.messages.base import Reply, Request
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import (
     AddAuthorizationRole,
     AddHost,
-    CreateVm,
-    EncryptVm,
     HostInfo,
-    KmipServer,
     ListEvents,
     ListHosts,
-    ListVms,
-    PowerOnVm,
-    RegisterKmsCluster,
     SetEntityPermissions,
     VcEvent,
-    VmInfo,
 )
+from protocol.messages.vcenter.providers import KmipServer, RegisterKmsCluster
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, ListVms, PowerOnVm, VmInfo
 from protocol.subjects import parse_link
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
 from services.knobs import knobs_of

@@ -9,8 +9,8 @@ import pytest
 
 from protocol.errors import Busy
 from protocol.events import EventTypeId
-from protocol.messages.host import TpmAttestationReport
-from protocol.messages.vcenter import ClearTpmRecord, RemoveHost
+from protocol.messages.host.crypto import TpmAttestationReport
+from protocol.messages.vcenter.inventory import ClearTpmRecord, RemoveHost
 from protocol.terms import AttestationStatus, Role
 from protocol.tpm.structures import PublicArea
 from tests.services.vcenter.bench import NONCE, Bench

@@ -6,18 +6,16 @@ import pytest
 
 from protocol.errors import InvalidArgument, InvalidState, KeyProviderUnreachable, NotAvailable
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
-    CreateVm,
-    EncryptVm,
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     GenerateKey,
     KmipServer,
     ListKmsClusters,
     MarkDefault,
-    PowerOnVm,
     QueryCryptoKeyStatus,
     RegisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, PowerOnVm
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,

@@ -21,23 +21,11 @@ from protocol.errors import (
 )
 from protocol.messages.agent import CutRule, DelayRule
 from protocol.messages.base import Request
-from protocol.messages.host import (
-    AddKeys,
-    CryptoManagerHostEnable,
-    HostPowerOnVm,
-    HostSummary,
-    SetProviders,
-)
-from protocol.messages.vcenter import (
-    AddHost,
-    CreateVm,
-    HostChanged,
-    ListHosts,
-    ListVms,
-    PowerOffVm,
-    PowerOnVm,
-    RemoveHost,
-)
+from protocol.messages.host.crypto import AddKeys, CryptoManagerHostEnable, SetProviders
+from protocol.messages.host.session import HostSummary
+from protocol.messages.host.vms import HostPowerOnVm
+from protocol.messages.vcenter.inventory import AddHost, HostChanged, ListHosts, RemoveHost
+from protocol.messages.vcenter.vms import CreateVm, ListVms, PowerOffVm, PowerOnVm
 from protocol.terms import (
     ClusterName,
     HostConnectionState,

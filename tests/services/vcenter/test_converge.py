@@ -7,7 +7,7 @@ import random
 import pytest
 
 from protocol.errors import ProductError
-from protocol.messages.vcenter import EncryptVm, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter.vms import EncryptVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmCryptoState, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, A, B, C, P, Rig

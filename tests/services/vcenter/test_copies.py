@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import DatastoreFault, InvalidArgument, ProductError, TimedOut
-from protocol.messages.vcenter import CloneVm, ListVms, MigrateVm, PowerOnVm
+from protocol.messages.vcenter.vms import CloneVm, ListVms, MigrateVm, PowerOnVm
 from protocol.terms import ClusterName, NodeName, PowerState, VmName
 from tests.services.vcenter.peers import VCENTER, VmRecord
 from tests.services.vcenter.rig import KMS, VM, A, B, Rig

@@ -16,7 +16,8 @@ from protocol.errors import (
 )
 from protocol.events import EventTypeId
 from protocol.messages.agent import DelayRule
-from protocol.messages.vcenter import CreateVm, ListVms, RemoveHost
+from protocol.messages.vcenter.inventory import RemoveHost
+from protocol.messages.vcenter.vms import CreateVm, ListVms
 from protocol.terms import HostCryptoState, NodeName, ProviderId, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig

@@ -12,12 +12,8 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
-    GenerateKey,
-    MarkDefault,
-    QueryCryptoKeyStatus,
-)
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import GenerateKey, MarkDefault, QueryCryptoKeyStatus
 from protocol.terms import (
     CryptoKeyId,
     KeyId,

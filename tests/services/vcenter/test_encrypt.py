@@ -24,8 +24,9 @@ from protocol.errors import (
 from protocol.events import EventTypeId
 from protocol.messages.agent import PowerOff
 from protocol.messages.base import Event, Request
-from protocol.messages.host import AddKeys
-from protocol.messages.vcenter import CreateVm, EncryptVm, GenerateKey, PowerOnVm
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.vcenter.providers import GenerateKey
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, PowerOnVm
 from protocol.terms import (
     HostCryptoState,
     NodeName,

@@ -6,8 +6,9 @@ import pytest
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.events import EventTypeId as E
-from protocol.messages.host import HostProblem
-from protocol.messages.vcenter import AcknowledgeAlarm, ListEvents, ListHosts, PowerOnVm
+from protocol.messages.host.session import HostProblem
+from protocol.messages.vcenter.inventory import AcknowledgeAlarm, ListEvents, ListHosts
+from protocol.messages.vcenter.vms import PowerOnVm
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,

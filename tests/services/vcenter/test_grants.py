@@ -13,19 +13,16 @@ import pytest
 from protocol.authorization import Privilege
 from protocol.errors import InvalidState, NoPermission
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import (
-    AddHost,
+from protocol.messages.vcenter.inventory import AddHost, ConfigureCryptoKey, RemoveHost
+from protocol.messages.vcenter.providers import GenerateKey, RemoveKey
+from protocol.messages.vcenter.vms import (
     CloneVm,
-    ConfigureCryptoKey,
     CryptoUnlock,
     DecryptVm,
     DestroyVm,
     EncryptVm,
-    GenerateKey,
     RecryptVm,
     RegisterVm,
-    RemoveHost,
-    RemoveKey,
     UnregisterVm,
 )
 from protocol.terms import (

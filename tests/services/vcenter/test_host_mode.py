@@ -16,20 +16,18 @@ from protocol.errors import (
     ResourceInUse,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.host import CryptoManagerHostDisable, Done
-from protocol.messages.vcenter import (
+from protocol.messages.host.crypto import CryptoManagerHostDisable
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter.inventory import (
     ConfigureCryptoKey,
-    CreateVm,
     CryptoModePolicy,
     DisableCrypto,
-    EncryptVm,
-    GenerateKey,
     ListClusters,
-    PowerOnVm,
     PrepareCrypto,
     SetCryptoMode,
-    UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.providers import GenerateKey, UnregisterKmsCluster
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, PowerOnVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

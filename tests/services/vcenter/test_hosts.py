@@ -8,21 +8,18 @@ from protocol.errors import HostUnreachable, InvalidState, NotAvailable, NotFoun
 from protocol.events import EventTypeId as E
 from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import (
     AddHost,
-    CreateVm,
     DisconnectHost,
     EnterMaintenanceMode,
     ExitMaintenanceMode,
     HostChanged,
     ListHosts,
-    ListVms,
-    PowerOnVm,
     ReconfigureComputeResource,
     ReconnectHost,
-    RegisterVm,
     RemoveHost,
 )
+from protocol.messages.vcenter.vms import CreateVm, ListVms, PowerOnVm, RegisterVm
 from protocol.terms import HostConnectionState, PowerState, Role, VmConnectionState, VmName
 from tests.services.vcenter.peers import VCENTER, ScriptedHost, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig

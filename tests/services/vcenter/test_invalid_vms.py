@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import EncryptionKeyRequired, InvalidVmState, TimedOut
 from protocol.events import EventTypeId as E
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.vms import (
     CloneVm,
     CreateVm,
     CryptoUnlock,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from protocol.errors import EncryptionKeyRequired
-from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RemoveKey, UnregisterKmsCluster
+from protocol.messages.vcenter.providers import RemoveKey, UnregisterKmsCluster
+from protocol.messages.vcenter.vms import PowerOffVm, PowerOnVm
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 from services.vcenter.providers.registry import KeptValues
 from tests.services.vcenter.peers import VCENTER

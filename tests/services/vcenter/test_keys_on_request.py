@@ -13,22 +13,19 @@ from protocol.errors import (
     ResourceInUse,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     AddKey,
-    ConfigureCryptoKey,
-    CreateVm,
-    EncryptVm,
     GenerateKey,
     GetDefaultKmsCluster,
     ListKeys,
     ListKmsClusters,
-    PowerOffVm,
-    PowerOnVm,
     QueryCryptoKeyStatus,
     RemoveKey,
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm, PowerOffVm, PowerOnVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

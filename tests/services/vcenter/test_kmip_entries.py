@@ -9,15 +9,15 @@ from msgspec import UNSET
 
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import InvalidArgument, InvalidState, NotAvailable, ProductError
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.providers import (
     GenerateKey,
     KmipPasswords,
     KmipServer,
     ListKmsClusters,
+    LoseKmipPasswords,
     OpenTransfer,
     RegisterKmsCluster,
 )
-from protocol.messages.vcenter.providers import LoseKmipPasswords
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.vcenter.providers.registry import ProviderRegistry

@@ -33,10 +33,12 @@ from protocol.errors import (
     NotAvailable,
     NotFound,
 )
-from protocol.messages.vcenter import KmipServer, OpenTransfer, RegisterKmsCluster
 from protocol.messages.vcenter.providers import (
     GenerateClientCsr,
     GenerateSelfSignedClientCert,
+    KmipServer,
+    OpenTransfer,
+    RegisterKmsCluster,
     RetrieveClientCert,
     RetrieveClientCsr,
     RetrieveKmipServerCert,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocol.messages.host import HostSummary
+from protocol.messages.host.session import HostSummary
 from protocol.terms import (
     CryptoKeyId,
     CryptoMode,

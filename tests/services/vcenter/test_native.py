@@ -17,12 +17,10 @@ from protocol.errors import (
     NotFound,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
-    CreateVm,
     DownloadExport,
-    EncryptVm,
     ExportProvider,
     GenerateKey,
     ImportProvider,
@@ -34,6 +32,7 @@ from protocol.messages.vcenter import (
     UnregisterKmsCluster,
     UpdateNativeProvider,
 )
+from protocol.messages.vcenter.vms import CreateVm, EncryptVm
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyUnavailableReason, ManagementType, ProviderHealth, ProviderId
 from services.vcenter.providers.native import (

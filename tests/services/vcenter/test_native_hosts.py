@@ -8,8 +8,8 @@ import pytest
 
 from protocol.errors import Busy, InvalidState
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     CreateNativeProvider,
     UnregisterKmsCluster,
     UpdateNativeProvider,

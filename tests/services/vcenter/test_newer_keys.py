@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from protocol.errors import EncryptionKeyRequired, InvalidState
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import CreateVm, CryptoUnlock, GenerateKey, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter.providers import GenerateKey
+from protocol.messages.vcenter.vms import CreateVm, CryptoUnlock, PowerOffVm, PowerOnVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

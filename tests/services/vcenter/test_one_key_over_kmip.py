@@ -9,7 +9,7 @@ import pytest
 from lab.kmip.alone import NoBus
 from protocol.errors import WrongKeyLifecycleState
 from protocol.kmip.enums import ResultReason, State
-from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter.providers import KmipServer
 from protocol.terms import KeyId, KeyUnavailableReason, ProviderId
 from services.keyservers.client import KeyServers
 from services.runtime import ports

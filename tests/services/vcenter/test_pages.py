@@ -10,17 +10,15 @@ from chaos.observe.look import all_events, all_hosts, all_key_status, all_provid
 from protocol.codec import SIZE_LIMIT, encode_message
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
-from protocol.messages.host import AddKeys
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey, ListEvents, ListHosts
+from protocol.messages.vcenter.providers import (
     KmipServer,
-    ListEvents,
-    ListHosts,
     ListKmsClusters,
-    ListVms,
     QueryCryptoKeyStatus,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import ListVms
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from protocol.events import EventTypeId
-from protocol.messages.host import HostSummary, ProviderRef, VmSummary
+from protocol.messages.host.session import HostSummary, ProviderRef, VmSummary
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,

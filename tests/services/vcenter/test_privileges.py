@@ -12,8 +12,21 @@ import pytest
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.errors import AlreadyExists, InvalidArgument, NoPermission, NotFound, ResourceInUse
 from protocol.messages.base import Repeat, Request, Sealed, registry
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.inventory import (
     AddAuthorizationRole,
+    HaReport,
+    HostChanged,
+    ListTasks,
+    QueryAuthorization,
+    RemoveAuthorizationRole,
+    RemoveEntityPermission,
+    SetEntityPermissions,
+    TaskInfoState,
+    UpdateAuthorizationRole,
+)
+from protocol.messages.vcenter.providers import ListKmsClusters
+from protocol.messages.vcenter.trust import SetTrustedAdmin
+from protocol.messages.vcenter.vms import (
     AddDisk,
     AddVtpm,
     CreateVm,
@@ -21,23 +34,12 @@ from protocol.messages.vcenter import (
     DecryptVm,
     EncryptVm,
     EndRelocation,
-    HaReport,
-    HostChanged,
-    ListKmsClusters,
-    ListTasks,
     ListVms,
     MigrateVm,
     PowerOnVm,
-    QueryAuthorization,
     RecryptVm,
     RegisterVm,
-    RemoveAuthorizationRole,
-    RemoveEntityPermission,
-    SetEntityPermissions,
-    SetTrustedAdmin,
-    TaskInfoState,
     UnregisterVm,
-    UpdateAuthorizationRole,
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName

@@ -15,19 +15,17 @@ from protocol.errors import (
     PermissionDenied,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
-    EncryptVm,
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import (
     GenerateKey,
     KmipServer,
     ListKmsClusters,
     MarkDefault,
-    PowerOffVm,
-    PowerOnVm,
     QueryCryptoKeyStatus,
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import EncryptVm, PowerOffVm, PowerOnVm
 from protocol.terms import (
     CryptoKeyId,
     HostConnectionState,

@@ -9,17 +9,9 @@ from protocol.errors import KeyProviderUnreachable, ProductError
 from protocol.events import EventTypeId
 from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
-from protocol.messages.vcenter import (
-    AddHost,
-    EncryptVm,
-    HostChanged,
-    KmipServer,
-    ListHosts,
-    PowerOffVm,
-    PowerOnVm,
-    RegisterKmsCluster,
-    UnregisterKmsCluster,
-)
+from protocol.messages.vcenter.inventory import AddHost, HostChanged, ListHosts
+from protocol.messages.vcenter.providers import KmipServer, RegisterKmsCluster, UnregisterKmsCluster
+from protocol.messages.vcenter.vms import EncryptVm, PowerOffVm, PowerOnVm
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, KmipState, NodeName, Role, VmName
 from tests.services.vcenter.peers import VCENTER, HostRecord, ScriptedHost, ServerRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, B, P, Q, Rig

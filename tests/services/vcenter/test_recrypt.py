@@ -13,7 +13,8 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import CreateVm, RecryptVm, RemoveKey
+from protocol.messages.vcenter.providers import RemoveKey
+from protocol.messages.vcenter.vms import CreateVm, RecryptVm
 from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.vcenter.tables import VmRow
 from tests.services.vcenter.peers import VCENTER

@@ -15,17 +15,10 @@ from protocol.errors import (
 )
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
-from protocol.messages.host import Done
-from protocol.messages.vcenter import (
-    CreateVm,
-    DestroyVm,
-    ListVms,
-    QueryCryptoKeyStatus,
-    RegisterVm,
-    RemoveHost,
-    UnregisterKmsCluster,
-    UnregisterVm,
-)
+from protocol.messages.host.session import Done
+from protocol.messages.vcenter.inventory import RemoveHost
+from protocol.messages.vcenter.providers import QueryCryptoKeyStatus, UnregisterKmsCluster
+from protocol.messages.vcenter.vms import CreateVm, DestroyVm, ListVms, RegisterVm, UnregisterVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from protocol.messages.host import VmSummary
+from protocol.messages.host.session import VmSummary
 from protocol.terms import (
     AttestationStatus,
     ClusterName,

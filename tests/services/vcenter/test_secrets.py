@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from protocol.messages.vcenter import EncryptVm, UnregisterKmsCluster
+from protocol.messages.vcenter.providers import UnregisterKmsCluster
+from protocol.messages.vcenter.vms import EncryptVm
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
 from tests.services.vcenter.peers import VCENTER

@@ -15,16 +15,9 @@ import pytest
 
 from protocol.errors import DatastoreFault, InvalidState, NotFound, ProductError
 from protocol.messages.agent import DelayRule, PowerOn
-from protocol.messages.vcenter import (
-    CreateVm,
-    DestroyVm,
-    EncryptVm,
-    RegisterVm,
-    RemoveHost,
-    RemoveKey,
-    UnregisterKmsCluster,
-    UnregisterVm,
-)
+from protocol.messages.vcenter.inventory import RemoveHost
+from protocol.messages.vcenter.providers import RemoveKey, UnregisterKmsCluster
+from protocol.messages.vcenter.vms import CreateVm, DestroyVm, EncryptVm, RegisterVm, UnregisterVm
 from protocol.terms import CryptoKeyId, NodeName, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, A, B, P, Rig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.messages.vcenter import RemoveKey, UnregisterKmsCluster
+from protocol.messages.vcenter.providers import RemoveKey, UnregisterKmsCluster
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import A, B, P, Rig
 from tests.services.vcenter.test_native import NKP, create, export

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.errors import InvalidPowerState
-from protocol.messages.vcenter import AcknowledgeAlarm, ListTasks, PowerOffVm, TaskInfoState
+from protocol.messages.vcenter.inventory import AcknowledgeAlarm, ListTasks, TaskInfoState
+from protocol.messages.vcenter.vms import PowerOffVm
 from protocol.terms import NodeName, VmName
 from services.vcenter.vcenter import ENDED_LIMIT, REASON_LIMIT, TaskLog
 from tests.services.vcenter.rig import Rig

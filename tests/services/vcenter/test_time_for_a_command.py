@@ -6,13 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from protocol.messages.host import (
-    Command,
-    HostPowerOffVm,
-    HostPowerOnVm,
-    HostSummary,
-    TrustView,
-)
+from protocol.messages.host.session import Command, HostSummary, TrustView
+from protocol.messages.host.vms import HostPowerOffVm, HostPowerOnVm
 from protocol.terms import HostCryptoState, NodeName, VmName
 from protocol.trust import HostTrustReport, TrustAttestationStatus
 from services.runtime.ports import Clock

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.events import EventTypeId
 from protocol.messages.agent import Firmware
-from protocol.messages.host import TpmAttestationReport
+from protocol.messages.host.crypto import TpmAttestationReport
 from protocol.terms import AttestationStatus
 from protocol.tpm.event_log import encode_log, parse_log
 from protocol.tpm.structures import PcrSelection

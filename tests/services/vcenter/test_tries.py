@@ -12,7 +12,7 @@ from protocol.errors import (
     ProductError,
     TimedOut,
 )
-from protocol.messages.host import HostPowerOnVm
+from protocol.messages.host.vms import HostPowerOnVm
 from tests.services.vcenter.rig import VM, A, Rig
 
 

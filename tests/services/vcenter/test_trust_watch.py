@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from protocol.events import EventTypeId
-from protocol.messages.host import TrustedServiceState
+from protocol.messages.host.crypto import TrustedServiceState
 from protocol.messages.host.session import TrustView
-from protocol.messages.vcenter import ListKmsClusters, RegisterKmsCluster
+from protocol.messages.vcenter.providers import ListKmsClusters, RegisterKmsCluster
 from protocol.terms import ManagementType, NodeName, ProviderHealth, ProviderId
 from tests.services.vcenter.rig import A, B, Rig
 

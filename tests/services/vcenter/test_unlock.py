@@ -8,13 +8,10 @@ import pytest
 
 from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState
 from protocol.events import EventTypeId as E
-from protocol.messages.host import AddKeys
-from protocol.messages.vcenter import (
-    ConfigureCryptoKey,
-    CryptoUnlock,
-    PowerOnVm,
-    UnregisterKmsCluster,
-)
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.vcenter.inventory import ConfigureCryptoKey
+from protocol.messages.vcenter.providers import UnregisterKmsCluster
+from protocol.messages.vcenter.vms import CryptoUnlock, PowerOnVm
 from protocol.terms import PowerState, VmCryptoState, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, P, Rig

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.errors import HostUnreachable
 from protocol.messages.agent import DelayRule
-from protocol.messages.host import CheckForUpdates, HostSummary, UpdateSet
+from protocol.messages.host.session import CheckForUpdates, HostSummary, UpdateSet
 from protocol.terms import NodeName, PowerState
 from services.runtime.service import Peer
 from tests.services.vcenter.peers import VCENTER, ScriptedHost

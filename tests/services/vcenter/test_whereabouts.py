@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from protocol.messages.agent import DelayRule
-from protocol.messages.vcenter import AddHost, ListHosts, ListVms, MigrateVm, PowerOnVm, RemoveHost
+from protocol.messages.vcenter.inventory import AddHost, ListHosts, RemoveHost
+from protocol.messages.vcenter.vms import ListVms, MigrateVm, PowerOnVm
 from protocol.terms import HostConnectionState, NodeName, PowerState, VmName
 from services.vcenter.hosts.host_reports import VmPlace, Word, place_of
 from tests.services.vcenter.peers import VCENTER, ServerRecord, VmRecord

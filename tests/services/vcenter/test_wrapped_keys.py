@@ -14,20 +14,17 @@ from protocol.errors import (
     WrappingKeyNotActive,
 )
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import (
+from protocol.messages.vcenter.providers import (
     CryptoKeyStatus,
-    EncryptVm,
     GenerateKey,
     KeySpec,
     KmipServer,
     ListKmsClusters,
-    PowerOffVm,
-    PowerOnVm,
     ProviderKeys,
     QueryCryptoKeyStatus,
-    RecryptVm,
     RegisterKmsCluster,
 )
+from protocol.messages.vcenter.vms import EncryptVm, PowerOffVm, PowerOnVm, RecryptVm
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
@@ -308,7 +305,7 @@ def test_what_a_new_specification_changes(rig: Rig) -> None:
 
 
 def test_a_provider_made_again_has_another_wrapping_key(rig: Rig) -> None:
-    from protocol.messages.vcenter import UnregisterKmsCluster
+    from protocol.messages.vcenter.providers import UnregisterKmsCluster
 
     up(rig)
     first = wrapping_key_of(generated(rig, "one"))

@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from protocol.messages.host import TrustView
+from protocol.messages.host.session import TrustView
 from protocol.terms import CryptoKeyId, NodeName
 from protocol.tpm.structures import PublicArea
 from protocol.trust import (

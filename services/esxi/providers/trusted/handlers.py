@@ -6,8 +6,9 @@ now (HLT-06).
 from __future__ import annotations
 
 from protocol.errors import InvalidState, NotAvailable, ProductError, Unauthenticated
-from protocol.messages import host as m
-from protocol.messages.host import BaseImageExported, TpmEndorsement, TrustedServiceState
+from protocol.messages.host import crypto as crypto_messages
+from protocol.messages.host import session as session_messages
+from protocol.messages.host.crypto import BaseImageExported, TpmEndorsement, TrustedServiceState
 from protocol.messages.keyprovider import QueryTrustedKeyProviderHealth
 from protocol.terms import ProviderId
 from protocol.tpm.errors import TpmError
@@ -92,59 +93,61 @@ class EsxiTrustHandlers(Service):
 
     host: EsxiHost
 
-    @serves(m.SetTrustedConfiguration, turn=lambda _: "keystore")
+    @serves(crypto_messages.SetTrustedConfiguration, turn=lambda _: "keystore")
     async def set_trusted_configuration(
-        self, message: m.SetTrustedConfiguration, peer: Peer
-    ) -> m.Done:
+        self, message: crypto_messages.SetTrustedConfiguration, peer: Peer
+    ) -> session_messages.Done:
         """See ``keys.apply``."""
         await keys.apply(self.host, message.configuration)
         keys.start_retries(self.host)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.DeleteTrustedConfiguration, turn=lambda _: "keystore")
+    @serves(crypto_messages.DeleteTrustedConfiguration, turn=lambda _: "keystore")
     async def delete_trusted_configuration(
-        self, message: m.DeleteTrustedConfiguration, peer: Peer
-    ) -> m.Done:
+        self, message: crypto_messages.DeleteTrustedConfiguration, peer: Peer
+    ) -> session_messages.Done:
         """See ``keys.delete``."""
         await keys.delete(self.host)
-        return m.Done()
+        return session_messages.Done()
 
-    @serves(m.QueryTrustedConfiguration)
+    @serves(crypto_messages.QueryTrustedConfiguration)
     async def query_trusted_configuration(
-        self, message: m.QueryTrustedConfiguration, peer: Peer
-    ) -> m.TrustedConfigurationState:
+        self, message: crypto_messages.QueryTrustedConfiguration, peer: Peer
+    ) -> crypto_messages.TrustedConfigurationState:
         """The applied configuration, and the attestation services' results in this life."""
         now = self.host.archive.now.trusted
-        return m.TrustedConfigurationState(
+        return crypto_messages.TrustedConfigurationState(
             configuration=now, reports=attestation_state.reports(now, self.host.trust)
         )
 
-    @serves(m.QueryTrustedServices)
+    @serves(crypto_messages.QueryTrustedServices)
     async def query_trusted_services(
-        self, message: m.QueryTrustedServices, peer: Peer
-    ) -> m.TrustedServices:
+        self, message: crypto_messages.QueryTrustedServices, peer: Peer
+    ) -> crypto_messages.TrustedServices:
         """See ``handlers.list_service_states``."""
-        return m.TrustedServices(services=await list_service_states(self.host))
+        return crypto_messages.TrustedServices(services=await list_service_states(self.host))
 
-    @serves(m.AttestHost)
-    async def attest_host(self, message: m.AttestHost, peer: Peer) -> m.HostAttested:
+    @serves(crypto_messages.AttestHost)
+    async def attest_host(
+        self, message: crypto_messages.AttestHost, peer: Peer
+    ) -> crypto_messages.HostAttested:
         """Attest now, whether the host has a token or not."""
         now = self.host.archive.now.trusted
         if now is None:
             raise InvalidState(f"{self.host.node.name} is no trusted host")
         await attestation.attest(self.host, attestation.groups(now), anew=True)
-        return m.HostAttested(reports=attestation_state.reports(now, self.host.trust))
+        return crypto_messages.HostAttested(reports=attestation_state.reports(now, self.host.trust))
 
-    @serves(m.ExportTpmEndorsement)
+    @serves(crypto_messages.ExportTpmEndorsement)
     async def export_tpm_endorsement(
-        self, message: m.ExportTpmEndorsement, peer: Peer
-    ) -> m.TpmEndorsement:
+        self, message: crypto_messages.ExportTpmEndorsement, peer: Peer
+    ) -> crypto_messages.TpmEndorsement:
         """See ``handlers.export_endorsement``."""
         return await export_endorsement(self.host)
 
-    @serves(m.ExportBaseImage)
+    @serves(crypto_messages.ExportBaseImage)
     async def export_base_image(
-        self, message: m.ExportBaseImage, peer: Peer
-    ) -> m.BaseImageExported:
+        self, message: crypto_messages.ExportBaseImage, peer: Peer
+    ) -> crypto_messages.BaseImageExported:
         """See ``handlers.export_base_image``."""
         return export_base_image(self.host)

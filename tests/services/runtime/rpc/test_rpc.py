@@ -34,9 +34,10 @@ from protocol.errors import (
 from protocol.messages.agent import TpmActed
 from protocol.messages.base import Event, Message, Reply
 from protocol.messages.base import Sealed as Boxed
-from protocol.messages.host import AddKeys, Done
-from protocol.messages.kms import DiscoverVersions, ServerVersions
-from protocol.messages.vcenter import HostChanged
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.host.session import Done
+from protocol.messages.kms.keys import DiscoverVersions, ServerVersions
+from protocol.messages.vcenter.inventory import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.multiplexer import (

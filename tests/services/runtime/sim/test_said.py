@@ -10,8 +10,10 @@ import pytest
 from protocol.codec import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import InvalidState
 from protocol.messages.agent import Answer, NodeRecord
-from protocol.messages.host import AddKeys, GuestChallenge, QueryHost
-from protocol.messages.vcenter import VcEvent
+from protocol.messages.host.crypto import AddKeys
+from protocol.messages.host.session import QueryHost
+from protocol.messages.host.vms import GuestChallenge
+from protocol.messages.vcenter.inventory import VcEvent
 from protocol.terms import NodeName, VmName
 from services.runtime.sim import trace as normal_form
 from services.runtime.sim.trace import Trace, first_difference
