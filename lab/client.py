@@ -93,6 +93,7 @@ class Owned:
 
     async def close(self) -> None:
         self._leases.cancel()
+        await self.session.tap.close()
         await self._rest.aclose()  # its folder goes even when this is cancelled on its way
 
 

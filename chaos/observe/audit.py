@@ -18,11 +18,16 @@ _BY_KMIP: Final = "kmip/"
 _ANOTHER: Final = re.compile(r" [0-9a-f]{16}\Z")
 
 
+def came_by_kmip(row: AuditRow) -> bool:
+    """Whether the request of an audit row came over KMIP, and not over the bus."""
+    return row.who.startswith(_BY_KMIP)
+
+
 def asker(row: AuditRow) -> str:
     """The client of an audit row: the node that the bus authenticated, or the name in the
     certificate of the KMIP endpoint. After a change of certificate a part of its digest follows the
     name; it is the same node."""
-    if not row.who.startswith(_BY_KMIP):
+    if not came_by_kmip(row):
         return row.who
     return _ANOTHER.sub("", row.who.removeprefix(_BY_KMIP))
 

@@ -12,7 +12,7 @@ import gc
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,11 @@ ROOT_USER = "root"
 """The local user of an ESXi host."""
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
 
-Beside = Callable[[Any, Callable[[], Awaitable[None]]], AbstractAsyncContextManager[object]]
+Beside = Callable[
+    [Any, Callable[[], Awaitable[None]], Sequence[Any]], AbstractAsyncContextManager[object]
+]
 """Serves the lab behind an executor, for the length of a block; calls the function after each
-command that may have changed the lab."""
+command that may have changed the lab. Has the newest calls of clients (``ServedCall``)."""
 
 
 class ApiServing(msgspec.Struct, frozen=True):
@@ -263,7 +265,7 @@ async def serve(
                 )
             stack.callback((folder / RECORD).unlink, missing_ok=True)
             if beside is not None:
-                await stack.enter_async_context(beside(executor, server.look_again))
+                await stack.enter_async_context(beside(executor, server.look_again, server.calls))
             ports: dict[str, int] = {}
             if hosts:
                 from lab.vsphere.http.host_server import HostListeners, hosts_listening

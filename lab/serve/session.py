@@ -24,6 +24,7 @@ from lab.schema import commands
 from lab.schema.commands import Command, answer_type, name_of
 from lab.schema.errors import KeysteadError
 from lab.serve.files import CommandFiles
+from lab.serve.message_tap import MessageTap
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
@@ -68,7 +69,7 @@ class LabSession:
     ``files`` are those of one command.
     ``folder`` is where a lab of real processes lies, ``roster`` its other machines;
     ``warnings`` are the last things that went wrong with the lab itself, oldest first; ``stands``
-    counts how often the event loop of this process stood still.
+    counts how often the event loop of this process stood still; ``tap`` hears the bus.
     """
 
     lab: LabCore
@@ -81,6 +82,7 @@ class LabSession:
     roster: Roster | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
     stands: BlockageCounts = field(default_factory=BlockageCounts)
+    tap: MessageTap = field(default_factory=MessageTap)
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
     chosen: NodeName | None = None

@@ -18,6 +18,7 @@ from lab.serve import (  # noqa: F401 - their functions are found by what they e
     hosts,
     look,
     machines,
+    messages,
     trust,
     upgrade,
     vcenters,

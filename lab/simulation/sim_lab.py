@@ -130,7 +130,14 @@ class SimLab(LabCore):
 
     @asynccontextmanager
     async def tap(self, hear: TapCallback) -> AsyncIterator[Callable[[], int]]:
-        before, self.broker.tap = self.broker.tap, hear
+        before = self.broker.tap
+
+        def hear_too(subject: str, reply: str, payload: bytes) -> None:
+            if before is not None:
+                before(subject, reply, payload)
+            hear(subject, reply, payload)
+
+        self.broker.tap = hear_too
         try:
             yield lambda: 0
         finally:

@@ -358,6 +358,7 @@ class Supervisor:
         with contextlib.suppress(KeysteadError):
             self.folder.note_supervisor(serving=False)
         self.notes.checkpoint()
+        await self.session.tap.close()
         await self.lab.close(orderly=True)
         remove_clock(self.folder)
         if self.lost is not None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from lab.schema.commands import Command
 
 A = TypeVar("A")
+
+
+class ServedCall(NamedTuple):
+    """A call of a client that an API server has answered, without its arguments; ``at`` in Unix
+    seconds of the lab, ``server`` a vCenter. ``fault`` is empty when it succeeded."""
+
+    number: int
+    at: float
+    user: str
+    server: str
+    method: str
+    object: str
+    fault: str
 
 
 class Executor(Protocol):

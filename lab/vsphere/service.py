@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from lab.schema import answers
 from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
-from lab.vsphere.executor import Executor
+from lab.vsphere.executor import Executor, ServedCall
 from lab.vsphere.faults import fault_of, no_permission, not_found, not_served
 from lab.vsphere.inventory import InventorySnapshot, LabWatch, ObjectInventory
 from lab.vsphere.request import HELD_LIMIT, ApiSession, ApiSessions, Work
@@ -46,6 +47,7 @@ from protocol.releases import api_version, release_of
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
 """What a client may call before it has logged in."""
+CALLS_KEPT = 1_000
 _EVERYTHING = frozenset(Privilege)
 _STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 """Objects that need nothing of the lab."""
@@ -82,6 +84,9 @@ class ApiServer:
         """What closes the port when a call finds that vCenter is off."""
         self.looks: list[Callable[[], Awaitable[None]]] = []
         """What opens and closes ports as vCenter and hosts go on and off."""
+        self.calls: deque[ServedCall] = deque(maxlen=CALLS_KEPT)
+        """The newest calls of clients."""
+        self._calls = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot = 0
 
@@ -203,6 +208,13 @@ class ApiServer:
         if session is None:
             raise vmodl.fault.SystemError(reason="sessions", msg="there are too many sessions")
         return session
+
+    def note_call(self, user: str, method: str, ref: Any, fault: str) -> None:
+        """Keep that a call was answered."""
+        self._calls += 1
+        at = self.clock().timestamp()
+        made = ServedCall(self._calls, at, user, self.vcenter_name, method, str(ref._moId), fault)
+        self.calls.append(made)
 
     def keep(self, work: Awaitable[None]) -> None:
         """Do something beside the requests; the server ends it when it ends."""
@@ -349,6 +361,17 @@ class ApiCall:
 
     async def call(self, ref: Any, name: str, arguments: dict[str, Any]) -> Any:
         """Do a method of an object; every failure is a fault of the product."""
+        fault = ""
+        try:
+            return await self._call(ref, name, arguments)
+        except Exception as error:
+            fault = type(error).__name__
+            raise
+        finally:
+            session = self.session_or_none or self.opened
+            self.server.note_call(session.user if session else "", name, ref, fault)
+
+    async def _call(self, ref: Any, name: str, arguments: dict[str, Any]) -> Any:
         if name not in _OPEN and not (name == "Fetch" and ref._moId == "ServiceInstance"):
             _ = self.session
         try:

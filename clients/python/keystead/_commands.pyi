@@ -281,6 +281,31 @@ class Commands:
         The answer is a ``MachineList``.
         """
 
+    def get_messages(
+        self,
+        *,
+        node: str | None = None,
+        kind: Literal["error", "event", "kmip", "reply", "request", "wrong"] | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> answers.MessageList:
+        """What travels in the lab now, oldest first: messages of the bus, and what clients do at
+        key servers over KMIP. Keys and all binary data are shown as fingerprints.
+
+        keystead get messages --node esxi-001
+        keystead get messages --kind error -o json
+
+        The first command begins to listen and shows nothing. A lab of real processes listens
+        for 30 s after each one. What commands ask nodes travels beside the bus, and is not
+        shown.
+
+        node: Only messages from or to this node.
+        kind: Only messages of this kind.
+        after: Only messages with a number above this one.
+        limit: At most this many, the newest.
+        The answer is a ``MessageList``.
+        """
+
     def get_nodes(self) -> answers.NodeList:
         """All nodes of the lab: machine state, boot count, screen, message counters.
 
@@ -2203,6 +2228,18 @@ class AsyncCommands:
 
     async def get_machines(self) -> answers.MachineList:
         """Machines of the lab: state, release, clock."""
+
+    async def get_messages(
+        self,
+        *,
+        node: str | None = None,
+        kind: Literal["error", "event", "kmip", "reply", "request", "wrong"] | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> answers.MessageList:
+        """What travels in the lab now, oldest first: messages of the bus, and what clients do at
+        key servers over KMIP. Keys and all binary data are shown as fingerprints.
+        """
 
     async def get_nodes(self) -> answers.NodeList:
         """All nodes of the lab: machine state, boot count, screen, message counters."""

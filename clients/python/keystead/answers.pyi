@@ -284,6 +284,16 @@ class MachineList(Answer):
     listens: str
     items: list[LabMachine]
 
+class MessageList(Answer):
+    """Messages, oldest first. ``last`` is the number of the newest that was heard, shown or
+    not; ``began``: the lab listens only from now on."""
+
+    apiVersion: str
+    kind: str
+    items: list[TravellingMessage]
+    last: int
+    began: bool
+
 class NodeList(Answer):
     """All nodes in order of the topology, also those whose process does not answer."""
 
@@ -1066,6 +1076,21 @@ class LabMachine(Answer):
     jumps: int
     wall_offset_s: float | None
     load: float | None
+
+class TravellingMessage(Answer):
+    """A message; ``at`` in lab seconds, of KMIP on the clock of the key server. ``dst`` is
+    empty for an event. ``boxes`` are fingerprints of sealed key material, ``cause`` is
+    the message that led to it. In ``body`` binary data are fingerprints."""
+
+    number: int
+    at: float
+    src: str
+    dst: str
+    kind: Literal["error", "event", "kmip", "reply", "request", "wrong"]
+    name: str
+    body: str
+    boxes: list[str]
+    cause: str
 
 class PermissionRole(Answer):
     """A role; ``system``: vCenter came with it. ``without``: the privileges that it lacks."""

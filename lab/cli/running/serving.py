@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
     from lab.local.vsphere import ApiServing
-    from lab.vsphere.executor import Executor
+    from lab.vsphere.executor import Executor, ServedCall
 
 
 def api() -> None:
@@ -110,11 +110,18 @@ def serve(
 
 
 def _serve_page(
-    name: str, port: int, file: str, lab: Executor, changed: Callable[[], Awaitable[None]]
+    name: str,
+    port: int,
+    file: str,
+    lab: Executor,
+    changed: Callable[[], Awaitable[None]],
+    calls: Sequence[ServedCall],
 ) -> AbstractAsyncContextManager[object]:
     from lab.cli.watch.web.serving import page_of_lab
 
-    return page_of_lab(name, lab, port, LOOK_EVERY_S, file, say, changed=changed, still=True)
+    return page_of_lab(
+        name, lab, port, LOOK_EVERY_S, file, say, changed=changed, calls=calls, still=True
+    )
 
 
 def _show_addresses(lab: str, where: ApiServing) -> None:

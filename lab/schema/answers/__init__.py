@@ -18,6 +18,7 @@
 - ``kmip``         what commands about KMIP without a lab are answered with, among them ``kmip
   replay``
 - ``load``         figures of a load
+- ``messages``     what travels between nodes
 """
 
 # ruff: noqa: F403 - every public name of these is one of this package
@@ -28,5 +29,6 @@ from lab.schema.answers.hosts import *
 from lab.schema.answers.inventory import *
 from lab.schema.answers.keys import *
 from lab.schema.answers.lab import *
+from lab.schema.answers.messages import *
 from lab.schema.answers.vcenters import *
 from lab.schema.answers.vsan import *

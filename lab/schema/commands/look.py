@@ -4,6 +4,7 @@ the reason for it.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from lab.schema.commands.base import HostName, Look, VmName, doc, wrong
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         LabClock,
         LabStatus,
         MachineList,
+        MessageList,
         ProviderDescription,
         TaskList,
         VmDescription,
@@ -49,6 +51,43 @@ class GetEvents(Look["EventList"], frozen=True, tag="get.events"):
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= LARGEST:
             raise wrong(f"limit {self.limit}: it must be at least 1 and below 2^63")
+        if not 0 <= self.after <= LARGEST:
+            raise wrong(f"after {self.after}: it must be at least 0 and below 2^63")
+
+
+class MessageKind(StrEnum):
+    """A ``reply`` and an ``error`` answer a ``request``; all may hear an ``event``; ``wrong`` is no
+    message of keystead. ``kmip`` is a request over KMIP, with how it ended."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+    ERROR = "error"
+    EVENT = "event"
+    WRONG = "wrong"
+    KMIP = "kmip"
+
+
+class GetMessages(Look["MessageList"], frozen=True, tag="get.messages"):
+    """What travels in the lab now, oldest first: messages of the bus, and what clients do at key
+    servers over KMIP. Keys and all binary data are shown as fingerprints.
+
+    keystead get messages --node esxi-001
+    keystead get messages --kind error -o json
+
+    The first command begins to listen and shows nothing. A lab of real processes listens for 30 s
+    after each one. What commands ask nodes travels beside the bus, and is not shown.
+    """
+
+    node: Annotated[
+        str, doc("Only messages from or to this node.", name="--node", completes="node")
+    ] = ""
+    kind: Annotated[MessageKind | None, doc("Only messages of this kind.", name="--kind")] = None
+    after: Annotated[int, doc("Only messages with a number above this one.", hidden=True)] = 0
+    limit: Annotated[int, doc("At most this many, the newest.", name="--limit")] = 200
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= EVENTS_AT_ONCE:
+            raise wrong(f"limit {self.limit}: it must be from 1 to {EVENTS_AT_ONCE}")
         if not 0 <= self.after <= LARGEST:
             raise wrong(f"after {self.after}: it must be at least 0 and below 2^63")
 

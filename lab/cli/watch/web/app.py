@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,11 +18,13 @@ from starlette.routing import Route
 from chaos.report.filling import fill, fill_part, read_asset
 from lab.cli.watch.web import runs, what_if
 from lab.cli.watch.web.actions import ExecutedLine, experiment, ids_of, read_line
+from lab.cli.watch.web.messages import API, read_choice, travelling
 from lab.cli.watch.web.parts import TEMPLATE, describe_error, drawer
 from lab.cli.watch.web.sent import read_line_sent
 from lab.cli.watch.web.updates import METRICS_TYPE, WATCHERS_LIMIT, Looker, cloud_events, metrics
-from lab.schema.commands import GetStatus
+from lab.schema.commands import GetStatus, MessageKind
 from lab.schema.errors import KeysteadError
+from lab.vsphere.executor import ServedCall
 from lab.vsphere.http.protocol import HEAD_LIMIT, BoundedHeadProtocol
 
 Scope = MutableMapping[str, Any]
@@ -96,14 +98,15 @@ _STYLES: Final = ("colours.css", "style.css", "blocks.css", "live.css")
 
 class LabPage:
     """The page of one lab. ``topology`` gives what an experiment says of the lab; it raises
-    ``KeysteadError`` where that is not known. ``changed`` is called after each command."""
+    ``KeysteadError`` where that is not known. ``changed`` is called after each command.
+    ``calls`` are the newest of clients of an API server."""
 
     def __init__(
         self, looker: Looker, name: str, topology: Callable[[], Any], of_lab: str,
-        changed: Callable[[], Awaitable[None]] | None = None,
+        changed: Callable[[], Awaitable[None]] | None = None, calls: Sequence[ServedCall] = (),
     ) -> None:  # fmt: skip
         self.looker, self.name, self.topology, self.of_lab = looker, name, topology, of_lab
-        self._changed = changed
+        self._changed, self._calls = changed, calls
 
     def routes(self) -> list[Route]:
         """The routes of the lab."""
@@ -115,13 +118,19 @@ class LabPage:
             Route("/experiment.yaml", self.save),
             Route("/metrics", self.metrics),
             Route("/events", self.events),
+            Route("/messages", self.messages),
         ]
 
     async def show(self, _: Request) -> Response:
         """The page with the lab as it is now."""
         await self.looker.ensure()
         parts = self.looker.parts.html
-        values = {"title": f"keystead: {self.name}", "parts": parts, "stream": "live"}
+        values = {
+            "title": f"keystead: {self.name}",
+            "parts": parts,
+            "stream": "live",
+            "kinds": (*MessageKind, API),
+        }
         return Response(fill("live.html", values), media_type="text/html")
 
     async def follow(self, _: Request) -> Response:
@@ -185,6 +194,14 @@ class LabPage:
             return PlainTextResponse("after is the number of an event\n", 400)
         return stream(self.looker, cloud_events(self.looker, self.name, int(given)))
 
+    async def messages(self, request: Request) -> Response:
+        """What travels, chosen by ``node`` and ``kind``."""
+        try:
+            begin = read_choice(request.query_params, request.headers.get("last-event-id", ""))
+        except KeysteadError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        return stream(self.looker, travelling(self.looker, begin, self._calls))
+
 
 def stream(looker: Looker, messages: AsyncIterator[bytes]) -> Response:
     """Server-sent events; refused when as many look as may."""
@@ -226,7 +243,8 @@ def application(routes: list[Route], port: Callable[[], int], token: str) -> App
         return Response(read_asset(*_STYLES), media_type="text/css")
 
     async def script(_: Request) -> Response:
-        return Response(read_asset("live.js", "what_if.js"), media_type="text/javascript")
+        text = read_asset("live.js", "messages.js", "what_if.js")
+        return Response(text, media_type="text/javascript")
 
     assets = [Route("/live.css", styles), Route("/live.js", script)]
     return Guard(

@@ -65,6 +65,7 @@ class Parts:
         self._shown = answers.status.name, answers.status.mode
         self._set("head", "head", *self._shown, scene.notice)
         self._draw_scene(scene)
+        self._set("nodes", "nodes", tuple(str(entry.node) for entry in directory.nodes))
         faults = tuple(replace(one, left="") for one in scene.faults)
         self._set("faults", "faults", faults, self._of_lab)
         picked = tuple((tile.name, tile.state, tile.level) for tile in scene.problems)

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from lab.local.vsphere import EXTRA, accept_commands, executor_of
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
-from lab.vsphere.executor import Executor
+from lab.vsphere.executor import Executor, ServedCall
 
 Say = Callable[[str], None]
 Changed = Callable[[], Awaitable[None]]
@@ -54,11 +54,13 @@ async def page_of_lab(
     say: Say,
     *,
     changed: Changed | None = None,
+    calls: Sequence[ServedCall] = (),
     still: bool = False,
     webhook: str = "",
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """The page of the lab behind an executor, for the length of a block; gives what has it look
-    again. ``changed`` is called after each command that the page gives; ``still``: looking lets no
+    again. ``changed`` is called after each command that the page gives; ``calls`` are the newest of
+    clients of an API server; ``still``: looking lets no
     time of a simulation pass. Errors as ``serve_lab``."""
     try:
         from lab.cli.watch.web.app import LabPage, application, serve
@@ -75,7 +77,7 @@ async def page_of_lab(
         await looker.look()
         if looker.seen is None:
             await lab.do(GetStatus())  # raises what is wrong
-        page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab, changed)
+        page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab, changed, calls)
         app = application(page.routes(), lambda: bound.getsockname()[1], token)
         say(f"the page of {name}: {address}#token={token}")
         say(f"without the token it only shows: {address}    Ctrl-C ends it")
