@@ -1,8 +1,8 @@
-"""What travels in a lab now: a tap on its bus, open while somebody asks for messages; and what
-clients did at key servers over KMIP, by the audit trails of these.
+"""Messages that travel in a lab now: those on its bus, captured while a user watches, and requests
+to key servers over KMIP, taken from the audit trails of the key servers.
 
-Keys travel in sealed boxes. An answer has fingerprints of boxes and of all binary data, and
-neither itself.
+Keys travel in sealed boxes. An answer has fingerprints of boxes and of binary data in place of
+these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chaos.observe.audit import AuditTail, asker, came_by_kmip
 from lab.core import LabCore
 from lab.schema.answers import TravellingMessage
 from lab.schema.commands import MessageKind
-from protocol.messages.kms import AuditRow
+from protocol.messages.kms.keys import AuditRow
 from protocol.terms import NodeName
 
 KEPT: Final = 5_000
@@ -35,7 +35,7 @@ BODY_LIMIT: Final = 2_000
 """Characters of a message's fields."""
 
 
-class _Heard(NamedTuple):
+class _Captured(NamedTuple):
     number: int
     at: float
     subject: str
@@ -44,10 +44,10 @@ class _Heard(NamedTuple):
 
 @dataclass
 class MessageTap:
-    """The newest messages of a lab, while it listens; numbers go on over its whole life. What the
-    console asks nodes travels beside the bus, and is not among them."""
+    """The newest messages of a lab. Numbers continue over the life of the tap. Requests of the
+    console do not pass the bus and are not among them."""
 
-    heard: deque[_Heard | TravellingMessage] = field(default_factory=deque)
+    captured: deque[_Captured | TravellingMessage] = field(default_factory=deque)
     number: int = 0
     """Of the newest message."""
     _bytes: int = 0
@@ -61,14 +61,14 @@ class MessageTap:
         """Listen from now on, for ``OPEN_S`` after the last call; a simulated lab for its whole
         life. Whether it listened already. ``NotSent`` when the broker does not answer."""
 
-        def hear(subject: str, _reply: str, payload: bytes) -> None:
-            self._hear(lab, subject, payload)
+        def capture(subject: str, _reply: str, payload: bytes) -> None:
+            self._capture(lab, subject, payload)
 
         async with self._lock:
             listened = self._stack is not None
             if not listened:
                 stack = contextlib.AsyncExitStack()
-                await stack.enter_async_context(lab.tap(hear))
+                await stack.enter_async_context(lab.tap(capture))
                 within_s = max(AUDIT_S, lab.in_lab_s(AUDIT_S))
                 self._stack, self._audit = stack, AuditTail(lab, within_s=within_s)
             if self._audit is not None:
@@ -81,7 +81,7 @@ class MessageTap:
 
     def newest_first(self, after: int) -> Iterator[TravellingMessage]:
         """The messages that are kept with a number above ``after``."""
-        for one in reversed(self.heard):
+        for one in reversed(self.captured):
             if one.number <= after:
                 return
             yield one if isinstance(one, TravellingMessage) else _describe(one)
@@ -92,7 +92,7 @@ class MessageTap:
         async with self._lock:
             stack, self._stack, self._audit = self._stack, None, None
             self._rows = self._bytes = 0
-            self.heard.clear()
+            self.captured.clear()
             if stack is not None:
                 await stack.aclose()
 
@@ -101,16 +101,16 @@ class MessageTap:
             self._ending.cancel()
             self._ending = None
 
-    def _hear(self, lab: LabCore, subject: str, payload: bytes) -> None:
+    def _capture(self, lab: LabCore, subject: str, payload: bytes) -> None:
         self.number += 1
-        self.heard.append(_Heard(self.number, lab.monotonic(), subject, payload))
+        self.captured.append(_Captured(self.number, lab.monotonic(), subject, payload))
         self._bytes += len(payload)
-        while len(self.heard) > KEPT or self._bytes > KEPT_BYTES:
-            first = self.heard.popleft()
-            self._bytes -= len(first.payload) if isinstance(first, _Heard) else 0
+        while len(self.captured) > KEPT or self._bytes > KEPT_BYTES:
+            first = self.captured.popleft()
+            self._bytes -= len(first.payload) if isinstance(first, _Captured) else 0
 
     async def _read_audit(self, lab: LabCore, audit: AuditTail, *, known: bool) -> None:
-        """Take in what key servers have done over KMIP; ``known``: nothing of it is news."""
+        """Add new KMIP requests of the audit trails; with ``known`` skip those that are there."""
         begin, end = self._rows, await audit.position()
         self._rows = end
         if known:
@@ -119,7 +119,7 @@ class MessageTap:
         for row, server in zip(audit.rows[begin:end], audit.of[begin:end], strict=True):
             if came_by_kmip(row):
                 self.number += 1
-                self.heard.append(_of_audit(self.number, row, server, began))
+                self.captured.append(_of_audit(self.number, row, server, began))
 
 
 def _of_audit(number: int, row: AuditRow, server: NodeName, began: float) -> TravellingMessage:
@@ -134,7 +134,7 @@ def _of_audit(number: int, row: AuditRow, server: NodeName, began: float) -> Tra
     )
 
 
-def _describe(one: _Heard) -> TravellingMessage:
+def _describe(one: _Captured) -> TravellingMessage:
     said = parse_said(round(one.at, 6), one.subject, one.payload)
     body = said.wrong or (msgspec.json.encode(said.body).decode() if said.body else "")
     return TravellingMessage(

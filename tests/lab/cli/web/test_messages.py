@@ -106,7 +106,7 @@ async def test_calls_of_clients_are_shown_beside_the_messages() -> None:
 
 
 async def first_of(looker: Any, query: dict[str, str], calls: list[ServedCall]) -> str:
-    stream = travelling(looker, read_choice(query, ""), calls)
+    stream: Any = travelling(looker, read_choice(query, ""), calls)
     try:
         one = await anext(stream)
     finally:
