@@ -14,6 +14,7 @@ in ``lab.schema.answers``, a function here that is marked with ``@executes``.
 - ``keyservers``            commands for key servers, their keys and their trust
 - ``explaining``            ``describe``: why an object is as it is, with rule and cure
 - ``files``                 files that a command names, read and written where it is given
+- ``messages``, ``message_tap``  messages that travel now
 - ``machines``              the machines that a lab stands on, as its supervisor knows them, and
   what the lab knows of each node's machine, also of one that does not answer just now
 - ``views``                 from messages of services to answers

@@ -19,8 +19,7 @@ import msgspec
 from chaos.conversation import parse_said
 from chaos.observe.audit import AuditTail, asker, came_by_kmip
 from lab.core import LabCore
-from lab.schema.answers import TravellingMessage
-from lab.schema.commands import MessageKind
+from lab.schema.answers import MessageKind, TravellingMessage
 from protocol.messages.kms.keys import AuditRow
 from protocol.terms import NodeName
 

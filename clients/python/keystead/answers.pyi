@@ -1346,7 +1346,8 @@ class ServiceTimes(Answer):
     Classes: a request that the node serves (``CreateKey``), the reply to a request that
     it sent (``CreateKey.reply``), ``*`` and ``*.reply`` for those without an entry, and
     in the simulation calls of storage (``disk.sync``, ``db.transact``) and TPM
-    (``tpm.unseal``). ``cores``: so many pieces of work at a time."""
+    (``tpm.unseal``), and in the simulation ``wakeup`` and ``cold``. ``cores``: so many
+    pieces of work at a time."""
 
     cores: int
     times: Mapping[str, ServiceTime]

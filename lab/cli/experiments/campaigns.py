@@ -77,14 +77,7 @@ def fuzz(
     options continues where it stopped. Exit codes: 0 no finding, 1 findings, 5 a seed gave
     different runs.
     """
-    for option, value, least, most in (
-        ("--seeds", seeds, 1, MOST_SEEDS),
-        ("--budget", budget, 1, MOST_RUNS),
-        ("--enough", enough, 0, MOST_SEEDS),
-        ("--from", first, 0, 1 << 62),
-        ("--jobs", 1 if jobs is None else jobs, 1, MOST_JOBS),
-    ):
-        check_range(option, value, least, most)
+    _check_ranges(seeds, first, jobs, budget, enough)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
     from lab.fuzz.world import CampaignWorld
@@ -105,6 +98,17 @@ def fuzz(
         report = fuzzing.run(range(first, first + seeds), seconds, shrink=shrink)
     _show(report, options)
     return 130 if fuzzing.stop.is_set() else _exit_code(report)
+
+
+def _check_ranges(seeds: int, first: int, jobs: int | None, budget: int, enough: int) -> None:
+    for option, value, least, most in (
+        ("--seeds", seeds, 1, MOST_SEEDS),
+        ("--budget", budget, 1, MOST_RUNS),
+        ("--enough", enough, 0, MOST_SEEDS),
+        ("--from", first, 0, 1 << 62),
+        ("--jobs", 1 if jobs is None else jobs, 1, MOST_JOBS),
+    ):
+        check_range(option, value, least, most)
 
 
 def _exit_code(report: FuzzReport) -> int:

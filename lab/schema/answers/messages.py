@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.commands.look import MessageKind
 from lab.schema.tables import ColumnTable, field
+
+
+class MessageKind(StrEnum):
+    """A ``reply`` or an ``error`` answers a ``request``. An ``event`` has no single receiver.
+    ``wrong`` is not a message of keystead. ``kmip`` is a request over KMIP and its outcome."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+    ERROR = "error"
+    EVENT = "event"
+    WRONG = "wrong"
+    KMIP = "kmip"
 
 
 class TravellingMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,9 +4,9 @@ the reason for it.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
+from lab.schema.answers.messages import MessageKind
 from lab.schema.commands.base import HostName, Look, VmName, doc, wrong
 
 if TYPE_CHECKING:
@@ -53,18 +53,6 @@ class GetEvents(Look["EventList"], frozen=True, tag="get.events"):
             raise wrong(f"limit {self.limit}: it must be at least 1 and below 2^63")
         if not 0 <= self.after <= LARGEST:
             raise wrong(f"after {self.after}: it must be at least 0 and below 2^63")
-
-
-class MessageKind(StrEnum):
-    """A ``reply`` and an ``error`` answer a ``request``; all may hear an ``event``; ``wrong`` is no
-    message of keystead. ``kmip`` is a request over KMIP, with how it ended."""
-
-    REQUEST = "request"
-    REPLY = "reply"
-    ERROR = "error"
-    EVENT = "event"
-    WRONG = "wrong"
-    KMIP = "kmip"
 
 
 class GetMessages(Look["MessageList"], frozen=True, tag="get.messages"):

@@ -10,7 +10,7 @@ from lab.client import Lab
 from lab.core import LabCore
 from lab.scan.search import SearchedPlace
 from lab.schema import commands as c
-from lab.schema.commands import MessageKind
+from lab.schema.answers import MessageKind
 from lab.schema.errors import KeysteadError
 
 MODES = [

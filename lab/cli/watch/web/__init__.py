@@ -7,6 +7,7 @@
 - ``updates``  queries a lab while a page is open, and sends each client the parts that have
   changed; the same state for other programs
 - ``parts``    what a lab answered as parts of the page
+- ``messages`` messages that travel, as a stream
 - ``runs``     stored runs
 - ``what_if``  a stored run with one more fault from a moment on
 - ``webhook``  sends events to an address

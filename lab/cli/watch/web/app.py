@@ -22,7 +22,8 @@ from lab.cli.watch.web.messages import API, read_choice, travelling
 from lab.cli.watch.web.parts import TEMPLATE, describe_error, drawer
 from lab.cli.watch.web.sent import read_line_sent
 from lab.cli.watch.web.updates import METRICS_TYPE, WATCHERS_LIMIT, Looker, cloud_events, metrics
-from lab.schema.commands import GetStatus, MessageKind
+from lab.schema.answers import MessageKind
+from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.vsphere.executor import ServedCall
 from lab.vsphere.http.protocol import HEAD_LIMIT, BoundedHeadProtocol

@@ -13,7 +13,8 @@ import msgspec
 from chaos.report.filling import fill_part
 from lab.cli.watch.web.parts import TEMPLATE, describe_error
 from lab.cli.watch.web.updates import Looker
-from lab.schema.commands import GetClock, GetMessages, GetStatus, MessageKind
+from lab.schema.answers.messages import MessageKind
+from lab.schema.commands import GetClock, GetMessages, GetStatus
 from lab.schema.errors import KeysteadError
 from lab.vsphere.executor import ServedCall
 
