@@ -95,7 +95,7 @@ class Schedule(NamedTuple):
         )
 
 
-class Block(NamedTuple):
+class OperationBlock(NamedTuple):
     """Operations, ``at_once`` at a time; within a tuple of ``asked`` one after the other, so that a
     VM is off before it is switched on. When nothing is asked, time passes."""
 
@@ -216,18 +216,18 @@ class AfterFit:
         ]
 
 
-def list_blocks(lab: LabCore, name: str, operations: int) -> Iterator[Block]:
+def list_blocks(lab: LabCore, name: str, operations: int) -> Iterator[OperationBlock]:
     """What vCenter is asked for: single operations, then blocks of them. Every sixth block comes
     after an empty one, which tells what processes use without being asked."""
     vms = [plan.vm for plan in lab.topology.vms]
     for number in range(max(operations // 4, 10)):
         vm = vms[number % len(vms)]
-        yield Block(1, [(GenerateKey(operation_id=f"calibrate-{name}-single-{number}"),)])
-        yield Block(1, [(PowerOffVm(vm=vm),)])
-        yield Block(1, [(PowerOnVm(vm=vm),)])
+        yield OperationBlock(1, [(GenerateKey(operation_id=f"calibrate-{name}-single-{number}"),)])
+        yield OperationBlock(1, [(PowerOffVm(vm=vm),)])
+        yield OperationBlock(1, [(PowerOnVm(vm=vm),)])
     for number in range(-(-3 * operations // BLOCK)):
         if number % 6 == 0:
-            yield Block(1, [])
+            yield OperationBlock(1, [])
         power = POWER[number % len(POWER)]
         at = number * power
         pairs: list[tuple[Request[Any], ...]] = [
@@ -238,10 +238,10 @@ def list_blocks(lab: LabCore, name: str, operations: int) -> Iterator[Block]:
             (GenerateKey(operation_id=f"calibrate-{name}-{number}-{n}"),)
             for n in range(BLOCK - 2 * len(pairs))
         ]
-        yield Block(AT_ONCE[number % len(AT_ONCE)], [*keys, *pairs])
+        yield OperationBlock(AT_ONCE[number % len(AT_ONCE)], [*keys, *pairs])
 
 
-async def _ask_for(lab: LabCore, block: Block) -> float:
+async def _ask_for(lab: LabCore, block: OperationBlock) -> float:
     """The block, and time for what goes on after its answers. Seconds until the last one."""
     begun = asyncio.get_running_loop().time()
     if block.asked:

@@ -55,7 +55,7 @@ from protocol.messages.host.vsan import (
 from protocol.terms import NodeName
 
 
-class MessageKind(StrEnum):
+class AccessClass(StrEnum):
     """What a message to a host is, for its permission."""
 
     SESSION = "session"  # vCenter takes command
@@ -112,36 +112,36 @@ _A, _S, _R = RelationPermission.ALLOWED, RelationPermission.IN_SESSION, Relation
 _M = RelationPermission.AS_ANNOUNCED
 
 _COLUMN: Final = {relation: column for column, relation in enumerate(Relation)}
-_ROWS: Final[dict[MessageKind, tuple[RelationPermission, ...]]] = {
-    MessageKind.SESSION: (_A, _A, _R, _R, _R),
-    MessageKind.COMMAND: (_A, _S, _R, _R, _R),
-    MessageKind.QUESTION: (_A, _A, _R, _R, _R),
-    MessageKind.CONSOLE: (_A, _R, _R, _R, _R),
-    MessageKind.MIGRATION: (_A, _R, _M, _R, _M),
-    MessageKind.AGENT: (_A, _R, _A, _R, _R),
-    MessageKind.REPLICA: (_A, _R, _A, _R, _R),
+_ROWS: Final[dict[AccessClass, tuple[RelationPermission, ...]]] = {
+    AccessClass.SESSION: (_A, _A, _R, _R, _R),
+    AccessClass.COMMAND: (_A, _S, _R, _R, _R),
+    AccessClass.QUESTION: (_A, _A, _R, _R, _R),
+    AccessClass.CONSOLE: (_A, _R, _R, _R, _R),
+    AccessClass.MIGRATION: (_A, _R, _M, _R, _M),
+    AccessClass.AGENT: (_A, _R, _A, _R, _R),
+    AccessClass.REPLICA: (_A, _R, _A, _R, _R),
 }
 """The table, its columns in the order of ``Relation``."""
 
 
-def kind_of(message: Request[Any]) -> MessageKind:
+def kind_of(message: Request[Any]) -> AccessClass:
     """The kind of a message. A message without a kind is for the console only."""
     return _kind_of(type(message))
 
 
 @cache
-def _kind_of(message: type[Request[Any]]) -> MessageKind:
+def _kind_of(message: type[Request[Any]]) -> AccessClass:
     if issubclass(message, OpenSession):
-        return MessageKind.SESSION
+        return AccessClass.SESSION
     if issubclass(message, Command):
-        return MessageKind.COMMAND
+        return AccessClass.COMMAND
     if issubclass(message, (SendMemory, SwitchOver)):
-        return MessageKind.MIGRATION
+        return AccessClass.MIGRATION
     if issubclass(message, _OF_AGENTS):
-        return MessageKind.AGENT
+        return AccessClass.AGENT
     if issubclass(message, _OF_REPLICAS):
-        return MessageKind.REPLICA
-    return MessageKind.QUESTION if issubclass(message, _QUESTIONS) else MessageKind.CONSOLE
+        return AccessClass.REPLICA
+    return AccessClass.QUESTION if issubclass(message, _QUESTIONS) else AccessClass.CONSOLE
 
 
 _QUESTIONS: Final = (
@@ -164,6 +164,6 @@ _OF_REPLICAS: Final = (FetchVsanReplica, QueryVsanComponent, ReserveVsanWrite, S
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)
 
 
-def permission_for(kind: MessageKind, relation: Relation) -> RelationPermission:
+def permission_for(kind: AccessClass, relation: Relation) -> RelationPermission:
     """Whether a sender of this relation may send a message of this kind."""
     return _ROWS[kind][_COLUMN[relation]]

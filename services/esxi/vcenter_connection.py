@@ -34,7 +34,7 @@ from protocol.terms import (
 )
 from protocol.tpm.errors import RC_ATTRIBUTES_H1, TpmError, TpmErrorKind
 from services.esxi.access import (
-    MessageKind,
+    AccessClass,
     Relation,
     RelationPermission,
     Relations,
@@ -258,7 +258,7 @@ class Uplink:
 
 
 def _describe_refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
-    if kind_of(message) is MessageKind.MIGRATION:
+    if kind_of(message) is AccessClass.MIGRATION:
         return f"{type(message).__name__} comes from the host that a VM leaves"
     if relation is Relation.VCENTER:
         return f"{type(message).__name__} is for the host's own console"

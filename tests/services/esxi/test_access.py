@@ -59,7 +59,7 @@ from protocol.messages.host.vsan import (
 from protocol.terms import NodeName, VmName
 from protocol.tpm.structures import PCR_ATTESTED, TpmCredential
 from services.esxi.access import (
-    MessageKind,
+    AccessClass,
     Relation,
     RelationPermission,
     Relations,
@@ -97,39 +97,39 @@ def test_a_host_without_vcenter_takes_nobody_for_it() -> None:
 
 
 def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_console() -> None:
-    for kind in MessageKind:
+    for kind in AccessClass:
         assert permission_for(kind, Relation.LOCAL_ADMINISTRATOR) is ALLOWED
-    assert {kind: permission_for(kind, Relation.VCENTER) for kind in MessageKind} == {
-        MessageKind.SESSION: ALLOWED,
-        MessageKind.COMMAND: IN_SESSION,
-        MessageKind.QUESTION: ALLOWED,
-        MessageKind.CONSOLE: REFUSED,
-        MessageKind.MIGRATION: REFUSED,
-        MessageKind.AGENT: REFUSED,
-        MessageKind.REPLICA: REFUSED,
+    assert {kind: permission_for(kind, Relation.VCENTER) for kind in AccessClass} == {
+        AccessClass.SESSION: ALLOWED,
+        AccessClass.COMMAND: IN_SESSION,
+        AccessClass.QUESTION: ALLOWED,
+        AccessClass.CONSOLE: REFUSED,
+        AccessClass.MIGRATION: REFUSED,
+        AccessClass.AGENT: REFUSED,
+        AccessClass.REPLICA: REFUSED,
     }
 
 
 @pytest.mark.parametrize("relation", [Relation.TRUST_AUTHORITY, Relation.STRANGER])
 def test_nobody_else_has_a_message_for_a_host_yet(relation: Relation) -> None:
-    kinds = set(MessageKind) - {MessageKind.MIGRATION}
+    kinds = set(AccessClass) - {AccessClass.MIGRATION}
     assert {permission_for(kind, relation) for kind in kinds} == {REFUSED}
 
 
 def test_what_belongs_to_a_migration_is_judged_by_it() -> None:
     """MOB-03: vCenter has named the one host that may speak in it, and no list of hosts has."""
     hosts = (Relation.CLUSTER_PEER, Relation.STRANGER)
-    assert {permission_for(MessageKind.MIGRATION, of) for of in hosts} == {
+    assert {permission_for(AccessClass.MIGRATION, of) for of in hosts} == {
         RelationPermission.AS_ANNOUNCED
     }
-    assert permission_for(MessageKind.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
+    assert permission_for(AccessClass.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
 
 
 def test_a_host_of_the_cluster_may_have_replicas_and_speak_to_the_agent() -> None:
     allowed = {
-        kind for kind in MessageKind if permission_for(kind, Relation.CLUSTER_PEER) is ALLOWED
+        kind for kind in AccessClass if permission_for(kind, Relation.CLUSTER_PEER) is ALLOWED
     }
-    assert allowed == {MessageKind.REPLICA, MessageKind.AGENT}
+    assert allowed == {AccessClass.REPLICA, AccessClass.AGENT}
 
 
 GUESTS = (
@@ -166,8 +166,8 @@ CONSOLE: tuple[Request[object], ...] = (
 
 def test_the_kind_of_every_message_to_a_host() -> None:
     """A message that is added and classified by nobody is for the console, and shows up here."""
-    assert {kind_of(message) for message in CONSOLE} == {MessageKind.CONSOLE}
-    assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
+    assert {kind_of(message) for message in CONSOLE} == {AccessClass.CONSOLE}
+    assert kind_of(OpenSession(session="s", vcenter_boot=1)) is AccessClass.SESSION
     questions: tuple[Request[object], ...] = (
         CheckForUpdates(),
         QueryHost(),
@@ -183,25 +183,25 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         QueryVmConfig(vm=VmName("v")),
         CheckRelocate(vm=VmName("v")),
     )
-    assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
+    assert {kind_of(message) for message in questions} == {AccessClass.QUESTION}
     moving = (
         SendMemory(vm=VmName("v"), migration="m", number=0, data=b""),
         SwitchOver(vm=VmName("v"), migration="m"),
     )
-    assert {kind_of(message) for message in moving} == {MessageKind.MIGRATION}
+    assert {kind_of(message) for message in moving} == {AccessClass.MIGRATION}
     for command in (
         AddKeys(keys=(), material=Sealed.of()),
         CryptoManagerHostEnable(key=HOST_KEY, material=Sealed.of()),
         ChangeHostKey(key=HOST_KEY, material=Sealed.of()),
     ):
-        assert kind_of(command) is MessageKind.COMMAND
+        assert kind_of(command) is AccessClass.COMMAND
     agents: tuple[Request[object], ...] = (
         HaElect(epoch=""),
         HaHeartbeat(epoch="", datastore=True),
         HaRestartVm(epoch="", vm=VmName("v"), of=NodeName("h")),
     )
-    assert {kind_of(message) for message in agents} == {MessageKind.AGENT}
-    assert {kind_of(message) for message in REPLICAS} == {MessageKind.REPLICA}
+    assert {kind_of(message) for message in agents} == {AccessClass.AGENT}
+    assert {kind_of(message) for message in REPLICAS} == {AccessClass.REPLICA}
     named = {
         type(message).__name__ for message in (*CONSOLE, *questions, *moving, *agents, *REPLICAS)
     }

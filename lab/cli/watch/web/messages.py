@@ -22,7 +22,7 @@ API: Final = "soap"
 """The kind of calls of the vSphere APIs, in SOAP and in JSON."""
 
 
-class Choice(msgspec.Struct, frozen=True):
+class TapFilter(msgspec.Struct, frozen=True):
     """What is shown, and up to where it was. ``kind``: one of ``MessageKind``, ``soap``, or all."""
 
     node: str = ""
@@ -45,7 +45,7 @@ class CallRow(msgspec.Struct, frozen=True):
     cause: str = ""
 
 
-def read_choice(query: Mapping[str, str], last_id: str) -> Choice:
+def read_choice(query: Mapping[str, str], last_id: str) -> TapFilter:
     """The choice of an address, going on behind ``last_id`` of a stream that was lost; KS-USE-003
     for what is none."""
     kind = query.get("kind", "")
@@ -54,11 +54,11 @@ def read_choice(query: Mapping[str, str], last_id: str) -> Choice:
     after, _, calls_after = (last_id or "0.0").partition(".")
     if not all(one.isascii() and one.isdigit() and len(one) < 18 for one in (after, calls_after)):
         raise KeysteadError("KS-USE-003", f"Last-Event-ID {last_id}: two numbers are wanted")
-    return Choice(query.get("node", ""), kind, int(after), int(calls_after))
+    return TapFilter(query.get("node", ""), kind, int(after), int(calls_after))
 
 
 async def travelling(
-    looker: Looker, choice: Choice, calls: Sequence[ServedCall]
+    looker: Looker, choice: TapFilter, calls: Sequence[ServedCall]
 ) -> AsyncIterator[bytes]:
     """Rows of the pane as server-sent events, without end; what is wrong is one too."""
     while True:
@@ -73,14 +73,14 @@ async def travelling(
         await asyncio.sleep(looker.every_s)
 
 
-def _event(news: dict[str, Any], at: Choice) -> bytes:
+def _event(news: dict[str, Any], at: TapFilter) -> bytes:
     data = msgspec.json.encode(news)
     return b"id: %d.%d\ndata: %s\n\n" % (at.after, at.calls_after, data)
 
 
 async def _read(
-    looker: Looker, choice: Choice, calls: Sequence[ServedCall]
-) -> tuple[list[Any], Choice]:
+    looker: Looker, choice: TapFilter, calls: Sequence[ServedCall]
+) -> tuple[list[Any], TapFilter]:
     """Rows since ``choice``, oldest first, and up to where they go."""
     lab, rows, last = looker.lab, [], choice
     if choice.kind != API:
