@@ -29,6 +29,7 @@ def _given_back() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.timeout(300)
 def test_the_tree_keeps_every_rule() -> None:
     found = [
         f"{rule.__name__}: {finding}"

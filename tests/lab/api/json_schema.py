@@ -155,6 +155,7 @@ JUDGED: dict[str, Callable[[Any, Any, Schema, Schema, str], Iterator[str]]] = {
     "minimum": _bound(lambda a, b: a >= b, lambda v: v, "number"),
     "maximum": _bound(lambda a, b: a <= b, lambda v: v, "number"),
     "exclusiveMinimum": _bound(lambda a, b: a > b, lambda v: v, "number"),
+    "exclusiveMaximum": _bound(lambda a, b: a < b, lambda v: v, "number"),
     "minLength": _bound(lambda a, b: a >= b, len, "string"),
     "maxLength": _bound(lambda a, b: a <= b, len, "string"),
     "minItems": _bound(lambda a, b: a >= b, len, "array"),
@@ -173,7 +174,10 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "discriminator": lambda said: {*said} == {"propertyName", "mapping"},
     **dict.fromkeys(SUBSCHEMAS, lambda said: isinstance(said, list) and bool(said)),
     **dict.fromkeys(NAMED, lambda said: isinstance(said, dict)),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum"), lambda said: is_a(said, "number")),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+        lambda said: is_a(said, "number"),
+    ),
     **dict.fromkeys(
         ("minLength", "maxLength", "minItems", "maxItems"),
         lambda said: is_a(said, "integer") and said >= 0,
